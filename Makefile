@@ -1,0 +1,42 @@
+# Each target makes what it needs. PYTHON chooses the interpreter the virtual environment is made from (3.11 or newer).
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := envs/requirements-cpu.txt
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources dft=1 --rerun-triggers mtime params input code
+export PYTHONPATH := workflow
+
+.PHONY: run test demo verify store lint clean
+
+run: $(VENV)/ready  ## compute the configured complexes, down to the report
+	$(SNAKEMAKE)
+	@for page in results/*/report.html; do echo "report: $$PWD/$$page"; done
+
+demo: $(VENV)/ready  ## formaldehyde, live, in a minute or two
+	$(SNAKEMAKE) --configfile workflow/config/demo.yaml
+	@echo "report: $$PWD/results/h2co/report.html"
+
+test: $(VENV)/ready  ## the whole test suite, with a live run through the Snakefile
+	$(BIN)/python -m pytest -q
+
+verify: $(VENV)/ready  ## recompute energies and gradients at the recorded geometries
+	$(SNAKEMAKE) --force verify_reference
+
+store: $(VENV)/ready  ## keep finished DFT stages as reference records
+	$(SNAKEMAKE) --force store_reference
+
+lint: $(VENV)/ready  ## format, style, types, workflow
+	$(BIN)/ruff check workflow tests
+	$(BIN)/ruff format --check workflow tests
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy workflow/spincross
+	$(BIN)/snakemake --lint
+
+$(VENV)/ready: $(LOCK)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $(LOCK)
+	@touch $@
+
+clean:  ## remove results; work folders, records and the virtual environment stay
+	rm -rf results/*/ results/*.tsv results/*.json results/*.log

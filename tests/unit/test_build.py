@@ -1,0 +1,146 @@
+"""The builder: distances held to the last digit, exact C2, the isomer asked for, and refusals that say why."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from spincross import build, crystal, model_cif, pointgroup
+from spincross.errors import BadInput, BadStructure, NotConverged
+from spincross.molecule import Molecule, bonds
+from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
+
+STRUCTURES = Path(__file__).resolve().parents[2] / "structures"
+GLYOXAL_DIIMINE = "N=CC=N"
+PYRIDYLMETHANIMINE = "N=Cc1ccccn1"
+LOW = build.Distances(1.97, 1.95, 1.94)
+
+
+@pytest.fixture(scope="module")
+def small() -> dict[str, Molecule]:
+    """Return [Fe(glyoxal diimine)2(NCS)2], 23 atoms, built in a few seconds."""
+    for package in ("rdkit", "tblite"):
+        pytest.importorskip(package)
+    distances = {"LS": LOW, "HS": build.Distances(2.20, 2.18, 2.06)}
+    return build.build_complex(GLYOXAL_DIIMINE, "imine", distances, {"LS": 1, "HS": 5}, conformers=1, force=0.1)
+
+
+def half_of(smiles: str, trans: str) -> tuple[tuple[str, ...], Any, Any]:
+    """Return a placed, unrelaxed half."""
+    pytest.importorskip("rdkit")
+    return build.place_half(build.embedded_ligands(smiles, trans, 1)[0], LOW)
+
+
+def test_a_built_model_has_exact_c2_and_the_distances_asked_for(small: dict[str, Molecule]) -> None:
+    for state, wanted in (("LS", [1.94, 1.95, 1.97]), ("HS", [2.06, 2.18, 2.20])):
+        molecule = small[state]
+        assert molecule.formula == "C6H8FeN6S2"
+        assert pointgroup.deviation(molecule.numbers, molecule.positions, "C2") < 1e-12
+        lengths = np.linalg.norm(molecule.positions, axis=1) * BOHR_TO_ANGSTROM
+        assert np.sort(lengths)[1:7] == pytest.approx(np.repeat(wanted, 2), abs=1e-9)
+    assert small["LS"].symbols == small["HS"].symbols
+
+
+def test_a_built_model_is_planar_where_it_should_be(small: dict[str, Molecule]) -> None:
+    look = build.check_model(small["LS"], 2 * 7 + 4 + 6)
+    assert abs(look["chelate_torsion"]) < 10.0
+    assert look["metal_N_C_angle"] > 130.0
+    assert look["N_C_S_angle"] > 170.0
+
+
+def test_a_built_model_comes_back_unchanged_through_its_cif(small: dict[str, Molecule], tmp_path: Path) -> None:
+    model_cif.write_model(tmp_path, "low_spin", "small", small["LS"], "made for a test")
+    entry = {"title": "t", "low_spin_structure": "low_spin.cif", "origin": "built model", "source": "t", "charge": 0}
+    entry |= {"multiplicity": {"LS": 1}, "point_group": "C2", "metal": "Fe"}
+    found = crystal.extract_molecule("small", entry, tmp_path).low_spin
+    assert found.symbols == small["LS"].symbols
+    assert np.abs(found.positions - small["LS"].positions).max() * BOHR_TO_ANGSTROM < 1e-6
+
+
+@pytest.mark.parametrize("complex_id", ["fe-aai2-ncs2", "fe-phen2-ncs2", "fe-pm-pea2-ncs2"])
+def test_molecules_of_neighbouring_cells_are_twelve_angstrom_apart(complex_id: str) -> None:
+    entry = yaml.safe_load((STRUCTURES / "complexes.yaml").read_text())[complex_id]
+    for key in ("low_spin_structure", "high_spin_structure"):
+        cell = crystal.read_crystal(STRUCTURES / entry[key])
+        species = crystal.find_species(cell)
+        assert len(species) == 4
+        places = [cell.fractional[s.atoms] + s.shifts for s in species]
+        centre = places[0].mean(axis=0)
+        for place in places[1:]:
+            moved = place - np.rint(place.mean(axis=0) - centre)
+            gaps = np.linalg.norm((moved[:, None] - places[0][None]) @ cell.cell, axis=2)
+            assert gaps.min() > 12.0
+
+
+@pytest.mark.parametrize(("trans", "kind"), [("pyridine", True), ("imine", False)])
+def test_the_named_donors_are_mutually_trans(trans: str, kind: bool) -> None:
+    symbols, half, fixed = half_of(PYRIDYLMETHANIMINE, trans)
+    names, positions = build.whole("Fe", symbols, half)
+    donors = [k for k in np.flatnonzero(~np.isnan(fixed)) if k < len(half) - 3]
+    neighbours = {k: sum(k in pair for pair in bonds(symbols, half * ANGSTROM_TO_BOHR)) for k in donors}
+    ring = {k: symbols_near(symbols, half, k).count("C") == 2 for k in donors}
+    along = {k: half[k] @ (half[k] * build.TURN) / np.linalg.norm(half[k]) ** 2 for k in donors}
+    trans_donor = min(along, key=lambda k: along[k])
+    assert along[trans_donor] < -0.9
+    assert ring[trans_donor] is kind
+    assert len(names) == len(positions) == 2 * len(half) + 1
+    assert neighbours[trans_donor] == 2
+
+
+def symbols_near(symbols: tuple[str, ...], positions: Any, atom: int) -> list[str]:
+    """Return the elements bonded to an atom."""
+    pairs = bonds(symbols, positions * ANGSTROM_TO_BOHR)
+    return [symbols[j if i == atom else i] for i, j in pairs if atom in (i, j)]
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    with pytest.raises(BadInput, match="needs rdkit"):
+        build.chelating_pair(GLYOXAL_DIIMINE)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "words"), [("C1CC", "cannot be read"), ("CCN", "0 chelating"), ("N=CC=NCC=N", "chelating")]
+)
+def test_a_ligand_without_one_chelating_pair_is_refused(smiles: str, words: str) -> None:
+    pytest.importorskip("rdkit")
+    with pytest.raises(BadInput, match=words):
+        build.chelating_pair(smiles)
+
+
+def test_an_unknown_kind_of_donor_is_refused_with_those_found() -> None:
+    pytest.importorskip("rdkit")
+    with pytest.raises(BadInput, match="pyridine, imine|imine, pyridine"):
+        build.embedded_ligands(PYRIDYLMETHANIMINE, "amine", 1)
+
+
+def test_too_few_steps_are_a_failure() -> None:
+    pytest.importorskip("tblite")
+    with pytest.raises(NotConverged, match="eV/angstrom"):
+        build.relax(*half_of(GLYOXAL_DIIMINE, "imine"), 1, force=1e-4, steps=1)
+
+
+def test_clashing_atoms_are_refused(small: dict[str, Molecule]) -> None:
+    with pytest.raises(BadStructure, match="atoms clash"):
+        build.check_model(small["LS"].at(small["LS"].positions * 0.7), 24)
+
+
+def test_close_contacts_are_refused(small: dict[str, Molecule]) -> None:
+    symbols, positions = small["LS"].symbols, small["LS"].positions
+    beside = positions[-1] + np.array([0.0, 0.0, 1.68]) * ANGSTROM_TO_BOHR
+    crowded = Molecule((*symbols, "He"), np.vstack([positions, beside]))
+    with pytest.raises(BadStructure, match="angstrom apart"):
+        build.check_model(crowded, len(bonds(symbols, positions)))
+
+
+def test_a_molecule_in_another_order_is_not_written_as_a_built_cif(small: dict[str, Molecule]) -> None:
+    with pytest.raises(BadStructure, match="lists its metal at the origin"):
+        model_cif.cif_text("x", small["LS"].at(small["LS"].positions[::-1]), "")

@@ -1,0 +1,370 @@
+"""The entropy account: exact oscillators first, then ASE and numerical derivatives, then every guard."""
+
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import jsonschema
+import numpy as np
+import pytest
+from ase import units as ase_units
+from ase.thermochemistry import HarmonicThermo, RRHOMode
+from phonopy.phonon.thermal_properties import ThermalProperties
+from phonopy.physical_units import get_physical_units
+from spincross import mode_entropy as modes
+from spincross.entropy import entropy_account, entropy_rows
+from spincross.entropy_terms import error_band, spin_entropy, subgroup_index, symmetry_breaking_entropy, usable_modes
+from spincross.errors import BadInput, Inhomogeneous, UnexpectedImaginaryMode
+from spincross.units import GAS_CONSTANT, HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KELVIN
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "workflow/schemas/entropy.schema.json").read_text())
+EV_TO_J_PER_MOL = ase_units.mol / ase_units.J
+WAVES = np.array([12.0, 35.0, 80.0, 99.0, 180.0, 420.0, 1100.0, 2100.0, 3200.0])
+CALORIMETRY = {
+    "heating_J_per_mol_K": 62.8,
+    "cooling_J_per_mol_K": 67.6,
+    "temperature_up_K": 235.0,
+    "temperature_down_K": 219.0,
+    "doi": "10.1039/d4mh01318b",
+}
+
+
+def vibrations(state, waves, group="C2", multiplicity=1, energy=-1.0, floor=5.0, **more):
+    """Return the content of a vibrations.json."""
+    return {
+        "complex": "test",
+        "level": {"functional": "PBE0", "basis": "def2-SVP"},
+        "state": state,
+        "point_group": group,
+        "method": "analytic",
+        "multiplicity": multiplicity,
+        "energy_hartree": energy,
+        "wavenumbers_per_cm": list(waves),
+        "noise_floor_per_cm": floor,
+        "imaginary_modes": [],
+        "undetermined_modes": [i for i, w in enumerate(waves) if abs(w) <= floor],
+    } | more
+
+
+def pair(high_waves=0.8 * WAVES, **high):
+    """Return LS in C2 and HS in C1."""
+    arguments = {"group": "C1", "multiplicity": 5, "energy": -0.99} | high
+    return vibrations("LS", WAVES), vibrations("HS", high_waves, **arguments)
+
+
+# exact
+
+
+def test_soft_modes_have_the_known_entropies():
+    soft = [10.0, 20.0, 50.0, 100.0]
+    assert modes.harmonic_entropy(soft, 298.15) == pytest.approx([33.5, 27.8, 20.2, 14.5], abs=0.05)
+    assert modes.quasi_rrho_entropy(soft, 298.15) == pytest.approx([21.5, 18.6, 15.1, 13.2], abs=0.05)
+
+
+def test_halving_a_soft_mode_adds_r_ln_2():
+    gain = modes.harmonic_entropy([0.5], 298.15) - modes.harmonic_entropy([1.0], 298.15)
+    assert gain[0] == pytest.approx(GAS_CONSTANT * math.log(2.0), rel=1e-5)
+
+
+def test_entropy_vanishes_in_the_cold_without_overflow():
+    assert modes.harmonic_entropy([3000.0], 1.0)[0] == 0.0
+    assert modes.heat_capacity([3000.0], 1.0)[0] == 0.0
+
+
+def test_heat_capacity_of_a_soft_mode_is_r():
+    assert modes.heat_capacity([0.1], 298.15)[0] == pytest.approx(GAS_CONSTANT, rel=1e-6)
+
+
+def test_stiff_modes_are_left_alone_by_all_treatments():
+    harmonic = modes.harmonic_entropy([3000.0], 298.15)
+    assert modes.raised_entropy([3000.0], 298.15) == pytest.approx(harmonic)
+    assert modes.quasi_rrho_entropy([3000.0], 298.15) == pytest.approx(harmonic, abs=1e-4)
+
+
+def test_modes_below_100_are_raised_to_it():
+    assert modes.raised_entropy([10.0], 298.15) == pytest.approx(modes.harmonic_entropy([100.0], 298.15))
+
+
+def test_spin_and_symmetry_terms_are_r_ln_5_and_minus_r_ln_2():
+    assert spin_entropy(1, 5) == pytest.approx(GAS_CONSTANT * math.log(5.0), rel=1e-15)
+    assert symmetry_breaking_entropy(2) == pytest.approx(-5.7631, abs=1e-4)
+    assert symmetry_breaking_entropy(1) == 0.0
+    assert subgroup_index("C2", "C1", broken=True) == 2
+    assert subgroup_index("C2", "C2", broken=False) == 1
+
+
+# two routes
+
+
+@pytest.mark.parametrize("temperature", [80.0, 235.0, 298.15])
+def test_harmonic_entropy_and_energy_agree_with_ase(temperature):
+    thermo = HarmonicThermo(WAVES * ase_units.invcm)
+    entropy = thermo.get_entropy(temperature, verbose=False) * EV_TO_J_PER_MOL
+    energy = thermo.get_internal_energy(temperature, verbose=False) * EV_TO_J_PER_MOL / 1000.0
+    assert modes.harmonic_entropy(WAVES, temperature).sum() == pytest.approx(entropy, rel=1e-6)
+    ours = modes.zero_point_energy(WAVES) + modes.thermal_energy(WAVES, temperature)
+    assert ours == pytest.approx(energy, rel=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [80.0, 235.0, 298.15])
+def test_quasi_rrho_agrees_with_ase(temperature):
+    inertia = modes.AVERAGE_INERTIA * ase_units.kg * ase_units.m**2
+    theirs = [
+        RRHOMode(w * ase_units.invcm, inertia, tau=100.0).get_entropy(temperature, contributions=False) for w in WAVES
+    ]
+    theirs = np.array(theirs) * EV_TO_J_PER_MOL
+    ours = modes.quasi_rrho_entropy(WAVES, temperature)
+    assert ours.sum() == pytest.approx(theirs.sum(), rel=1e-6)
+    assert ours == pytest.approx(theirs, abs=1e-5)  # ASE has CODATA 2014, which shows in the last digits of stiff modes
+
+
+def test_entropy_is_minus_the_slope_of_the_helmholtz_energy():
+    def helmholtz(t):
+        x = WAVES * PER_CM_TO_KELVIN / t
+        return GAS_CONSTANT * t * (x / 2.0 + np.log1p(-np.exp(-x))).sum()
+
+    numeric = -(helmholtz(235.01) - helmholtz(234.99)) / 0.02
+    assert modes.harmonic_entropy(WAVES, 235.0).sum() == pytest.approx(numeric, rel=1e-7)
+
+
+def test_heat_capacity_is_the_slope_of_energy_and_of_entropy():
+    energy = (modes.thermal_energy(WAVES, 235.01) - modes.thermal_energy(WAVES, 234.99)) / 0.02 * 1000.0
+    entropy = (modes.harmonic_entropy(WAVES, 235.01) - modes.harmonic_entropy(WAVES, 234.99)).sum() / 0.02 * 235.0
+    assert modes.heat_capacity(WAVES, 235.0).sum() == pytest.approx(energy, rel=1e-6)
+    assert modes.heat_capacity(WAVES, 235.0).sum() == pytest.approx(entropy, rel=1e-6)
+
+
+def test_harmonic_functions_agree_with_phonopy():
+    """One q point with our wavenumbers as bands; each code with its own k and R, as phonopy keeps an older CODATA."""
+    old = get_physical_units()
+    mesh = SimpleNamespace(
+        frequencies=(WAVES * PER_CM_TO_KELVIN * old.KB / old.THzToEv)[None],
+        weights=np.array([1]),
+        gamma_index=None,
+        dynamical_matrix=SimpleNamespace(primitive=SimpleNamespace(Z=1)),
+    )
+    theirs = ThermalProperties(mesh)
+    theirs.temperatures = [80.0, 235.0, 298.15]
+    theirs.run()
+    per_r = GAS_CONSTANT / (old.KB * old.EvTokJmol * 1000.0)
+    entropies = [modes.harmonic_entropy(WAVES, t).sum() for t in theirs.temperatures]
+    capacities = [modes.heat_capacity(WAVES, t).sum() for t in theirs.temperatures]
+    assert entropies == pytest.approx(list(theirs.entropy * per_r), rel=1e-10)
+    assert capacities == pytest.approx(list(theirs.heat_capacity * per_r), rel=1e-10)
+    assert modes.zero_point_energy(WAVES) == pytest.approx(theirs.zero_point_energy * per_r, rel=1e-10)
+
+
+# the account
+
+
+@pytest.fixture(scope="module")
+def account():
+    low, high = pair(core_fraction=[0.5] * len(WAVES))
+    literature = {
+        "entropy_vibrational_difference_J_per_mol_K": 58.9,
+        "source": "text",
+        "energy_lowering_kJ_per_mol": 9.6,
+    }
+    return entropy_account(
+        low, high, {"broken": True, "energy_lowering_kJ_per_mol": 9.0}, [300.0, 100.0], CALORIMETRY, literature
+    )
+
+
+def test_the_account_fits_its_schema(account):
+    jsonschema.validate({**account, "provenance": {}}, SCHEMA)
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    json.dumps(account, allow_nan=False)
+
+
+def test_calorimetric_and_standard_temperatures_are_included(account):
+    assert account["temperatures_K"] == [100.0, 219.0, 235.0, 298.15, 300.0]
+
+
+def test_the_total_is_the_sum_of_its_terms(account):
+    other = account["entropy_spin_difference_J_per_mol_K"] + account["entropy_symmetry_breaking_J_per_mol_K"]
+    for total, part in (("", "_harmonic"), ("_quasi_rrho", "_quasi_rrho")):
+        vibrational = account[f"entropy_vibrational_difference{part}_J_per_mol_K"]
+        assert account[f"entropy_total_difference{total}_J_per_mol_K"] == pytest.approx(
+            [v + other for v in vibrational]
+        )
+
+
+def test_the_cumulative_curve_ends_at_the_difference(account):
+    at = account["temperatures_K"].index(298.15)
+    harmonic = account["entropy_vibrational_difference_harmonic_J_per_mol_K"][at]
+    assert account["cumulative"]["entropy_J_per_mol_K"][-1] == pytest.approx(harmonic, rel=1e-12)
+
+
+def test_scaling_all_modes_by_one_factor_gives_the_classical_difference(account):
+    at = account["temperatures_K"].index(300.0)
+    soft = sum(WAVES < 100.0) * -GAS_CONSTANT * math.log(0.8)
+    assert account["entropy_vibrational_difference_harmonic_J_per_mol_K"][at] > soft - 0.5
+
+
+def test_energies_are_high_spin_minus_low_spin(account):
+    assert account["adiabatic_energy_difference_kJ_per_mol"] == pytest.approx(0.01 * HARTREE_TO_KJ_PER_MOL)
+    assert account["zero_point_energy_difference_kJ_per_mol"] == pytest.approx(-0.2 * modes.zero_point_energy(WAVES))
+
+
+def test_the_gibbs_energy_vanishes_at_the_crossover_of_this_level(account):
+    temperature = account["crossover"]["temperature_K"]
+    low, high = pair()
+    there = entropy_account(low, high, {"broken": True}, [temperature])
+    at = there["temperatures_K"].index(temperature)
+    assert there["gibbs_energy_difference_kJ_per_mol"][at] == pytest.approx(0.0, abs=1e-8)
+
+
+def test_the_verdict_reads_each_branch_at_its_own_temperature(account):
+    cooling = account["verdict"]["cooling"]
+    at = account["temperatures_K"].index(219.0)
+    assert cooling["computed_harmonic_J_per_mol_K"] == account["entropy_total_difference_J_per_mol_K"][at]
+    assert cooling["difference_harmonic_J_per_mol_K"] == pytest.approx(cooling["computed_harmonic_J_per_mol_K"] - 67.6)
+    assert "219 K" in cooling["text"] and cooling["inside_band"] is False
+
+
+def test_a_measured_value_inside_the_band_is_said_to_agree(account):
+    value = account["verdict"]["heating"]["computed_harmonic_J_per_mol_K"]
+    low, high = pair()
+    calorimetry = CALORIMETRY | {"heating_J_per_mol_K": value + 0.1}
+    verdict = entropy_account(low, high, {"broken": True}, [], calorimetry)["verdict"]["heating"]
+    assert verdict["inside_band"] is True and "agrees" in verdict["text"]
+
+
+def test_without_calorimetry_there_is_no_verdict_and_without_breaking_no_symmetry_term():
+    low, high = pair(group="C2")
+    account = entropy_account(low, high, {"broken": False}, [298.15])
+    assert account["verdict"] is None and account["subgroup_index"] == 1
+    assert account["entropy_symmetry_breaking_J_per_mol_K"] == 0.0
+    jsonschema.validate({**account, "provenance": {}}, SCHEMA)
+
+
+def test_literature_stands_beside_our_harmonic_number(account):
+    lowering, vibrational = account["literature_comparison"]
+    assert lowering["difference"] == pytest.approx(-0.6)
+    at = account["temperatures_K"].index(298.15)
+    assert vibrational["computed"] == account["entropy_vibrational_difference_harmonic_J_per_mol_K"][at]
+
+
+def test_fragments_weight_each_mode_by_its_share(account):
+    at = account["temperatures_K"].index(298.15)
+    assert account["fragments"]["core_J_per_mol_K"] is None  # LS of this pair has no fractions
+    share = [0.5] * len(WAVES)
+    low, high = pair(core_fraction=share)
+    both = entropy_account(low | {"core_fraction": share}, high, {"broken": True}, [], CALORIMETRY)
+    half = account["entropy_vibrational_difference_harmonic_J_per_mol_K"][at] / 2.0
+    assert both["fragments"]["core_J_per_mol_K"] == pytest.approx(half)
+
+
+def test_rows_have_one_line_per_temperature_and_the_same_columns(account):
+    rows = entropy_rows(account)
+    assert [row["temperature_K"] for row in rows] == account["temperatures_K"]
+    assert len({tuple(row) for row in rows}) == 1
+    assert rows[0]["entropy_total_difference_J_per_mol_K"] == account["entropy_total_difference_J_per_mol_K"][0]
+
+
+# the error band
+
+
+def test_the_systematic_part_is_a_common_factor_on_modes_below_100():
+    low, high = pair(high_waves=np.append(0.8 * WAVES[:-1], 90.0))
+    band = error_band(usable_modes(low), usable_modes(high), modes.harmonic_entropy, 2000.0)
+    soft = sum(WAVES < 100), sum(np.array(high["wavenumbers_per_cm"]) < 100)
+    assert band["systematic_up"] == pytest.approx((soft[1] - soft[0]) * -GAS_CONSTANT * math.log(0.9), rel=1e-3)
+    spread = math.sqrt(sum(soft)) * GAS_CONSTANT * math.log(1.1 / 0.9) / 2.0
+    assert band["random"] == pytest.approx(spread, rel=1e-3)
+
+
+def test_a_negative_mode_inside_the_floor_is_raised_said_and_widens_the_band():
+    low, high = pair(high_waves=np.append(-2.0, WAVES[1:]))
+    state = usable_modes(high)
+    assert state.wavenumbers[0] == 5.0 and "raised" in state.warnings[0]
+    band = error_band(usable_modes(low), state, modes.harmonic_entropy, 298.15)
+    assert band["undetermined_up"] == pytest.approx(GAS_CONSTANT * math.log(2.0), rel=1e-3)
+    assert band["undetermined_down"] == 0.0
+    assert entropy_account(low, high, {"broken": True}, [])["warnings"] == list(state.warnings)
+
+
+def test_a_positive_mode_inside_the_floor_is_used_as_found_and_said():
+    state = usable_modes(vibrations("HS", np.append(3.0, WAVES[1:])))
+    assert state.wavenumbers[0] == 3.0 and "used as found" in state.warnings[0]
+
+
+def test_different_hessian_methods_are_said():
+    low, high = pair(method="finite differences")
+    assert "finite differences" in entropy_account(low, high, {"broken": True}, [])["warnings"][0]
+
+
+# guards
+
+
+@pytest.mark.parametrize(
+    "function", [modes.harmonic_entropy, modes.quasi_rrho_entropy, modes.raised_entropy, modes.heat_capacity]
+)
+def test_an_imaginary_mode_has_no_entropy(function):
+    with pytest.raises(UnexpectedImaginaryMode, match=r"-300\.0"):
+        function([-300.0, 100.0], 298.15)
+
+
+def test_an_imaginary_mode_has_no_zero_point_energy():
+    with pytest.raises(UnexpectedImaginaryMode):
+        modes.zero_point_energy([-300.0])
+
+
+def test_a_saddle_is_not_a_thermodynamic_state():
+    low, high = pair(high_waves=np.append(-60.0, WAVES[1:]), imaginary_modes=[0])
+    with pytest.raises(UnexpectedImaginaryMode, match="not a minimum"):
+        entropy_account(low, high, {"broken": True}, [])
+
+
+def test_a_zero_mode_without_a_noise_floor_is_an_error():
+    with pytest.raises(UnexpectedImaginaryMode):
+        usable_modes(vibrations("HS", [0.0, 100.0], floor=0.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"level": {"functional": "PBE0", "basis": "def2-TZVP"}}, "basis 'def2-SVP' against 'def2-TZVP'"),
+        ({"wavenumbers_per_cm": list(WAVES[1:])}, "9 modes and HS has 8"),
+        ({"complex": "other"}, "complex"),
+        ({"masses_amu": [1.0]}, "masses"),
+        ({"state": "LS"}, "states LS and HS"),
+    ],
+)
+def test_states_made_differently_are_not_subtracted(change, words):
+    low, high = pair()
+    with pytest.raises(Inhomogeneous, match=words):
+        entropy_account(low, high | change, {"broken": True}, [])
+
+
+def test_states_of_two_pyscf_versions_are_not_subtracted():
+    low, high = pair()
+    made = [{"provenance": {"versions": {"pyscf": v}}} for v in ("2.13.0", "2.14.0")]
+    with pytest.raises(Inhomogeneous, match=r"2\.13\.0 and 2\.14\.0"):
+        entropy_account(low | made[0], high | made[1], {"broken": True}, [])
+
+
+@pytest.mark.parametrize("temperature", [0.0, -5.0, math.nan, math.inf])
+def test_temperatures_must_be_positive(temperature):
+    low, high = pair()
+    with pytest.raises(BadInput, match="temperatures"):
+        entropy_account(low, high, {"broken": True}, [temperature])
+    with pytest.raises(BadInput, match="temperature"):
+        modes.harmonic_entropy([100.0], temperature)
+
+
+def test_other_bad_input_is_refused():
+    with pytest.raises(BadInput, match="finite"):
+        modes.harmonic_entropy([math.nan], 298.15)
+    with pytest.raises(BadInput, match="finite"):
+        usable_modes(vibrations("HS", []))
+    with pytest.raises(BadInput, match="no proper subgroup"):
+        subgroup_index("C1", "C1", broken=True)
+    with pytest.raises(BadInput, match="multiplicities"):
+        spin_entropy(0, 5)
+    with pytest.raises(BadInput, match="index"):
+        symmetry_breaking_entropy(0)
+    low, high = pair(core_fraction=[0.1])
+    with pytest.raises(BadInput, match="one per mode"):
+        entropy_account(low | {"core_fraction": [0.1]}, high, {"broken": True}, [])

@@ -1,0 +1,147 @@
+"""Figures: plotly accepts every one, units stand at the axes, numbers are those of the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import sample_report
+from spincross import drawings, figures, landau_view, scenes
+from spincross.report import all_figures
+
+KEYS = ("data", "layout", "frames")
+CASES = [
+    sample_report.sample,
+    sample_report.unbroken,
+    lambda: sample_report.of_size(1),
+    lambda: sample_report.of_size(300),
+]
+
+
+@pytest.mark.parametrize("make", CASES)
+def test_plotly_accepts_every_figure_and_heights_are_fixed(make: Any) -> None:
+    """A figure with a wrong key raises here and would be silent in the page."""
+    for name, figure in all_figures(make()).items():
+        go.Figure(**{k: v for k, v in figure.items() if k in KEYS})
+        assert figure["layout"]["height"] > 0, name
+
+
+def test_every_axis_with_numbers_names_its_unit() -> None:
+    """Titles carry a unit in brackets, or the meaning of the ends."""
+    for name, figure in all_figures(sample_report.sample()).items():
+        for key, axis in figure["layout"].items():
+            if key.startswith(("xaxis", "yaxis")) and axis.get("visible", True) and axis.get("type") != "category":
+                text = axis["title"]["text"]
+                assert "(" in text or text in ("η", "optimiser step", "") or "Landau units" in text, f"{name} {key}"
+
+
+def test_the_double_well_is_relative_to_the_parent_and_two_sided() -> None:
+    """Zero at Q = 0, the same on both sides, minima at +-0.6."""
+    trace = figures.double_well(sample_report.broken_mode())["data"][0]
+    x, y = np.array(trace["x"]), np.array(trace["y"])
+    assert y[x == 0] == pytest.approx(0.0) and y == pytest.approx(y[::-1])
+    assert abs(x[y.argmin()]) == pytest.approx(0.6)
+
+
+def test_the_waterfall_ends_at_the_sum_of_its_terms() -> None:
+    """Each bar starts where the one before ended; the total starts at zero."""
+    figure = figures.waterfall([("a", 10.0), ("b", 5.0), ("c", -3.0)], (1.0, 2.0), (11.0, 13.0))
+    bar = figure["data"][0]
+    assert bar["base"] == [0.0, 10.0, 15.0, 0.0] and bar["y"] == [10.0, 5.0, -3.0, 12.0]
+    error = figure["data"][1]["error_y"]
+    assert (error["arrayminus"], error["array"]) == ([1.0], [2.0])
+    assert (figure["layout"]["shapes"][0]["y0"], figure["layout"]["shapes"][0]["y1"]) == (11.0, 13.0)
+
+
+def test_the_spectra_show_every_mode_with_imaginary_ones_negative() -> None:
+    """Nothing is dropped: as many sticks as modes, the imaginary one left of zero."""
+    vibrations = sample_report.sample()["vibrations"]
+    data = figures.spectra(vibrations)["data"]
+    sticks = [v for trace in data for v in trace["x"][::3]]
+    assert sorted(sticks) == sorted(w for v in vibrations.values() for w in v["wavenumbers_per_cm"])
+    assert min(sticks) == -651.4
+
+
+def test_near_degenerate_levels_stand_side_by_side() -> None:
+    """Two levels within the limit share the width; a lone one takes all of it."""
+    ends = figures._side_by_side([-10.0, -9.98, -5.0])
+    assert ends[0][1] < ends[1][0] and ends[2] == pytest.approx((0.02, 0.98))
+
+
+def test_the_orbital_diagram_tells_occupied_from_empty_and_shows_the_metal_share() -> None:
+    """Line style and hover text carry it."""
+    levels = [{"energy_hartree": -0.3, "occupied": True, "irrep": "A", "metal_fraction": 0.8}]
+    levels.append({"energy_hartree": 0.1, "occupied": False, "irrep": "B", "metal_fraction": 0.1})
+    low, high, *_ = figures.orbital_levels({"LS": {"alpha": levels, "beta": []}})["data"]
+    assert (low["line"]["dash"], high["line"]["dash"]) == ("solid", "dot") and low["line"]["width"] > high["line"][
+        "width"
+    ]
+    assert "metal share 80 %" in low["text"] and "-8.16 eV" in low["text"]
+
+
+def test_structures_are_laid_on_each_other_by_a_proper_rotation() -> None:
+    """A turned and shifted copy comes back; the mirror image does not."""
+    rng = np.random.default_rng(3)
+    positions = rng.standard_normal((6, 3))
+    turn, _ = np.linalg.qr(rng.standard_normal((3, 3)))
+    turn *= np.linalg.det(turn)
+    moved, rotation, shift = scenes.fit(positions @ turn + 2.0, positions)
+    assert moved == pytest.approx(positions) and np.linalg.det(rotation) == pytest.approx(1.0)
+    assert (positions @ turn + 2.0) @ rotation + shift == pytest.approx(positions)
+    assert scenes.rms_distance(positions * [1, 1, -1], positions) > 0.1
+
+
+def test_the_animation_moves_and_starts_at_the_parent() -> None:
+    """At rest first, a quarter period later LARGEST_MOTION away, half a period later back."""
+    positions = np.array([r[1:] for r in sample_report.FRAME])
+    figure = scenes.animated_mode(["C", "O", "H", "H"], positions, np.array(sample_report.VECTOR), [])
+    y = [np.array(f["data"][1]["y"]) for f in figure["frames"]]
+    assert len(y) == scenes.FRAMES and y[0] == pytest.approx(positions[:, 1])
+    assert np.abs(y[scenes.FRAMES // 4] - y[0]).max() == pytest.approx(scenes.LARGEST_MOTION, abs=1e-3)
+    assert y[scenes.FRAMES // 2] == pytest.approx(y[0], abs=1e-3)
+
+
+def test_a_flat_molecule_is_seen_from_its_broad_side() -> None:
+    """The camera stands where the molecule is thinnest."""
+    eye = scenes.view_direction(np.array([r[1:] for r in sample_report.FRAME]))
+    assert abs(eye["y"]) > 3 * abs(eye["x"])
+
+
+def test_spin_up_and_spin_down_have_different_colours() -> None:
+    """Zero is pale, the ends are the colours of the palette."""
+    assert scenes.spin_colours([1.0, -1.0, 0.0]) == ["#d55e00", "#0072b2", "#f5f5f5"]
+
+
+def test_the_axis_is_drawn_for_c2_only() -> None:
+    """A mirror or a centre has no axis."""
+    data = sample_report.sample()
+    counts = [len(scenes.structures(data["geometries"], data["optimise"], g)[0]["LS"]["data"]) for g in ("C2", "Cs")]
+    assert counts[0] == counts[1] + 1
+
+
+def test_the_landau_branches_step_at_the_spinodals() -> None:
+    """Both ends of the jump are drawn at T_up and T_down of the closed forms."""
+    landau = sample_report.sample()["landau"]
+    heating = landau_view.branches(landau)["data"][0]
+    steps = [t for t, u in zip(heating["x"], heating["x"][1:], strict=False) if t == u]
+    assert steps == pytest.approx([235.0]) and landau["temperature_down_K"] == pytest.approx(214.57, abs=0.01)
+
+
+def test_landau_claims_test_only_a_complex_with_its_own_parameters() -> None:
+    """Borrowed parameters give `not tested`; own ones are compared with experiment."""
+    data = sample_report.sample()
+    assert [c.verdict for c in landau_view.claims(data["landau"], data["entry"])] == ["not tested"]
+    own = data["landau"] | {"borrowed_from": None}
+    entry = data["entry"] | {"landau": sample_report.LANDAU_PARAMETERS}
+    found = landau_view.claims(own, entry)
+    assert found[0].verdict == "uncertain" and "214.6 K, measured 219.0 K" in found[0].evidence
+
+
+def test_static_drawings_are_svg_and_repeat_exactly() -> None:
+    """The same input gives the same text, so that results do not change without a reason."""
+    drawn = all_figures(sample_report.sample())
+    first, second = drawings.fallbacks(drawn), drawings.fallbacks(drawn)
+    assert set(first) == set(drawings.STATIC) and first == second
+    assert all(text.startswith("<svg") and "<script" not in text for text in first.values())

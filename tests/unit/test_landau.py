@@ -1,0 +1,326 @@
+"""The Landau account: closed forms first, then brute force and numerical derivatives, then every guard."""
+
+import json
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from spincross.errors import BadInput
+from spincross.landau import LandauModel, a0_window, branch_rows, landau_account, no_landau
+from spincross.landau_branches import border_release, equal_energy_temperature, follow, settled, spinodals
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "workflow/schemas/landau.schema.json").read_text())
+PAPER = {
+    "a1": 0.6,
+    "T_SC": 235.0,
+    "C": 35.0,
+    "b": 10.0,
+    "D": -6.5,
+    "E": -12.2,
+    "source": "eq. 4",
+    "borrowed_from": None,
+}
+EQ4 = LandauModel.from_parameters(PAPER)
+EQ2 = LandauModel(a1=0.6, T_SC=235.0, C=35.0, b=10.0)
+EQ3 = replace(EQ4, B=-3.0, a0=0.03, T_c=150.0)
+ENTROPY = {
+    "temperatures_K": [219.0, 235.0, 298.15],
+    "entropy_spin_difference_J_per_mol_K": 13.38,
+    "entropy_vibrational_difference_harmonic_J_per_mol_K": [58.9, 58.9, 58.9],
+    "entropy_symmetry_breaking_J_per_mol_K": -5.76,
+    "entropy_total_difference_J_per_mol_K": [66.52, 66.52, 66.52],
+    "verdict": {"heating": {"measured_J_per_mol_K": 62.8}, "cooling": {"measured_J_per_mol_K": 67.6}},
+}
+
+
+@pytest.fixture(scope="module")
+def jumps():
+    return spinodals(EQ4)
+
+
+@pytest.fixture(scope="module")
+def account():
+    return landau_account(PAPER, list(np.linspace(150.0, 260.0, 111)), ENTROPY)
+
+
+# closed forms
+
+
+@pytest.mark.parametrize("temperature", [180.0, 200.0, 234.9, 235.0, 235.1, 260.0, 290.0])
+def test_spin_crossover_alone_follows_the_cube_root(temperature):
+    (minimum,) = EQ2.minima(temperature)
+    reduced = 0.6 * (temperature - 235.0)
+    assert minimum.q == pytest.approx(np.cbrt(reduced / 35.0), abs=1e-10)
+    assert minimum.eta == 0.0
+    assert minimum.energy == pytest.approx(-0.75 * np.cbrt(reduced**4 / 35.0), abs=1e-10)
+    assert EQ2.entropy(minimum.q, 0.0) == pytest.approx(0.6 * np.cbrt(reduced / 35.0), abs=1e-10)
+
+
+@pytest.mark.parametrize("temperature", [50.0, 150.0, 199.0, 201.0, 250.0])
+def test_symmetry_breaking_alone_follows_the_square_root(temperature):
+    model = replace(EQ2, a0=0.03, T_c=200.0)
+    (minimum,) = model.minima(temperature)
+    below = max(200.0 - temperature, 0.0)
+    assert minimum.eta == pytest.approx(math.sqrt(0.03 / 10.0 * below), abs=1e-10)
+    energy = -((0.03 * below) ** 2) / 40.0
+    assert minimum.energy - float(model.spin_energy(temperature, minimum.q)) == pytest.approx(energy, abs=1e-10)
+    assert model.entropy_symmetry_breaking(minimum.eta) == pytest.approx(-(0.03**2) * below / 20.0, abs=1e-10)
+
+
+def test_eta_squared_at_full_high_spin_is_2_52():
+    assert float(EQ4.eta_squared(300.0, 1.0)) == pytest.approx(2.52, abs=1e-12)
+    q = np.linspace(-1.0, 1.0, 41)
+    assert EQ4.eta_squared(200.0, q) == pytest.approx(np.maximum(0.0, -(2 * -6.5 * q + -12.2 * q**2) / 10.0))
+
+
+def test_low_spin_saturates_and_q_leaves_one_where_the_closed_forms_say():
+    assert border_release(EQ4, -1.0) == pytest.approx(235.0 - 35.0 / 0.6, abs=1e-9)
+    coupling = (2 * -6.5 - 12.2) * (2 * -6.5 + 2 * -12.2) / 20.0
+    assert coupling == pytest.approx(47.124)
+    assert border_release(EQ4, 1.0) == pytest.approx(235.0 - (coupling - 35.0) / 0.6, abs=1e-9)
+
+
+def test_low_spin_loses_stability_exactly_at_t_sc(jumps):
+    assert jumps[0].temperature == pytest.approx(235.0, rel=1e-9)
+    assert jumps[0].before == pytest.approx((0.0, 0.0), abs=1e-9)
+    assert jumps[0].after == pytest.approx((1.0, math.sqrt(2.52)))
+
+
+def test_the_high_spin_branch_ends_at_a_fold(jumps):
+    _, down = jumps
+    # g' = g'' = 0 of the cubic, eliminated by hand: 3 c3 q^2 + 2 c2 q + c1 = 0
+    c3, c2, c1 = 35.0 - 12.2**2 / 10.0, -3.0 * 6.5 * 12.2 / 10.0, -2.0 * 6.5**2 / 10.0
+    q = (-2.0 * c2 + math.sqrt(4.0 * c2**2 - 12.0 * c3 * c1)) / (6.0 * c3)
+    temperature = 235.0 + (c3 * q**3 + c2 * q**2 + c1 * q) / 0.6
+    assert down.before[0] == pytest.approx(q, abs=1e-9)
+    assert down.temperature == pytest.approx(temperature, rel=1e-9)
+    assert (q, temperature, down.after[0]) == pytest.approx((0.938, 214.57, -0.70), abs=0.006)
+
+
+def test_both_phases_have_one_energy_between_the_spinodals(jumps):
+    temperature = equal_energy_temperature(EQ4, *jumps)
+    # low spin on the cube root, high spin at q = 1
+    low = -0.75 * np.cbrt((0.6 * (temperature - 235.0)) ** 4 / 35.0)
+    high = 0.6 * (235.0 - temperature) + 35.0 / 4.0 - 10.0 / 4.0 * 2.52**2
+    assert low == pytest.approx(high, abs=1e-9)
+    assert jumps[1].temperature < temperature < jumps[0].temperature
+
+
+# two routes
+
+
+@pytest.mark.parametrize("model", [EQ4, EQ3, replace(EQ4, B=8.0), replace(EQ4, D=3.0, E=-25.0)])
+@pytest.mark.parametrize("temperature", [150.0, 216.0, 228.0, 234.0, 250.0])
+def test_minima_agree_with_a_brute_force_grid(model, temperature):
+    q, eta = np.linspace(-1.0, 1.0, 801), np.linspace(0.0, 3.0, 601)
+    energy = model.energy(temperature, q[:, None], eta[None])
+    padded = np.pad(energy, 1, constant_values=np.inf)
+    padded[:, 0] = padded[:, 2]  # eta -> -eta
+    shifts = [padded[1 + i : 802 + i, 1 + j : 602 + j] for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
+    found = [(q[i], eta[j]) for i, j in np.argwhere(np.all([energy < s for s in shifts], axis=0))]
+    ours = model.minima(temperature)
+    for minimum in ours:
+        assert any(abs(minimum.q - a) < 0.01 and abs(minimum.eta - b) < 0.02 for a, b in found), (minimum, found)
+    assert min(m.energy for m in ours) <= energy.min() + 1e-12
+    assert energy.min() == pytest.approx(min(m.energy for m in ours), abs=0.01)
+
+
+@pytest.mark.parametrize("temperature", [205.0, 214.7, 226.0])
+def test_stationary_points_have_no_gradient_and_the_right_curvature(temperature):
+    for model in (EQ4, EQ3):
+        for point in model.stationary_points(temperature):
+            slope = model.gradient(temperature, point.q, point.eta)
+            assert slope[1] == pytest.approx(0.0, abs=1e-9)
+            if abs(point.q) < 1.0:
+                assert slope[0] == pytest.approx(0.0, abs=1e-9)
+                curvatures = np.linalg.eigvalsh(model.hessian(temperature, point.q, point.eta))
+                assert (curvatures[0] < 0) == (point.kind == "unstable")
+
+
+def test_gradient_hessian_and_entropy_are_derivatives_of_the_energy():
+    t, q, h, d = 221.0, 0.37, 0.8, 1e-5
+
+    def g(tt, qq, hh):
+        return float(EQ3.energy(tt, qq, hh))
+
+    numeric = [(g(t, q + d, h) - g(t, q - d, h)) / (2 * d), (g(t, q, h + d) - g(t, q, h - d)) / (2 * d)]
+    assert EQ3.gradient(t, q, h) == pytest.approx(numeric, rel=1e-7)
+    columns = [
+        (EQ3.gradient(t, q + d, h) - EQ3.gradient(t, q - d, h)) / (2 * d),
+        (EQ3.gradient(t, q, h + d) - EQ3.gradient(t, q, h - d)) / (2 * d),
+    ]
+    assert EQ3.hessian(t, q, h) == pytest.approx(np.array(columns), rel=1e-7)
+    assert float(EQ3.entropy(q, h)) == pytest.approx(-(g(t + 1e-3, q, h) - g(t - 1e-3, q, h)) / 2e-3, rel=1e-7)
+
+
+def test_the_slope_along_q_is_the_derivative_of_the_energy_along_q():
+    q = np.linspace(-0.99, 0.99, 67)
+    for model in (EQ4, EQ3):
+        numeric = (model.energy_along_q(222.0, q + 1e-6) - model.energy_along_q(222.0, q - 1e-6)) / 2e-6
+        assert model.slope(222.0, q) == pytest.approx(numeric, abs=1e-5)  # the curvature jumps at a region border
+
+
+def test_the_barrier_is_the_lowest_pass_on_the_surface():
+    low, high = EQ4.minima(225.0)
+    q = np.linspace(low.q, high.q, 4001)
+    lowest_path = EQ4.energy(225.0, q[:, None], np.linspace(0.0, 1.7, 1701)[None]).min(axis=1)
+    assert EQ4.barrier(225.0, low, high) == pytest.approx(lowest_path.max() - low.energy, abs=1e-4)
+    assert EQ4.barrier(225.0, high, low) == pytest.approx(lowest_path.max() - high.energy, abs=1e-4)
+
+
+def test_spinodals_do_not_depend_on_the_steps(jumps):
+    coarse = follow(EQ4, [150.0, 300.0], heating=False, step=50.0).main_jump
+    assert coarse.temperature == pytest.approx(jumps[1].temperature, rel=1e-9)
+
+
+def test_a_hysteresis_far_narrower_than_the_step_is_found():
+    a0 = 0.024375
+    up, down = spinodals(replace(EQ4, a0=a0, T_c=800.0 - 25.2 / a0))
+    assert 0.0 < up.temperature - down.temperature < 0.1
+
+
+def test_stability_is_told_apart_and_symmetric_about_the_equal_energy_temperature(jumps):
+    temperature = equal_energy_temperature(EQ4, *jumps)
+    assert [m.kind for m in EQ4.minima(temperature - 1.0)] == ["stable", "metastable"]
+    assert [m.kind for m in EQ4.minima(temperature + 1.0)] == ["metastable", "stable"]
+    assert [m.kind for m in EQ4.minima(150.0)] == ["stable"]
+
+
+def test_branches_follow_their_minimum_until_it_is_gone():
+    grid = np.array([150.0, 170.0, 180.0, 220.0, 230.0, 240.0])
+    heating, cooling = follow(EQ4, grid, heating=True), follow(EQ4, grid, heating=False)
+    assert heating.q[:2] == pytest.approx([-1.0, -1.0])
+    assert heating.q[4] == pytest.approx(np.cbrt(-3.0 / 35.0)) and heating.q[5] == 1.0
+    assert cooling.q[3:] == pytest.approx([1.0, 1.0, 1.0]) and cooling.q[2] < -0.9
+    assert heating.eta[:5] == pytest.approx(0.0) and cooling.eta[3] == pytest.approx(math.sqrt(2.52))
+
+
+def test_a_gradual_crossover_has_no_jump_and_says_so():
+    account = landau_account({"a1": 0.6, "T_SC": 235.0, "C": 35.0, "b": 10.0, "B": 5.0}, [200.0, 250.0])
+    assert account["temperature_up_K"] is None and account["jumps"]["cooling"] is None
+    assert account["statements"][0].startswith("No transition in range")
+    assert account["a0_window"] is None
+    jsonschema.validate({**account, "provenance": {}}, SCHEMA)
+
+
+def test_a_first_order_spin_transition_without_coupling_has_its_textbook_spinodals():
+    model = replace(EQ2, B=-10.0)
+    up, down = spinodals(model)
+    fold = 2.0 / 3.0 * 10.0 * math.sqrt(10.0 / (3.0 * 35.0)) / 0.6
+    assert (up.temperature, down.temperature) == pytest.approx((235.0 + fold, 235.0 - fold), rel=1e-9)
+    assert equal_energy_temperature(model, up, down) == pytest.approx(235.0, rel=1e-9)
+
+
+# the account
+
+
+def test_the_account_gives_the_numbers_of_the_paper(account):
+    assert account["temperature_up_K"] == pytest.approx(235.0, abs=1e-6)
+    assert account["temperature_down_K"] == pytest.approx(214.57, abs=0.005)
+    assert account["saturation_temperature_K"] == pytest.approx(176.67, abs=0.005)
+    assert account["q_leaves_one_temperature_K"] == pytest.approx(214.79, abs=0.005)
+
+
+def test_the_accounts_fit_their_schema(account):
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    for content in (account, no_landau("no parameters are known for this complex")):
+        jsonschema.validate({**content, "provenance": {}}, SCHEMA)
+        json.dumps(content, allow_nan=False)
+
+
+def test_a_complex_without_parameters_has_rows_for_no_branch():
+    assert branch_rows(no_landau("none")) == []
+
+
+def test_rows_hold_both_branches(account):
+    rows = branch_rows(account)
+    assert len(rows) == 222 and {row["branch"] for row in rows} == {"heating", "cooling"}
+    assert set(rows[0]) == {"branch", "temperature_K", "q", "eta", "G", "S_SC", "S_SB"}
+
+
+def test_the_full_landau_change_is_the_computed_spin_crossover_entropy(account):
+    check = account["entropy_check"]
+    assert check["unit_J_per_mol_K"] == pytest.approx((13.38 + 58.9) / 1.2)
+    assert check["full"]["entropy_total_J_per_mol_K"] == pytest.approx(72.28)
+    assert check["heating"]["entropy_jump_J_per_mol_K"] == pytest.approx(72.28 / 2.0)
+    assert check["cooling"]["measured_J_per_mol_K"] == 67.6
+    assert any("Eq. 4 has no a0 term" in s for s in account["statements"])
+
+
+def test_the_window_of_a0_is_the_one_worked_out_by_hand(account):
+    window = account["a0_window"]
+    assert window["condition_high_symmetry"] == pytest.approx(12.6)
+    assert window["a0_largest"] == pytest.approx(0.0325)
+    assert window["entropy_symmetry_breaking_strong_coupling_J_per_mol_K"] == pytest.approx(-2.5, abs=0.05)
+    assert abs(window["entropy_symmetry_breaking_bound_J_per_mol_K"]) < abs(window["order_disorder_J_per_mol_K"])
+
+
+def test_models_of_the_window_fulfil_both_constraints(account):
+    for entry in account["a0_window"]["models"]:
+        model = LandauModel(**(asdict(EQ4) | {"a0": entry["a0"], "T_c": entry["T_c_K"]}))
+        assert float(model.eta_coefficient(800.0, 1.0)) == pytest.approx(0.0, abs=1e-9)
+        assert float(model.eta_coefficient(0.0, -1.0)) > 0.0
+
+
+def test_symmetry_breaking_costs_entropy_only_with_positive_a0_in_eq_3():
+    assert float(EQ3.entropy_symmetry_breaking(1.5)) < 0.0
+    assert float(replace(EQ3, a0=-0.03).entropy_symmetry_breaking(1.5)) > 0.0
+
+
+def test_borrowed_parameters_are_called_borrowed():
+    account = landau_account(PAPER, [200.0, 250.0], None, "fe-pm-pea2-ncs2")
+    assert account["borrowed_from"] == "fe-pm-pea2-ncs2" and "borrowed" in account["statements"][0]
+    assert account["entropy_check"] is None
+    jsonschema.validate({**account, "provenance": {}}, SCHEMA)
+
+
+def test_wells_lie_below_inside_and_above_the_hysteresis(account):
+    below, inside, above = account["wells"]
+    assert below["temperature_K"] < account["temperature_down_K"] and above["temperature_K"] > 235.0
+    assert inside["barrier_low_to_high"] == pytest.approx(inside["barrier_high_to_low"], abs=1e-9)
+    assert below["barrier_low_to_high"] is None
+
+
+# guards
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"b": 0.0}, "no lower bound in eta"),
+        ({"b": -1.0}, "no lower bound in eta"),
+        ({"C": -35.0}, "no lower bound in q"),
+        ({"a1": 0.0}, "a1 must be positive"),
+        ({"T_SC": -1.0}, "T_SC must be positive"),
+        ({"D": math.nan}, "D must be a finite number"),
+        ({"E": "x"}, "E must be a finite number"),
+        ({"F": 1.0}, "unknown keys F"),
+        ({"C": None}, "no C"),
+    ],
+)
+def test_parameters_that_cannot_be_used_are_refused(change, words):
+    with pytest.raises(BadInput, match=words):
+        LandauModel.from_parameters(PAPER | change)
+
+
+@pytest.mark.parametrize("grid", [[200.0], [250.0, 200.0], [200.0, math.nan], [-1.0, 200.0], [200.0, 200.0]])
+def test_temperatures_must_ascend(grid):
+    with pytest.raises(BadInput, match="ascending"):
+        landau_account(PAPER, grid)
+
+
+def test_only_the_two_borders_have_a_release_temperature():
+    with pytest.raises(BadInput, match="borders"):
+        border_release(EQ4, 0.5)
+
+
+def test_no_window_where_the_coupling_does_not_favour_high_spin():
+    assert a0_window(replace(EQ4, D=1.0), None, 235.0) is None
+
+
+def test_sliding_from_the_barrier_top_reaches_a_minimum():
+    low, top, _high = EQ4.stationary_points(225.0)
+    assert settled(EQ4, 225.0, top.q - 1e-6).q == pytest.approx(low.q)

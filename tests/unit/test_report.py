@@ -1,0 +1,310 @@
+"""The report: what it says, that it loads nothing, that hostile text stays text, that odd cases make sense."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import sample_report
+from spincross import findings
+from spincross.report import all_figures, duration, embed, prose, render_report, safe_link, summary_row, summary_table
+
+TEMPLATE = (Path(__file__).parents[2] / "workflow" / "report" / "page.html.j2").read_text()
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
+CASES = {
+    "broken": sample_report.sample,
+    "no calorimetry": lambda: sample_report.sample(calorimetry=False),
+    "no landau": lambda: sample_report.sample(landau=False),
+    "unbroken": lambda: sample_report.unbroken(calorimetry=False),
+    "one atom": lambda: sample_report.of_size(1),
+    "300 atoms": lambda: sample_report.of_size(300),
+}
+
+
+@cache
+def page(case: str = "broken") -> str:
+    """Return the page of a case."""
+    return render_report(CASES[case](), TEMPLATE)
+
+
+class Loads(HTMLParser):
+    """Collect what a browser would load, the headings, and tags without their end."""
+
+    VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+    def __init__(self, text: str) -> None:
+        """Read the page."""
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep tag names and every source."""
+        self.tags.append(tag)
+        self.open += [] if tag in self.VOID else [tag]
+        found = dict(attrs)
+        self.loads += [v or "" for k, v in found.items() if k in ("src", "srcset", "data", "poster", "action")]
+        self.loads += [found.get("href") or ""] if tag == "link" else []
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take elements such as path in SVG as closed."""
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Check that tags close in order."""
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+
+def visible(text: str) -> str:
+    """Return what a reader sees, without scripts and tags."""
+    text = re.sub(r"<(script|style|noscript).*?</\1>", " ", text, flags=re.DOTALL)
+    for entity, sign in (("&lt;", "<"), ("&gt;", ">"), ("&#34;", '"'), ("&#39;", "'"), ("&amp;", "&")):
+        text = re.sub(r"<[^>]+>", "", text).replace(entity, sign) if entity == "&lt;" else text.replace(entity, sign)
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_case_gives_one_whole_page_below_fifteen_megabytes(case: str) -> None:
+    """Odd cases are rendered too, with closed tags and one title."""
+    found = Loads(without_plotly(case))
+    assert found.open == []
+    assert (found.tags.count("title"), found.tags.count("h1"), found.tags.count("main")) == (1, 1, 1)
+    assert len(page(case).encode()) < 15e6
+    assert "None" not in visible(without_plotly(case)) and "nan" not in visible(without_plotly(case)).split()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_page_loads_nothing_from_outside(case: str) -> None:
+    """No source, no stylesheet, no import: the page is whole in itself."""
+    own = without_plotly(case)
+    assert Loads(own).loads == []
+    assert not re.search(r"@import|url\(\s*['\"]?https?:|fetch\(|XMLHttpRequest|importScripts", own)
+    assert not re.search(r"href=['\"]https?:", own)
+
+
+@cache
+def sample_plotly() -> str:
+    """Return plotly's own script."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def without_plotly(case: str = "broken") -> str:
+    """Return the page of a case without plotly's script."""
+    return page(case).replace(sample_plotly(), "")
+
+
+def test_plotly_is_inlined_once() -> None:
+    """The library is there, and only once."""
+    assert page().count(sample_plotly()) == 1
+
+
+def test_the_answer_names_the_mode_the_energy_and_the_entropy() -> None:
+    """Three sentences, made from the numbers."""
+    breaking, mode, entropy = findings.answer(sample_report.sample())
+    assert breaking.startswith("Yes: held in C2") and "651i cm⁻¹ (B)" in breaking and "1.7 cm⁻¹" in breaking
+    assert "irrep B" in mode and "8.93 kJ/mol lower" in mode
+    assert "+9.1" in entropy and "−5.8" in entropy and entropy.endswith("entropy pays for it.")
+
+
+def test_the_answer_says_no_when_hs_keeps_the_group() -> None:
+    """Without a mode there is nothing to pay."""
+    breaking, mode, entropy = findings.answer(sample_report.unbroken())
+    assert breaking.startswith("No: HS keeps C2") and "ΔS_SB is zero" in mode and "no cost" in entropy
+
+
+def test_every_number_of_the_states_and_the_account_is_on_the_page() -> None:
+    """Energies, spins, imaginary modes, cycles, origins, and each entropy at each temperature."""
+    data, text = sample_report.sample(), visible(without_plotly())
+    for value in (
+        "−114.283900",
+        "285.92",
+        "276.99",
+        "2.012 (2.00)",
+        "651i",
+        "7 (5 to 13)",
+        "recalled, recalled",
+        "1 min 02 s",
+        "8.930",
+        "0.970",
+    ):
+        assert value in text, value
+    entropy = data["entropy"]
+    for key in (findings.HARMONIC, findings.QUASI, findings.TOTAL):
+        for value in entropy[key]:
+            assert findings.number(value, 2, True) in text
+    for value in (62.8, 67.6, 58.9):
+        assert findings.number(value, 1) in text
+    for name, value in data["landau"]["parameters"].items():
+        assert name.replace("_", "") in text and findings.number(value, 1).rstrip("0").rstrip(".") in text
+
+
+def test_the_page_says_plainly_what_is_not_known() -> None:
+    """Built model, borrowed parameters, basis set, no prediction of T1/2, imaginary modes kept."""
+    text = visible(without_plotly())
+    for sentence in (
+        "The structure is a built model",
+        "The Landau parameters are borrowed from fe-pm-pea2-ncs2",
+        "basis set is not stated in its main text",
+        "are not predictions of T½",
+        "never dropped or made real",
+        "a warning of the molecule stage",
+    ):
+        assert sentence in text, sentence
+
+
+def test_warnings_come_before_the_answer() -> None:
+    """The banner stands above the first section."""
+    assert page().index("Read this first") < page().index('id="answer"')
+
+
+def test_a_case_without_landau_says_so_in_a_sentence() -> None:
+    """No empty section."""
+    text = visible(without_plotly("no landau"))
+    assert "there is no Landau model" in text and "borrowed" not in text
+    assert "landau-branches" not in all_figures(CASES["no landau"]())
+
+
+def test_a_case_without_calorimetry_has_no_verdict_on_it() -> None:
+    """The claim is absent and a sentence says why."""
+    text = visible(without_plotly("no calorimetry"))
+    assert "agrees with calorimetry" not in text and "No calorimetric value is known" in text
+
+
+def test_an_unbroken_case_has_no_double_well_and_no_animation() -> None:
+    """The figures of the mode are replaced by a sentence."""
+    figures = all_figures(CASES["unbroken"]())
+    assert not {"well", "animation", "share"} & set(figures)
+    assert "There is no double well to draw" in visible(without_plotly("unbroken"))
+
+
+def test_hostile_text_is_shown_as_text() -> None:
+    """Ids, titles, warnings, irreps, links and texts of every stage cannot become markup."""
+    data = sample_report.sample()
+    data["complex"] = data["level_name"] = data["entry"]["title"] = data["mode"]["text"] = HOSTILE
+    data["molecule"] |= {"formula": HOSTILE, "warnings": [HOSTILE]}
+    data["entry"]["literature"] = {HOSTILE: HOSTILE}
+    data["entry"]["landau"]["borrowed_from"] = data["landau"]["borrowed_from"] = HOSTILE
+    data["vibrations"]["LS"]["irreps"][0] = "<img src=x>"
+    data["links"] = {HOSTILE: 'x" onclick="alert(1)'}
+    text = render_report(data, TEMPLATE)
+    text = text.replace(sample_plotly(), "")
+    clean, found = Loads(without_plotly()), Loads(text)
+    assert found.tags.count("script") == clean.tags.count("script") and "img" not in found.tags
+    assert found.loads == []
+    assert HOSTILE in visible(text).replace("−", "-")
+    assert "<img" not in text
+
+
+def test_json_in_the_page_cannot_end_its_script() -> None:
+    """The embedded figure survives a round trip and holds no tag."""
+    content = {"text": HOSTILE + "\u2028"}
+    assert "<" not in embed(content) and json.loads(str(embed(content))) == content
+    with pytest.raises(ValueError):
+        embed({"x": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("a/b.json", "a/b.json"), ("javascript:alert(1)", ""), ("/etc/x", ""), ("//host/x", "")]
+)
+def test_links_are_relative_or_none(path: str, expected: str) -> None:
+    """Nothing with a scheme or a host becomes a link."""
+    assert safe_link(path) == expected
+
+
+def test_prose_sets_minus_signs_and_subscripts_after_escaping() -> None:
+    """Identifiers and DOIs keep their hyphens."""
+    assert (
+        prose("q = -1, -R ln 2, 5 cm-1, ΔS_vib, def2-svp <b>")
+        == "q = −1, −R ln 2, 5 cm⁻¹, ΔS<sub>vib</sub>, def2-svp &lt;b&gt;"
+    )
+
+
+def test_the_summary_row_is_complete_and_makes_a_table() -> None:
+    """Same columns for every case, numbers as numbers, one line each."""
+    rows = [summary_row(make()) for make in CASES.values()]
+    assert all(list(row) == list(rows[0]) for row in rows)
+    assert rows[0]["broken"] == "yes" and rows[0]["irrep"] == "B" and rows[0]["wavenumber_per_cm"] == -651.4
+    assert rows[0]["landau_temperature_up_K"] == pytest.approx(235.0) and rows[2]["landau_temperature_up_K"] == ""
+    assert all(value is not None for row in rows for value in row.values())
+    lines = summary_table(rows).splitlines()
+    assert len(lines) == 1 + len(rows) and {line.count("\t") for line in lines} == {len(rows[0]) - 1}
+
+
+def test_a_tab_in_a_name_does_not_break_the_summary() -> None:
+    """White space inside a cell becomes one blank."""
+    assert summary_table([{"a": "x\ty\nz", "b": 1.0}]) == "a\tb\nx y z\t1.0\n"
+
+
+def test_a_missing_key_is_an_error_and_not_an_empty_place() -> None:
+    """The page never hides a number that a stage did not write."""
+    data = sample_report.sample()
+    del data["vibrations"]["HS"]["noise_floor_per_cm"]
+    with pytest.raises(KeyError, match="noise_floor"):
+        render_report(data, TEMPLATE)
+
+
+def verdicts(data: findings.Json) -> dict[str, str]:
+    """Return the verdict of every claim by its first words."""
+    return {claim.text: claim.verdict for claim in findings.claims(data)}
+
+
+def test_an_imaginary_mode_of_the_minimum_is_not_supported() -> None:
+    """The claim of a minimum fails when a mode is imaginary."""
+    data = sample_report.sample()
+    data["vibrations"]["HS"] |= {
+        "imaginary_modes": [0],
+        "wavenumbers_per_cm": [-30.0, *sample_report.WAVES["HS"][0][1:]],
+    }
+    assert verdicts(data)["HS in C1 is a minimum: all modes are real."] == "not supported"
+
+
+def test_a_mode_inside_the_noise_makes_a_claim_uncertain() -> None:
+    """Modes inside the floor are unknown; a breaking mode near the floor is not certain either."""
+    data = sample_report.sample()
+    data["vibrations"]["LS"]["undetermined_modes"] = [0]
+    data["vibrations"]["HS_parent"]["noise_floor_per_cm"] = 400.0
+    found = verdicts(data)
+    assert found["LS in C2 is a minimum: all modes are real."] == "uncertain" and found["HS breaks C2."] == "uncertain"
+
+
+@pytest.mark.parametrize(("excess", "expected"), [(0.01, "supported"), (0.1, "uncertain"), (0.5, "not supported")])
+def test_spin_contamination_is_judged_by_its_size(excess: float, expected: str) -> None:
+    """The limits are those printed with the evidence."""
+    data = sample_report.sample()
+    data["optimise"]["HS"]["s_squared"] = 2.0 + excess
+    assert verdicts(data)["The states have the spin asked for."] == expected
+
+
+def test_entropy_that_does_not_pay_is_said() -> None:
+    """A negative total turns the claim and the sentence."""
+    data = sample_report.sample()
+    entropy = data["entropy"] = copy.deepcopy(data["entropy"])
+    entropy[findings.BREAKING] = -50.0
+    for key in (findings.TOTAL, findings.TOTAL_QUASI):
+        entropy[key] = [value - 44.24 for value in entropy[key]]
+    assert findings.answer(data)[2].endswith("entropy does not pay for it.")
+    assert verdicts(data)["Vibrations and spin pay the entropy cost of the broken symmetry."] == "not supported"
+
+
+def test_an_unknown_verdict_is_refused() -> None:
+    """Only four words exist."""
+    with pytest.raises(ValueError, match="maybe"):
+        findings.Claim("x", "maybe", "y")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "–"), (12.34, "12.3 s"), (245.0, "4 min 05 s"), (7380.0, "2 h 03 min")]
+)
+def test_durations_are_readable(seconds: float | None, text: str) -> None:
+    """Seconds, minutes, hours."""
+    assert duration(seconds) == text

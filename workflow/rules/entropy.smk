@@ -1,0 +1,21 @@
+# The entropy account: LS in the parent group against the HS minimum.
+
+
+rule compute_entropy:
+    input:
+        low=lambda w: parent(w.complex, "LS", "vibrations/vibrations.json"),
+        high="results/{complex}/{level}/HS/C1/vibrations/vibrations.json",
+        mode=lambda w: parent(w.complex, "HS", "symmetry_mode/mode.json"),
+    output:
+        "results/{complex}/{level}/entropy/entropy.json",
+        "results/{complex}/{level}/entropy/entropy.tsv",
+    log:
+        "results/{complex}/{level}/entropy/compute_entropy.log",
+    params:
+        library_version=VERSION,
+        temperatures=config["temperatures_K"],
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../scripts/compute_entropy.py"

@@ -1,0 +1,20 @@
+# The Landau model: q(T), eta(T), spinodals, and the entropy check.
+
+
+rule solve_landau:
+    input:
+        entropy="results/{complex}/{level}/entropy/entropy.json",
+        complexes=STRUCTURES / "complexes.yaml",
+    output:
+        "results/{complex}/{level}/landau/landau.json",
+        "results/{complex}/{level}/landau/branches.tsv",
+    log:
+        "results/{complex}/{level}/landau/solve_landau.log",
+    params:
+        library_version=VERSION,
+        settings=config["landau"],
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../scripts/solve_landau.py"

@@ -1,0 +1,50 @@
+# LS and HS in the parent group, and HS without symmetry where the parent is unstable.
+
+
+rule optimise_parent:
+    input:
+        xyz=lambda w: "results/{complex}/molecule/"
+        + ("molecule.xyz" if w.state == "LS" else "molecule_high_spin.xyz"),
+    output:
+        optimised("results/{complex}/{level}/{state}/{point_group}/optimise"),
+    log:
+        "results/{complex}/{level}/{state}/{point_group}/optimise/optimise_parent.log",
+    benchmark:
+        "results/{complex}/{level}/{state}/{point_group}/optimise/benchmark.tsv"
+    params:
+        work="work/{complex}/{level}/{state}/{point_group}/optimise",
+    threads: DFT_THREADS
+    resources:
+        mem_mb=config["memory_mb"],
+        runtime=2880,
+        dft=1,
+    script:
+        "../scripts/optimise_parent.py"
+
+
+rule optimise_broken:
+    input:
+        scan=lambda w: parent(w.complex, "HS", "symmetry_mode/scan.json"),
+        displaced=lambda w: parent(w.complex, "HS", "symmetry_mode/displaced.xyz"),
+        hessian=lambda w: parent(w.complex, "HS", "vibrations/hessian.npz"),
+        orbitals=lambda w: parent(w.complex, "HS", "optimise/orbitals.npz"),
+    output:
+        optimised("results/{complex}/{level}/HS/C1/optimise"),
+    log:
+        "results/{complex}/{level}/HS/C1/optimise/optimise_broken.log",
+    benchmark:
+        "results/{complex}/{level}/HS/C1/optimise/benchmark.tsv"
+    params:
+        work="work/{complex}/{level}/HS/C1/optimise",
+    threads: DFT_THREADS
+    resources:
+        mem_mb=config["memory_mb"],
+        runtime=2880,
+        dft=1,
+    wildcard_constraints:
+        complex=LOWERED,
+    script:
+        "../scripts/optimise_broken.py"
+
+
+ruleorder: optimise_broken > optimise_parent

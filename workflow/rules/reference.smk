@@ -1,0 +1,80 @@
+# Reference records: recall finished DFT stages, keep new ones, recompute energies at recorded geometries.
+
+RECORD = str(STRUCTURES / "reference/{complex}/{level}/{state}/{point_group}")
+
+
+def recorded(stage):
+    """Input function: the record's file where the record is usable, else a file that never exists."""
+
+    def path(w):
+        usable = (w.complex, w.state, w.point_group, stage) in RECALLED
+        return RECORD.format(**w) + f"/{stage}/record.json" if usable else "no usable reference record"
+
+    return path
+
+
+if RECALLED:
+
+    rule recall_optimise:
+        input:
+            recorded("optimise"),
+        output:
+            optimised("results/{complex}/{level}/{state}/{point_group}/optimise"),
+        log:
+            "results/{complex}/{level}/{state}/{point_group}/optimise/recall_optimise.log",
+        params:
+            stage="optimise",
+        script:
+            "../scripts/recall_record.py"
+
+    rule recall_hessian:
+        input:
+            recorded("vibrations"),
+        output:
+            "results/{complex}/{level}/{state}/{point_group}/vibrations/hessian.npz",
+            "results/{complex}/{level}/{state}/{point_group}/vibrations/hessian.json",
+        log:
+            "results/{complex}/{level}/{state}/{point_group}/vibrations/recall_hessian.log",
+        params:
+            stage="vibrations",
+        script:
+            "../scripts/recall_record.py"
+
+    rule recall_scan:
+        input:
+            recorded("symmetry_mode"),
+        output:
+            "results/{complex}/{level}/{state}/{point_group}/symmetry_mode/scan.json",
+            "results/{complex}/{level}/{state}/{point_group}/symmetry_mode/scan.tsv",
+            "results/{complex}/{level}/{state}/{point_group}/symmetry_mode/displaced.xyz",
+        log:
+            "results/{complex}/{level}/{state}/{point_group}/symmetry_mode/recall_scan.log",
+        params:
+            stage="symmetry_mode",
+        script:
+            "../scripts/recall_record.py"
+
+    ruleorder: recall_optimise > optimise_broken > optimise_parent
+    ruleorder: recall_hessian > compute_hessian
+    ruleorder: recall_scan > follow_symmetry_mode
+
+
+rule store_reference:
+    log:
+        "results/store_reference.log",
+    script:
+        "../scripts/store_reference.py"
+
+
+rule verify_reference:
+    output:
+        "results/verify_reference.json",
+    log:
+        "results/verify_reference.log",
+    threads: DFT_THREADS
+    resources:
+        mem_mb=config["memory_mb"],
+        runtime=240,
+        dft=1,
+    script:
+        "../scripts/verify_reference.py"

@@ -1,0 +1,41 @@
+# The mode that breaks the parent group of HS: scan it, then judge it against the relaxed structure.
+
+
+rule follow_symmetry_mode:
+    input:
+        "results/{complex}/{level}/HS/{point_group}/vibrations/vibrations.json",
+        "results/{complex}/{level}/HS/{point_group}/vibrations/modes.npz",
+        optimised("results/{complex}/{level}/HS/{point_group}/optimise"),
+    output:
+        "results/{complex}/{level}/HS/{point_group}/symmetry_mode/scan.json",
+        "results/{complex}/{level}/HS/{point_group}/symmetry_mode/scan.tsv",
+        "results/{complex}/{level}/HS/{point_group}/symmetry_mode/displaced.xyz",
+    log:
+        "results/{complex}/{level}/HS/{point_group}/symmetry_mode/follow_symmetry_mode.log",
+    benchmark:
+        "results/{complex}/{level}/HS/{point_group}/symmetry_mode/benchmark.tsv"
+    threads: DFT_THREADS
+    resources:
+        mem_mb=config["memory_mb"],
+        runtime=1440,
+        dft=1,
+    script:
+        "../scripts/follow_symmetry_mode.py"
+
+
+rule assess_symmetry_mode:
+    input:
+        lambda w: parent(w.complex, "HS", "symmetry_mode/scan.json"),
+        lambda w: parent(w.complex, "HS", "vibrations/vibrations.json"),
+        optimised("results/{complex}/{level}/HS/C1/optimise"),
+    output:
+        "results/{complex}/{level}/HS/{point_group}/symmetry_mode/mode.json",
+    log:
+        "results/{complex}/{level}/HS/{point_group}/symmetry_mode/assess_symmetry_mode.log",
+    params:
+        library_version=VERSION,
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    script:
+        "../scripts/assess_symmetry_mode.py"

@@ -1,0 +1,11 @@
+"""Hessian -> normal modes."""
+
+from pathlib import Path
+
+from spincross import config, stages
+from spincross.files import logged
+
+with logged(Path(snakemake.log[0])):
+    settings = config.load(snakemake.config, config.STRUCTURES)
+    w, out = snakemake.wildcards, Path(snakemake.output[0]).parent
+    stages.analyse_vibrations(settings, w.complex, w.state, Path(snakemake.input[0]).parent, out)

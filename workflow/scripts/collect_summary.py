@@ -1,0 +1,9 @@
+"""One table over all complexes."""
+
+from pathlib import Path
+
+from spincross import stages
+from spincross.files import logged
+
+with logged(Path(snakemake.log[0])):
+    stages.collect_summary([Path(p) for p in snakemake.input], Path(snakemake.output[0]))

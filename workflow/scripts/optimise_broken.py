@@ -1,0 +1,12 @@
+"""Relax HS without symmetry."""
+
+from pathlib import Path
+
+from spincross import config, stages
+from spincross.files import logged
+
+with logged(Path(snakemake.log[0])):
+    settings = config.load(snakemake.config, config.STRUCTURES)
+    w, out = snakemake.wildcards, Path(snakemake.output[0]).parent
+    parent = Path(snakemake.input.scan).parents[1]
+    stages.optimise_broken(settings, w.complex, parent, out, Path(snakemake.params.work))

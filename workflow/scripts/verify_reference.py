@@ -1,0 +1,10 @@
+"""Recompute energy and gradient at every recorded geometry of the configured complexes."""
+
+from pathlib import Path
+
+from spincross import config, stages
+from spincross.files import logged
+
+with logged(Path(snakemake.log[0])):
+    settings = config.load(snakemake.config, config.STRUCTURES)
+    stages.verify_reference(settings, Path(snakemake.output[0]))

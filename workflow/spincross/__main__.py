@@ -1,0 +1,102 @@
+"""Run one stage from the command line: `python -m spincross STAGE --complex ID ...`; same functions, same files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from spincross import config, stages
+from spincross.config import Settings
+from spincross.errors import SpincrossError
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m spincross", description=__doc__)
+    parser.add_argument("stage", choices=sorted(STAGES), help="what to run; its inputs must lie under --results")
+    parser.add_argument("--complex", required=True, help="id from structures/complexes.yaml")
+    parser.add_argument("--state", choices=["LS", "HS"], default="HS")
+    parser.add_argument("--group", default=None, help="point group imposed (the parent group unless given)")
+    parser.add_argument("--config", type=Path, default=config.WORKFLOW / "config/config.yaml")
+    parser.add_argument("--structures", type=Path, default=config.STRUCTURES)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--workdir", type=Path, default=Path("work"), help="restart data; a killed run goes on from it")
+    return parser
+
+
+class Place:
+    """Where the files of one complex, level, state and group lie."""
+
+    def __init__(self, options: argparse.Namespace, settings: Settings) -> None:
+        self.complex, self.state = options.complex, options.state
+        self.parent_group = stages.parent_group(settings, options.complex)
+        self.group = options.group or self.parent_group
+        self.root = options.results / options.complex
+        self.base = self.root / settings.level_name
+        tail = Path(options.complex) / settings.level_name / options.state / self.group
+        self.here, self.work = options.results / tail, options.workdir / tail
+        self.parent = self.base / "HS" / self.parent_group
+
+
+def _optimise(settings: Settings, place: Place) -> None:
+    out, work = place.here / "optimise", place.work / "optimise"
+    if place.group != place.parent_group:
+        stages.optimise_broken(settings, place.complex, place.parent, out, work)
+        return
+    name = "molecule.xyz" if place.state == "LS" else "molecule_high_spin.xyz"
+    stages.optimise_parent(settings, place.complex, place.state, place.group, place.root / "molecule" / name, out, work)
+
+
+def _vibrations(settings: Settings, place: Place) -> None:
+    stages.analyse_vibrations(settings, place.complex, place.state, place.here / "optimise", place.here / "vibrations")
+
+
+def _hessian(settings: Settings, place: Place) -> None:
+    optimised, out = place.here / "optimise", place.here / "vibrations"
+    stages.compute_hessian(settings, place.complex, place.state, optimised, out, place.work / "hessian")
+
+
+def _entropy(settings: Settings, place: Place) -> None:
+    low = place.base / "LS" / place.parent_group / "vibrations/vibrations.json"
+    high, mode = place.base / "HS/C1/vibrations/vibrations.json", place.parent / "symmetry_mode/mode.json"
+    stages.compute_entropy(settings, place.complex, low, high, mode, place.base / "entropy")
+
+
+def _assess(settings: Settings, place: Place) -> None:
+    stages.assess_symmetry_mode(
+        settings, place.complex, place.parent, place.base / "HS/C1", place.parent / "symmetry_mode"
+    )
+
+
+def _report(settings: Settings, place: Place) -> None:
+    states = [place.base / "LS" / place.parent_group, place.parent, place.base / "HS/C1"]
+    stages.render_report(settings, place.complex, states, config.WORKFLOW / "report/page.html.j2", place.root)
+
+
+STAGES: dict[str, Callable[[Settings, Place], None]] = {
+    "molecule": lambda s, p: stages.extract_molecule(s, p.complex, p.root / "molecule"),
+    "optimise": _optimise,
+    "hessian": _hessian,
+    "vibrations": _vibrations,
+    "symmetry-mode": lambda s, p: stages.follow_symmetry_mode(s, p.complex, p.parent, p.parent / "symmetry_mode"),
+    "assess-symmetry-mode": _assess,
+    "entropy": _entropy,
+    "landau": lambda s, p: stages.solve_landau(s, p.complex, p.base / "entropy/entropy.json", p.base / "landau"),
+    "report": _report,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one stage; a failure of ours ends with its one sentence and exit code 1."""
+    options = _arguments().parse_args(arguments)
+    try:
+        content = config.read_yaml(options.config) | {"complexes": [options.complex]}
+        settings = config.load(content, options.structures, str(options.config))
+        STAGES[options.stage](settings, Place(options, settings))
+    except SpincrossError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,385 @@
+"""Built models: cis-[M(N^N)2(X)2] in exact C2 from a ligand's SMILES and target metal-donor distances.
+
+The two ligands and the two anions are placed on the octahedral sites, everything but the metal-donor distances is
+relaxed with GFN2-xTB (Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 2019, 15, 1652) under C2, and the result is
+written as a CIF (see model_cif). Lengths here are in angstrom.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.units import Bohr, Hartree
+from numpy.typing import NDArray
+from scipy.optimize import minimize  # type: ignore[import-untyped]
+
+from spincross.errors import BadInput, BadStructure, NotConverged
+from spincross.model_cif import write_model
+from spincross.molecule import Molecule, bonds
+from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
+
+Array = NDArray[np.float64]
+
+# --- the ligand ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ligand:
+    """A chelating ligand: symbols, positions (N, 3) in angstrom, and its two donor atoms (the trans one first)."""
+
+    symbols: tuple[str, ...]
+    positions: Array
+    donors: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Target distances in angstrom: metal to the mutually trans donors, the other donors, the anions' nitrogen."""
+
+    trans: float
+    other: float
+    anion: float
+
+
+def _optional(name: str) -> Any:
+    """Import a package that only the builder needs; BadInput if it is missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.split(".")[0]
+        raise BadInput(f"building a model needs {package}; install it (pip install {package})") from error
+
+
+def chelating_pair(smiles: str) -> tuple[Any, dict[str, int]]:
+    """Return the RDKit molecule of a SMILES and its N-C-C-N donors, named by kind.
+
+    Kinds are `pyridine` (aromatic nitrogen), `imine` and `amine`; the second of one kind is called `pyridine 2`.
+    """
+    chem = _optional("rdkit.Chem")
+    molecule = chem.MolFromSmiles(smiles)
+    if molecule is None:
+        raise BadInput(f"the SMILES {smiles!r} cannot be read; correct it")
+    pairs = molecule.GetSubstructMatches(chem.MolFromSmarts("[#7;!+]~[#6]~[#6]~[#7;!+]"))
+    if len(pairs) != 1:
+        raise BadInput(f"the ligand {smiles!r} has {len(pairs)} chelating N-C-C-N pairs, exactly one is needed")
+    kinds: dict[str, int] = {}
+    for index in (pairs[0][0], pairs[0][-1]):
+        atom = molecule.GetAtomWithIdx(index)
+        double = any(bond.GetBondTypeAsDouble() == 2.0 for bond in atom.GetBonds())
+        kind = "pyridine" if atom.GetIsAromatic() else "imine" if double else "amine"
+        kinds[f"{kind} 2" if kind in kinds else kind] = index
+    return molecule, kinds
+
+
+def embedded_ligands(smiles: str, trans: str, count: int, seed: int = 7) -> list[Ligand]:
+    """Return conformers of a ligand with both donors on one side.
+
+    A silicon bridge between the donors (Si-N about 1.8 angstrom) closes the chelate ring, so that every embedded
+    conformer can chelate; it is taken away afterwards.
+
+    Parameters
+    ----------
+    smiles : the free ligand
+    trans : kind of the donor that will be mutually trans
+    count : number of conformers
+    """
+    chem, forms = _optional("rdkit.Chem"), _optional("rdkit.Chem.AllChem")
+    molecule, kinds = chelating_pair(smiles)
+    if trans not in kinds:
+        raise BadInput(f"the ligand has the donors {', '.join(kinds)}, none is called {trans!r}; choose one of them")
+    donors = (kinds[trans], next(index for kind, index in kinds.items() if kind != trans))
+    bridged = chem.RWMol(molecule)
+    bridge = bridged.AddAtom(chem.Atom("Si"))
+    for donor in donors:
+        bridged.AddBond(donor, bridge, chem.BondType.SINGLE)
+        bridged.GetAtomWithIdx(donor).SetFormalCharge(1)
+        bridged.GetAtomWithIdx(donor).SetNoImplicit(False)
+    chem.SanitizeMol(bridged)
+    full = chem.AddHs(bridged)
+    if not list(forms.EmbedMultipleConfs(full, numConfs=count, randomSeed=seed)):
+        raise BadStructure(f"RDKit found no conformer of {smiles!r} with both donors on one side; give another ligand")
+    forms.UFFOptimizeMoleculeConfs(full, maxIters=2000)
+    added = {bridge} | {a.GetIdx() for a in full.GetAtomWithIdx(bridge).GetNeighbors() if a.GetSymbol() == "H"}
+    kept = [a.GetIdx() for a in full.GetAtoms() if a.GetIdx() not in added]
+    symbols = tuple(full.GetAtomWithIdx(k).GetSymbol() for k in kept)
+    return [Ligand(symbols, np.array(c.GetPositions())[kept], donors) for c in full.GetConformers()]
+
+
+# --- placing ---------------------------------------------------------------------------------------------------------
+
+
+def _unit(vector: Array) -> Array:
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+def place_half(ligand: Ligand, distances: Distances) -> tuple[tuple[str, ...], Array, Array]:
+    """Put one ligand and one NCS on half of an octahedron around the origin, the 2-fold along z.
+
+    The trans donor points along y, the other donor opposite to the NCS.
+
+    Returns
+    -------
+    symbols, positions (n, 3) in angstrom, and (n,) fixed distances to the metal, NaN for atoms that are no donors
+    """
+    first, second = ligand.donors
+    towards_anion = _unit(np.array([1.0, 0.0, 1.0]))
+    up, across = _unit(np.array([0.0, 1.0, 0.0]) - towards_anion), _unit(np.array([0.0, 1.0, 0.0]) + towards_anion)
+    target = np.array([up, across, np.cross(up, across)])
+    own = _chelate_frame(ligand)
+    bite = float(np.linalg.norm(ligand.positions[first] - ligand.positions[second]))
+    # metal on the donors' line at s from the second donor, at height h below it
+    s = (bite**2 + distances.other**2 - distances.trans**2) / (2.0 * bite)
+    height = np.sqrt(max(distances.other**2 - s**2, 0.25))
+    metal = ligand.positions[second] + s * own[1] - height * own[0]
+    placed = (ligand.positions - metal) @ own.T @ target
+    anion = towards_anion * (distances.anion + np.array([[0.0], [1.17], [2.79]]))
+    fixed = np.full(len(placed) + 3, np.nan)
+    fixed[[first, second, len(placed)]] = distances.trans, distances.other, distances.anion
+    return (*ligand.symbols, "N", "C", "S"), np.vstack([placed, anion]), fixed
+
+
+def _chelate_frame(ligand: Ligand) -> Array:
+    """Return rows: from the metal side into the ligand, from the second to the first donor, their cross product."""
+    first, second = (ligand.positions[k] for k in ligand.donors)
+    across = _unit(first - second)
+    inward = ligand.positions[_chelate_carbons(ligand)].mean(axis=0) - (first + second) / 2.0
+    inward = _unit(inward - (inward @ across) * across)
+    return np.array([inward, across, np.cross(inward, across)])
+
+
+def _chelate_carbons(ligand: Ligand) -> list[int]:
+    """Return the two carbon atoms between the donors."""
+    near: dict[int, set[int]] = {k: set() for k in ligand.donors}
+    joined = bonds(ligand.symbols, ligand.positions * ANGSTROM_TO_BOHR)
+    for i, j in joined:
+        for donor, other in ((i, j), (j, i)):
+            if donor in near and ligand.symbols[other] == "C":
+                near[donor].add(other)
+    a, b = (near[k] for k in ligand.donors)
+    return next([i, j] for i, j in joined for i, j in ((i, j), (j, i)) if i in a and j in b)
+
+
+# --- relaxing --------------------------------------------------------------------------------------------------------
+
+TURN = np.array([-1.0, -1.0, 1.0])
+"""The 2-fold axis along z acts on a position by these factors."""
+
+
+def whole(metal: str, symbols: tuple[str, ...], half: Array) -> tuple[tuple[str, ...], Array]:
+    """Return the molecule of a half: the metal at the origin, the half, its partner; angstrom."""
+    return (metal, *symbols, *symbols), np.vstack([np.zeros((1, 3)), half, half * TURN])
+
+
+def relax(
+    symbols: tuple[str, ...],
+    half: Array,
+    fixed: Array,
+    multiplicity: int,
+    metal: str = "Fe",
+    charge: int = 0,
+    force: float = 0.02,
+    steps: int = 400,
+) -> tuple[Array, float]:
+    """Relax a half with GFN2-xTB under exact C2, the metal-donor distances held.
+
+    A donor is written as its distance times a unit vector and its partner as its image, so both constraints hold
+    to the last digit in every step.
+
+    Parameters
+    ----------
+    half, fixed : as from `place_half`
+    force : largest remaining force per coordinate, eV/angstrom
+
+    Returns
+    -------
+    half (n, 3) in angstrom and the energy of the whole molecule in eV; NotConverged if the steps do not suffice
+    """
+    tblite = _optional("tblite.interface")
+    numbers = Atoms([metal, *symbols, *symbols]).numbers
+    engine = tblite.Calculator("GFN2-xTB", numbers, whole(metal, symbols, half)[1] / Bohr, charge, multiplicity - 1)
+    engine.set("verbosity", 0)
+    donors = ~np.isnan(fixed)
+    result: list[Any] = [None]
+
+    def held(x: Array) -> Array:
+        positions = x.reshape(-1, 3).copy()
+        positions[donors] *= (fixed[donors] / np.linalg.norm(positions[donors], axis=1))[:, None]
+        return positions
+
+    def energy_and_slope(x: Array) -> tuple[float, Array]:
+        engine.update(whole(metal, symbols, held(x))[1] / Bohr)
+        result[0] = engine.singlepoint(result[0])
+        full = np.asarray(result[0].get("gradient")) * Hartree / Bohr
+        slope = full[1 : len(symbols) + 1] + full[len(symbols) + 1 :] * TURN
+        raw = x.reshape(-1, 3)[donors]
+        length = np.linalg.norm(raw, axis=1)[:, None]
+        along = raw / length
+        inside = slope[donors] - (slope[donors] * along).sum(axis=1)[:, None] * along
+        slope[donors] = inside * fixed[donors][:, None] / length
+        return float(result[0].get("energy")) * Hartree, slope.ravel()
+
+    options = {"maxiter": steps, "gtol": 2.0 * force, "ftol": 1e-12, "maxcor": 30}
+    found = minimize(energy_and_slope, held(half.ravel()).ravel(), jac=True, method="L-BFGS-B", options=options)
+    worst = float(np.abs(energy_and_slope(found.x)[1]).max()) / 2.0
+    if worst > 2.0 * force:
+        text = f"{worst:.3f} eV/angstrom (asked {force}) after {found.nit} steps"
+        raise NotConverged(f"the GFN2-xTB relaxation stopped at a force of {text}; allow more steps")
+    return held(found.x), float(found.fun)
+
+
+# --- judging and building --------------------------------------------------------------------------------------------
+
+
+def check_model(molecule: Molecule, expected_bonds: int) -> dict[str, float]:
+    """Return what a chemist looks at in a cis-[M(N^N)2(NCS)2] model; BadStructure if the model is no such molecule.
+
+    Returns
+    -------
+    shortest contact between atoms four or more bonds apart (angstrom), largest distance of the metal from a chelate
+    plane (angstrom), torsion N-C-C-N of the chelate and the angles metal-N-C and N-C-S of the anion (degrees)
+    """
+    pairs = bonds(molecule.symbols, molecule.positions)
+    if len(pairs) != expected_bonds:
+        raise BadStructure(
+            f"the model has {len(pairs)} bonds, {expected_bonds} are expected: atoms clash; try other distances"
+        )
+    atoms = Atoms(molecule.symbols, molecule.positions * BOHR_TO_ANGSTROM)
+    contact = _shortest_contact(atoms, pairs)
+    if contact < 1.7:
+        raise BadStructure(
+            f"two atoms of the model that are not bonded are {contact:.2f} angstrom apart; try other distances"
+        )
+    first, carbon, other, second = _chelate_ring(molecule.symbols, pairs)
+    torsion = (_call(atoms.get_dihedral, first, carbon, other, second) + 180.0) % 360.0 - 180.0
+    anion = [len(atoms) - 3, len(atoms) - 2, len(atoms) - 1]
+    return {
+        "shortest_contact": contact,
+        "chelate_torsion": torsion,
+        "metal_out_of_plane": _out_of_plane(atoms.positions, [first, carbon, other, second]),
+        "metal_N_C_angle": _call(atoms.get_angle, 0, anion[0], anion[1]),
+        "N_C_S_angle": _call(atoms.get_angle, *anion),
+    }
+
+
+def _call(measure: Callable[..., Any], *atoms: int) -> float:
+    """Return an angle that ASE measures, degrees."""
+    return float(measure(*atoms))
+
+
+def _shortest_contact(atoms: Atoms, pairs: list[tuple[int, int]]) -> float:
+    """Return the shortest distance between atoms at least four bonds apart, angstrom."""
+    joined = np.eye(len(atoms), dtype=int)
+    for i, j in pairs:
+        joined[i, j] = joined[j, i] = 1
+    far = np.linalg.matrix_power(joined, 3) == 0
+    distances = np.linalg.norm(atoms.positions[:, None] - atoms.positions[None], axis=2)
+    return float(distances[far].min())
+
+
+def _chelate_ring(symbols: tuple[str, ...], pairs: list[tuple[int, int]]) -> tuple[int, int, int, int]:
+    """Return N, C, C, N of the first chelate ring around atom 0."""
+    near: dict[int, set[int]] = {k: set() for k in range(len(symbols))}
+    for i, j in pairs:
+        near[i].add(j)
+        near[j].add(i)
+    for first in sorted(near[0]):
+        for carbon in sorted(near[first] - {0}):
+            for other in sorted(near[carbon] - {first}):
+                for second in sorted((near[other] & near[0]) - {first, carbon}):
+                    return first, carbon, other, second
+    raise BadStructure("the model has no five-membered chelate ring; give a ligand with an N-C-C-N unit")
+
+
+def _out_of_plane(positions: Array, ring: list[int]) -> float:
+    """Return the distance of atom 0 from the mean plane of some atoms, angstrom."""
+    centre = positions[ring].mean(axis=0)
+    normal = np.linalg.svd(positions[ring] - centre)[2][-1]
+    return float(abs((positions[0] - centre) @ normal))
+
+
+def _expected_bonds(smiles: str) -> int:
+    """Return the number of bonds of the complex: two ligands, two NCS, six to the metal."""
+    chem = _optional("rdkit.Chem")
+    return 2 * int(chem.AddHs(chelating_pair(smiles)[0]).GetNumBonds()) + 4 + 6
+
+
+def build_complex(
+    smiles: str,
+    trans: str,
+    distances: dict[str, Distances],
+    multiplicity: dict[str, int],
+    metal: str = "Fe",
+    conformers: int = 2,
+    force: float = 0.05,
+) -> dict[str, Molecule]:
+    """Build cis-[M(N^N)2(NCS)2] in exact C2 for both spin states.
+
+    Parameters
+    ----------
+    smiles : the neutral chelating ligand
+    trans : kind of the donors that are mutually trans (see `chelating_pair`); this names the isomer
+    distances, multiplicity : for LS and HS
+    conformers : ligand conformers tried; the one lowest in energy as LS is kept
+    force : largest remaining force, eV/angstrom
+
+    Returns
+    -------
+    LS and HS molecules, same atoms in the same order; the HS start is the relaxed LS ligand at the HS distances
+    """
+    best: tuple[float, Array, Ligand] | None = None
+    for ligand in embedded_ligands(smiles, trans, conformers):
+        symbols, half, fixed = place_half(ligand, distances["LS"])
+        half, energy = relax(symbols, half, fixed, multiplicity["LS"], metal, force=force)
+        if best is None or energy < best[0] - 1e-3:
+            best = (energy, half, Ligand(ligand.symbols, half[:-3], ligand.donors))
+    assert best is not None
+    symbols, start, fixed = place_half(best[2], distances["HS"])
+    high, _ = relax(symbols, start, fixed, multiplicity["HS"], metal, force=force)
+    built = {}
+    for state, half in (("LS", best[1]), ("HS", high)):
+        names, positions = whole(metal, symbols, half)
+        built[state] = Molecule(names, positions * ANGSTROM_TO_BOHR, 0, "C2")
+        check_model(built[state], _expected_bonds(smiles))
+    return built
+
+
+SPIN = {"LS": "a singlet", "HS": "a quintet"}
+"""What the command line builds: iron(II)."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Build one complex from the command line: id, SMILES, kind of the trans donors, LS and HS distances, folder."""
+    parser = argparse.ArgumentParser(description="Build cis-[Fe(N^N)2(NCS)2] in C2 and write its CIFs.")
+    parser.add_argument("complex", help="id of the complex, for example fe-phen2-ncs2")
+    parser.add_argument("smiles", help="SMILES of the chelating ligand")
+    parser.add_argument(
+        "--trans", default="pyridine", help="kind of the mutually trans donors (pyridine, imine, amine)"
+    )
+    parser.add_argument(
+        "--low-spin", nargs=3, type=float, default=[1.97, 1.95, 1.94], metavar=("TRANS", "OTHER", "NCS")
+    )
+    parser.add_argument(
+        "--high-spin", nargs=3, type=float, default=[2.20, 2.20, 2.06], metavar=("TRANS", "OTHER", "NCS")
+    )
+    parser.add_argument("--folder", type=Path, required=True, help="where to write low_spin.cif and high_spin.cif")
+    given = parser.parse_args(arguments)
+    distances = {"LS": Distances(*given.low_spin), "HS": Distances(*given.high_spin)}
+    built = build_complex(given.smiles, given.trans, distances, {"LS": 1, "HS": 5})
+    for state, name in (("LS", "low_spin"), ("HS", "high_spin")):
+        d = distances[state]
+        comment = (
+            f"Ligand {given.smiles}, {given.trans} nitrogens mutually trans; Fe-N {d.trans} (trans), {d.other}, "
+            f"{d.anion} (NCS) angstrom fixed, all else relaxed with GFN2-xTB in C2 as {SPIN[state]}."
+        )
+        write_model(given.folder, name, given.complex, built[state], comment)
+
+
+if __name__ == "__main__":
+    main()

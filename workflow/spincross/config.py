@@ -1,0 +1,122 @@
+"""The configuration and the complexes, read and checked before any job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from spincross import __version__, electronic, optimise, vibrations
+from spincross.errors import BadInput
+from spincross.files import Json, read_json
+
+VERSION = __version__
+WORKFLOW = Path(__file__).resolve().parents[1]
+STRUCTURES = WORKFLOW.parent / "structures"
+SCHEMAS = WORKFLOW / "schemas"
+
+
+def read_yaml(path: Path) -> Json:
+    """Read a YAML mapping; BadInput if it is missing or not a mapping."""
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise BadInput(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} must hold keys and values; see workflow/config/config.yaml")
+    return content
+
+
+def check(content: Any, schema: str, name: str) -> None:
+    """Check content against a schema; BadInput with the key, what is wrong and what is allowed, in one sentence."""
+    validator = jsonschema.Draft202012Validator(read_json(SCHEMAS / f"{schema}.schema.json"))
+    error = jsonschema.exceptions.best_match(validator.iter_errors(content))
+    if error is not None:
+        key = ".".join(str(part) for part in error.absolute_path) or "top level"
+        raise BadInput(f"{name}, {key}: {error.message}; correct it ({_hint(error)})")
+
+
+def _hint(error: jsonschema.ValidationError) -> str:
+    if error.validator == "additionalProperties":
+        return "allowed keys: " + ", ".join(error.schema.get("properties", {}))
+    return str(error.schema.get("description", f"see {SCHEMAS.name}/"))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A checked configuration with its complexes.
+
+    Parameters
+    ----------
+    config : contents of config.yaml
+    complexes : entries of complexes.yaml
+    structures : folder the structure paths start in
+    """
+
+    config: Json
+    complexes: Json
+    structures: Path
+
+    @property
+    def level_name(self) -> str:
+        """Name of the level of theory."""
+        return str(self.config["level"])
+
+    @property
+    def level(self) -> electronic.Level:
+        """The level of theory."""
+        return electronic.Level(**self.config["levels"][self.level_name])
+
+    @property
+    def optimisation(self) -> optimise.Settings:
+        """How to optimise."""
+        return optimise.Settings(**self.config["optimisation"], max_memory=self.config["memory_mb"])
+
+    @property
+    def hessian(self) -> vibrations.Settings:
+        """How to compute Hessians."""
+        return vibrations.Settings(**self.config["hessian"], max_memory=self.config["memory_mb"])
+
+    def entry(self, complex_id: str) -> Json:
+        """Return the entry of a complex; BadInput if there is none."""
+        if complex_id not in self.complexes:
+            known = ", ".join(self.complexes)
+            raise BadInput(f"complex {complex_id!r} is not in {self.structures}/complexes.yaml; known: {known}")
+        return dict(self.complexes[complex_id])
+
+    def state(self, complex_id: str, name: str) -> electronic.State:
+        """Return a spin state of a complex."""
+        return electronic.State(name, int(self.entry(complex_id)["multiplicity"][name]))
+
+
+def load(config: Json, structures: Path, name: str = "config") -> Settings:
+    """Check a configuration and the complexes it names, and return both.
+
+    Raises
+    ------
+    BadInput
+        for a wrong key or type, an unknown level, functional or basis, a complex or structure file that is not there
+    """
+    check(config, "config", name)
+    complexes = read_yaml(structures / "complexes.yaml")
+    check(complexes, "complexes", str(structures / "complexes.yaml"))
+    settings = Settings(config, complexes, structures)
+    if settings.level_name not in config["levels"]:
+        raise BadInput(f"{name}, level: {settings.level_name!r} is not among `levels`: {', '.join(config['levels'])}")
+    electronic.check_level(settings.level, ["H"])
+    for complex_id in config["complexes"]:
+        _check_files(settings.entry(complex_id), complex_id, structures)
+    return settings
+
+
+def _check_files(entry: Json, complex_id: str, structures: Path) -> None:
+    keys: Iterable[str] = ("low_spin_structure", "high_spin_structure")
+    for key in keys:
+        if entry.get(key) and not (structures / entry[key]).is_file():
+            raise BadInput(
+                f"{complex_id}, {key}: {structures / entry[key]} is not there; correct the path in complexes.yaml"
+            )

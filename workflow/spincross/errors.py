@@ -1,0 +1,37 @@
+"""Named failures: every one carries the numbers a chemist needs to judge it, in one sentence."""
+
+
+class SpincrossError(Exception):
+    """Base of every failure that spincross raises on purpose."""
+
+
+class BadInput(SpincrossError):
+    """A config key, complex entry or file that cannot be used; says which and what to do."""
+
+
+class BadStructure(BadInput):
+    """A structure that is not one whole molecule of the point group asked for."""
+
+
+class NotConverged(SpincrossError):
+    """An SCF or geometry optimisation that ended before its thresholds were met."""
+
+
+class WrongState(SpincrossError):
+    """A converged wave function that is not the electronic state asked for."""
+
+
+class SymmetryLost(SpincrossError):
+    """A geometry, gradient or density that left the imposed point group."""
+
+
+class UnexpectedImaginaryMode(SpincrossError):
+    """An imaginary mode below the noise floor where a minimum was required."""
+
+
+class StaleData(SpincrossError):
+    """Stored data (checkpoint, Hessian, record) that belongs to another geometry, level or state."""
+
+
+class Inhomogeneous(SpincrossError):
+    """A difference asked between states computed in different ways or with different mode counts."""

@@ -1,0 +1,374 @@
+"""Interactive figures of the report, as plain plotly dictionaries (data, layout), every axis with its unit.
+
+Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), told apart by people with any colour vision;
+where colour carries meaning, line style or symbol says the same, so that a greyscale print loses nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import constants
+
+from spincross.units import HARTREE_TO_KJ_PER_MOL
+
+Figure = dict[str, Any]
+Json = dict[str, Any]
+
+HARTREE_TO_EV: float = constants.value("Hartree energy in eV")
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#6b7280"
+
+STATE_LABELS = {"LS": "LS", "HS_parent": "HS, parent group", "HS": "HS, minimum"}
+"""The three stationary points, in the order of the report."""
+STATE_COLOURS = {"LS": BLUE, "HS_parent": ORANGE, "HS": VERMILLION}
+
+_FONT = {
+    "family": "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif",
+    "size": 13,
+    "color": "#1f2933",
+}
+ENTROPY_UNIT = "J K⁻¹ mol⁻¹"
+DEGENERATE_EV = 0.06
+"""Levels closer than this stand side by side in the level diagram."""
+
+
+def plain(text: object) -> str:
+    """Return text that plotly shows as it is (plotly reads a few HTML tags in labels)."""
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def rounded(values: Any, digits: int = 4) -> list[float]:
+    """Return floats rounded to `digits` decimals, to keep the page small."""
+    return [round(float(v), digits) for v in np.asarray(values, dtype=float).ravel()]
+
+
+def axis(title: str, **more: Any) -> Json:
+    """Return an axis with a title and a light grid."""
+    style = {"gridcolor": "#e5e7eb", "zerolinecolor": "#9aa3ad", "linecolor": "#9aa3ad", "ticks": "outside"}
+    return {"title": {"text": title, "standoff": 8}, "automargin": True, **style, **more}
+
+
+def layout(height: int, **more: Any) -> Json:
+    """Return the common layout: fixed height, white ground, legend above the axes."""
+    return {
+        "height": height,
+        "margin": {"l": 64, "r": 16, "t": 44, "b": 56},
+        "paper_bgcolor": "#ffffff",
+        "plot_bgcolor": "#ffffff",
+        "font": _FONT,
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        **more,
+    }
+
+
+def line(x: Any, y: Any, name: str, colour: str, **more: Any) -> Json:
+    """Return a line trace."""
+    style = {"color": colour, "width": 2.5, "dash": more.pop("dash", "solid")}
+    return {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": name, "line": style, **more}
+
+
+def note(x: Any, y: Any, text: str, **more: Any) -> Json:
+    """Return a text at a place, without an arrow."""
+    return {"x": x, "y": y, "text": text, "showarrow": False, **more}
+
+
+def guide(axis_name: str, value: float, colour: str = GREY) -> Json:
+    """Return a dashed line across the figure at x = value or y = value."""
+    other = {"x": "y", "y": "x"}[axis_name]
+    ends = {f"{axis_name}0": value, f"{axis_name}1": value, f"{other}0": 0, f"{other}1": 1, f"{other}ref": "paper"}
+    return {"type": "line", **ends, "line": {"color": colour, "width": 1.5, "dash": "dash"}}
+
+
+def double_well(mode: Json) -> Figure:
+    """Draw the energy along Q both ways from the parent, kJ/mol, and the relaxed minimum as a guide."""
+    energy = (np.array(mode["scan_energy_hartree"]) - mode["parent_energy_hartree"]) * HARTREE_TO_KJ_PER_MOL
+    order = np.argsort(mode["scan_q_amu_half_angstrom"])
+    q = np.array(mode["scan_q_amu_half_angstrom"])[order]
+    trace = line(rounded(q), rounded(energy[order]), "scan along ±Q", VERMILLION, mode="lines+markers")
+    trace |= {"marker": {"size": 8}, "hovertemplate": "Q = %{x:.3f}<br>ΔE = %{y:.2f} kJ/mol<extra></extra>"}
+    lowering = -float(mode["energy_lowering_kJ_per_mol"])
+    label = note(0.5, lowering, f"relaxed minimum, {lowering:.1f} kJ/mol".replace("-", "−"), xref="paper", yshift=-11)
+    bottom, top = min([lowering, *energy]), max([0.0, *energy])
+    span = (top - bottom) or 1.0
+    axes = {"xaxis": axis("Q (amu<sup>1/2</sup> Å)"), "yaxis": axis("energy relative to the parent (kJ/mol)")}
+    axes["yaxis"]["range"] = [round(bottom - 0.12 * span, 4), round(top + 0.08 * span, 4)]
+    shapes = [guide("y", lowering, GREEN)]
+    return {"data": [trace], "layout": layout(380, **axes, shapes=shapes, annotations=[label], showlegend=False)}
+
+
+def atom_share(symbols: list[str], shares: list[float], most: int = 12) -> Figure:
+    """Draw the share of each atom in the motion, largest first."""
+    order = np.argsort(shares)[::-1][:most]
+    names = [f"{plain(symbols[i])}{i + 1}" for i in order]
+    bar = {"type": "bar", "x": names, "y": rounded(100 * np.asarray(shares)[order], 2), "marker": {"color": VERMILLION}}
+    bar["hovertemplate"] = "%{x}: %{y:.1f} %<extra></extra>"
+    axes = {
+        "xaxis": axis("atom (number as in the XYZ file)", type="category"),
+        "yaxis": axis("share of the motion (%)"),
+    }
+    return {"data": [bar], "layout": layout(320, **axes)}
+
+
+IRREP_STYLES = {
+    "A": (BLUE, "circle"),
+    "B": (VERMILLION, "diamond"),
+    "A'": (BLUE, "circle"),
+    'A"': (VERMILLION, "diamond"),
+}
+IRREP_STYLES |= {"Ag": (BLUE, "circle"), "Au": (VERMILLION, "diamond")}
+
+
+def _sticks(vibrations: Json, row: int, irrep: str, shown: set[str]) -> Json:
+    """Return one row's sticks of one irrep; symbols repeat the colour's meaning."""
+    waves, irreps = vibrations["wavenumbers_per_cm"], vibrations["irreps"]
+    chosen = [i for i, name in enumerate(irreps) if name == irrep]
+    x = [v for i in chosen for v in (round(waves[i], 2), round(waves[i], 2), None)]
+    colour, symbol = IRREP_STYLES.get(irrep, (GREY, "square"))
+    suffix = "" if row == 1 else str(row)
+    trace = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": x,
+        "y": [0, 1, None] * len(chosen),
+        "name": f"irrep {plain(irrep)}",
+        "legendgroup": irrep,
+        "showlegend": irrep not in shown,
+        "xaxis": "x",
+        "yaxis": f"y{suffix}",
+        "line": {"color": colour, "width": 1.5},
+        "marker": {"symbol": symbol, "color": colour, "size": [0, 7, 0] * len(chosen)},
+        "hovertemplate": f"%{{x:.1f}} cm⁻¹, {plain(irrep)}<extra></extra>",
+    }
+    shown.add(irrep)
+    return trace
+
+
+def _zoom(menu_ranges: list[tuple[str, list[float]]]) -> Json:
+    """Return buttons that set the range of x."""
+    buttons = [{"label": t, "method": "relayout", "args": [{"xaxis.range": r}]} for t, r in menu_ranges]
+    return {
+        "type": "buttons",
+        "direction": "left",
+        "x": 1,
+        "xanchor": "right",
+        "y": 1.02,
+        "yanchor": "bottom",
+        "buttons": buttons,
+    }
+
+
+def spectra(vibrations: dict[str, Json]) -> Figure:
+    """Draw the wavenumbers of every state as sticks, irreps by colour and symbol; imaginary ones left of zero."""
+    states = [s for s in STATE_LABELS if s in vibrations]
+    shown: set[str] = set()
+    data = [
+        _sticks(vibrations[s], row, irrep, shown)
+        for row, s in enumerate(states, 1)
+        for irrep in sorted(set(vibrations[s]["irreps"]))
+    ]
+    every = [w for s in states for w in vibrations[s]["wavenumbers_per_cm"]] or [0.0]
+    low, high = min(0.0, min(every)) - 60, max(every) + 60
+    share = 1 / len(states)
+    axes: Json = {"xaxis": axis("wavenumber (cm⁻¹)", range=[low, high], anchor=f"y{len(states)}")}
+    notes = []
+    for row, state in enumerate(states, 1):
+        top = 1 - (row - 1) * share
+        axes[f"yaxis{'' if row == 1 else row}"] = {
+            "domain": [top - share * 0.78, top - share * 0.06],
+            "visible": False,
+            "range": [0, 1.12],
+        }
+        notes.append(
+            note(
+                0,
+                top - 0.005,
+                f"<b>{STATE_LABELS[state]}</b>",
+                xref="paper",
+                yref="paper",
+                xanchor="left",
+                yanchor="middle",
+            )
+        )
+    shapes = [guide("x", 0.0)]
+    menu = [_zoom([("all", [low, high]), ("below 500 cm⁻¹", [low, 500])])]
+    axes["xaxis"]["anchor"] = "y" if len(states) == 1 else f"y{len(states)}"
+    margin = {"l": 16, "r": 16, "t": 70, "b": 90}
+    legend = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
+    return {
+        "data": data,
+        "layout": layout(460, **axes, annotations=notes, shapes=shapes, updatemenus=menu, margin=margin, legend=legend),
+    }
+
+
+def waterfall(terms: list[tuple[str, float]], band: tuple[float, float], window: tuple[float, float] | None) -> Figure:
+    """Draw entropy terms that add up to a total.
+
+    Parameters
+    ----------
+    terms : label and value of each contribution, J/(K mol); the total is their sum
+    band : how far the total may lie below and above, J/(K mol), both positive
+    window : calorimetric values of cooling and heating, J/(K mol)
+    """
+    values = [v for _, v in terms]
+    total = sum(values)
+    bases = [sum(values[:i]) for i in range(len(values))] + [0.0]
+    labels = [t for t, _ in terms] + ["total"]
+    heights = [*values, total]
+    colours = [BLUE if v >= 0 else VERMILLION for v in values] + ["#374151"]
+    tops = [b + max(h, 0.0) for b, h in zip(bases, heights, strict=True)]
+    bar: Json = {
+        "type": "bar",
+        "x": labels,
+        "y": rounded(heights),
+        "base": rounded(bases),
+        "marker": {"color": colours},
+    }
+    bar["hovertemplate"] = "%{x}: %{y:.2f} " + ENTROPY_UNIT + "<extra></extra>"
+    span = max([*tops, *(window or ()), 0.0]) - min([*bases, *heights, 0.0])
+    lift = band[1]
+    notes = [
+        note(t, top + (lift if t == "total" else 0.0), f"<b>{h:+.1f}</b>".replace("-", "−"), yshift=12)
+        for t, top, h in zip(labels, tops, heights, strict=True)
+    ]
+    data, shapes = [bar], []
+    if max(band) > 0:
+        error = {
+            "type": "data",
+            "symmetric": False,
+            "arrayminus": [round(band[0], 4)],
+            "array": [round(band[1], 4)],
+            "color": BLACK,
+            "thickness": 1.5,
+        }
+        data.append({"type": "scatter", "mode": "markers", "x": ["total"], "y": [round(total, 4)], "error_y": error,
+                     "marker": {"color": BLACK, "size": 4}, "hoverinfo": "skip"})  # fmt: skip
+    if window:
+        low, high = min(window), max(window)
+        shapes.append({"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": low, "y1": high, "layer": "below",
+                       "fillcolor": GREEN, "opacity": 0.25, "line": {"width": 0}})  # fmt: skip
+        notes.append(note(0, high, f"calorimetry, {low:.1f} to {high:.1f}", xref="paper", xanchor="left", yshift=10))
+    axes = {"xaxis": axis("", type="category"), "yaxis": axis(f"ΔS, HS minus LS ({ENTROPY_UNIT})")}
+    axes["yaxis"]["range"] = [
+        min([*bases, *tops, total, 0.0]) - 0.06 * span,
+        max([*tops, total + lift, *(window or ())]) + 0.12 * span,
+    ]
+    return {"data": data, "layout": layout(400, **axes, annotations=notes, shapes=shapes, showlegend=False)}
+
+
+def entropy_curves(
+    temperatures: list[float], curves: list[tuple[str, list[float]]], band: tuple[list[float], list[float]]
+) -> Figure:
+    """Draw entropy differences against temperature.
+
+    Parameters
+    ----------
+    temperatures : K
+    curves : name and values of each curve, J/(K mol)
+    band : limits of the first curve, J/(K mol)
+    """
+    styles = [(BLUE, "solid"), (VERMILLION, "dash"), (GREEN, "dot"), (PURPLE, "dashdot")]
+    data = [
+        line(rounded(temperatures, 2), rounded(values), name, colour, dash=dash, mode="lines+markers")
+        for (name, values), (colour, dash) in zip(curves, styles, strict=False)
+    ]
+    edge = {"x": [*temperatures, *temperatures[::-1]], "y": rounded([*band[1], *band[0][::-1]]), "fill": "toself"}
+    shade = {"fillcolor": "rgba(0,114,178,0.15)", "line": {"width": 0}, "name": "band", "hoverinfo": "skip"}
+    data.insert(0, {"type": "scatter", "mode": "lines", **edge, **shade})
+    axes = {"xaxis": axis("temperature (K)"), "yaxis": axis(f"ΔS, HS minus LS ({ENTROPY_UNIT})")}
+    legend = {"orientation": "h", "x": 0, "y": -0.24, "yanchor": "top"}
+    return {"data": data, "layout": layout(400, **axes, legend=legend, margin={"l": 64, "r": 16, "t": 44, "b": 120})}
+
+
+def cumulative(wavenumbers: list[float], entropy: list[float]) -> Figure:
+    """Draw the vibrational entropy difference summed up to a wavenumber, J/(K mol)."""
+    trace = line(
+        [0.0, *rounded(wavenumbers, 2)],
+        [0.0, *rounded(entropy)],
+        "sum up to ν",
+        BLUE,
+        hovertemplate="up to %{x:.0f} cm⁻¹: %{y:.2f}<extra></extra>",
+    )
+    trace["line"]["shape"] = "hv"
+    axes = {"xaxis": axis("wavenumber (cm⁻¹)"), "yaxis": axis(f"cumulative ΔS<sub>vib</sub> ({ENTROPY_UNIT})")}
+    return {
+        "data": [trace],
+        "layout": layout(360, **axes, showlegend=False, margin={"l": 64, "r": 16, "t": 16, "b": 56}),
+    }
+
+
+def _side_by_side(energies: list[float]) -> list[tuple[float, float]]:
+    """Return left and right ends (0 to 1) of ascending levels; near-degenerate ones share the width."""
+    groups: list[list[int]] = []
+    for i, energy in enumerate(energies):
+        if groups and energy - energies[groups[-1][0]] < DEGENERATE_EV:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return [(k / len(g) + 0.02, (k + 1) / len(g) - 0.02) for g in groups for k in range(len(g))]
+
+
+def _column(levels: list[Json], left: float, spin: str) -> list[Json]:
+    """Return traces of one spin's levels: occupied solid, empty dotted, thicker with a larger metal share."""
+    ordered = sorted(levels, key=lambda o: float(o["energy_hartree"]))
+    energies = [o["energy_hartree"] * HARTREE_TO_EV for o in ordered]
+    traces = []
+    for level, energy, (start, end) in zip(ordered, energies, _side_by_side(energies), strict=True):
+        share = level.get("metal_fraction")
+        heavy = 0.0 if share is None else float(share)
+        metal = "" if share is None else f", metal share {100 * heavy:.0f} %"
+        filled = "occupied" if level["occupied"] else "empty"
+        text = f"{spin} {plain(level.get('irrep') or '')}, {energy:.2f} eV, {filled}{metal}"
+        colour = BLUE if level["occupied"] else VERMILLION
+        style = {"color": colour, "width": 1.2 + 5 * heavy, "dash": "solid" if level["occupied"] else "dot"}
+        xs = [left + 0.8 * (start + f * (end - start)) for f in (0.0, 0.5, 1.0)]
+        traces.append({"type": "scatter", "mode": "lines", "x": rounded(xs), "y": [round(energy, 4)] * 3, "line": style,
+                       "text": text, "hoverinfo": "text", "showlegend": False})  # fmt: skip
+    return traces
+
+
+def orbital_levels(orbitals: dict[str, Json]) -> Figure:
+    """Draw the frontier orbital energies (eV) of each state, spin up and spin down; metal share on hover."""
+    data: list[Json] = []
+    ticks, labels, left = [], [], 0.0
+    for state in [s for s in STATE_LABELS if s in orbitals]:
+        spins = [("α", orbitals[state]["alpha"]), ("β", orbitals[state].get("beta") or [])]
+        for spin, levels in spins:
+            if levels:
+                data += _column(levels, left, spin)
+                ticks.append(left + 0.4)
+                labels.append(f"{spin}<br>{STATE_LABELS[state].replace(', ', '<br>')}")
+                left += 1.0
+        left += 0.4
+    for name, colour, dash in (("occupied", BLUE, "solid"), ("empty", VERMILLION, "dot")):
+        data.append(line([None], [None], name, colour, dash=dash))
+    axes = {"xaxis": axis("", tickvals=ticks, ticktext=labels, showgrid=False, zeroline=False, tickfont={"size": 11})}
+    axes["yaxis"] = axis("orbital energy (eV)", zeroline=False)
+    return {"data": data, "layout": layout(480, **axes, margin={"l": 64, "r": 16, "t": 44, "b": 76})}
+
+
+def optimiser_history(optimise: dict[str, Json]) -> Figure:
+    """Draw each optimisation's energy above its last step (kJ/mol, logarithmic) against the step."""
+    data = []
+    symbols = {"LS": "circle", "HS_parent": "diamond", "HS": "square"}
+    for state in [s for s in STATE_LABELS if s in optimise]:
+        energies = np.array(optimise[state].get("energies_hartree_per_step") or [])
+        if len(energies) > 1:
+            above = np.abs(energies - energies[-1])[:-1] * HARTREE_TO_KJ_PER_MOL
+            steps = list(range(1, len(energies)))
+            trace = line(
+                steps,
+                [max(float(f"{v:.4g}"), 1e-7) for v in above],
+                STATE_LABELS[state],
+                STATE_COLOURS[state],
+                mode="lines+markers",
+            )
+            data.append(trace | {"marker": {"symbol": symbols[state], "size": 7}})
+    axes = {
+        "xaxis": axis("optimiser step"),
+        "yaxis": axis("|E − E<sub>last</sub>| (kJ/mol)", type="log", exponentformat="power"),
+    }
+    return {"data": data, "layout": layout(340, **axes)}

@@ -1,0 +1,178 @@
+"""Reading and writing: JSON without NaN and sorted, XYZ, checksums, and the provenance every result opens with.
+
+A file appears whole or not at all: it is written beside its place and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spincross import __version__, machine
+from spincross.errors import BadInput, SpincrossError, StaleData
+from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
+
+Array = NDArray[np.float64]
+Json = dict[str, Any]
+
+LIBRARIES = ("pyscf", "geometric", "numpy", "scipy", "ase", "spglib", "phonopy")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `path` only if the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Json) -> None:
+    """Write sorted, indented JSON; ValueError on NaN or infinity."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(plain(content), indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Json:
+    """Read a JSON object; BadInput if it is missing or damaged."""
+    try:
+        content = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read as JSON ({error}); delete it and run again") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} does not hold a JSON object; delete it and run again")
+    return content
+
+
+def plain(value: Any) -> Any:
+    """Return the value with numpy numbers and arrays turned into Python's own, all the way down."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    return value
+
+
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write a compressed NPZ file."""
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read every array of an NPZ file; StaleData if it is truncated or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {key: data[key] for key in data.files}
+    except Exception as error:  # numpy raises zipfile, zlib, OS and value errors for a damaged file
+        raise StaleData(f"{path} cannot be read ({type(error).__name__}: {error}); delete it and run again") from error
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def fingerprint(content: Any) -> str:
+    """Return a SHA-256 of any JSON-able content, independent of key order."""
+    text = json.dumps(plain(content), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def xyz_text(symbols: tuple[str, ...], positions: Array, comment: str = "") -> str:
+    """Format one XYZ frame; positions (N, 3) in bohr, written in angstrom."""
+    rows = [
+        f"{symbol:<3s}" + "".join(f"{x:18.10f}" for x in row)
+        for symbol, row in zip(symbols, positions * BOHR_TO_ANGSTROM, strict=True)
+    ]
+    return "\n".join([str(len(symbols)), " ".join(comment.split()), *rows]) + "\n"
+
+
+def write_xyz(path: Path, symbols: tuple[str, ...], frames: list[Array], comments: list[str]) -> None:
+    """Write one or more XYZ frames; positions (N, 3) in bohr."""
+    with replacing(path) as temporary:
+        frames_text = [xyz_text(symbols, p, c) for p, c in zip(frames, comments, strict=True)]
+        temporary.write_text("".join(frames_text))
+
+
+def read_xyz(path: Path) -> tuple[tuple[str, ...], Array, str]:
+    """Read the first frame of an XYZ file: symbols, positions (N, 3) in bohr, comment line."""
+    try:
+        lines = Path(path).read_text().splitlines()
+        count = int(lines[0])
+        rows = [line.split() for line in lines[2 : 2 + count]]
+        positions = np.array([[float(x) for x in row[1:4]] for row in rows])
+        if positions.shape != (count, 3) or not np.isfinite(positions).all():
+            raise ValueError(f"expected {count} rows of symbol x y z, found shape {positions.shape}")
+    except (OSError, ValueError, IndexError) as error:
+        raise BadInput(f"{path} cannot be read as an XYZ file ({error}); give a file with symbol x y z rows") from error
+    return tuple(row[0] for row in rows), positions * ANGSTROM_TO_BOHR, lines[1] if len(lines) > 1 else ""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of spincross and of the libraries a number depends on."""
+    return {"spincross": __version__} | {name: metadata.version(name) for name in LIBRARIES}
+
+
+def provenance(inputs: dict[str, Path], wall_seconds: float, **facts: Any) -> Json:
+    """Return the block that opens every JSON.
+
+    Parameters
+    ----------
+    inputs : role and path of every file that was read
+    wall_seconds : time the stage took
+    facts : level, state, multiplicity, point_group, converged, origin (`computed` unless given)
+    """
+    return {
+        "versions": versions(),
+        "machine_class": machine.machine_class(),
+        "inputs_sha256": {role: sha256_of(path) for role, path in inputs.items()},
+        "wall_seconds": round(wall_seconds, 2),
+        "origin": "computed",
+        **facts,
+    }
+
+
+class _Tee:
+    """A text stream that writes to several."""
+
+    def __init__(self, *streams: TextIO) -> None:
+        self.streams = streams
+
+    def write(self, text: str) -> int:
+        """Write to all streams."""
+        for stream in self.streams:
+            stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush all streams."""
+        for stream in self.streams:
+            stream.flush()
+
+
+@contextmanager
+def logged(log: Path) -> Iterator[None]:
+    """Show what is printed on the terminal and in the log; a failure of ours ends the program with its one sentence."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as handle, redirect_stdout(_Tee(sys.stdout, handle)):  # type: ignore[type-var]
+        try:
+            yield
+        except SpincrossError as error:
+            handle.write(f"{type(error).__name__}: {error}\n")
+            sys.exit(f"{type(error).__name__}: {error}")

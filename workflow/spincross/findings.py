@@ -1,0 +1,315 @@
+"""What the numbers of one complex say: the answer in three sentences, claims with a verdict, and the summary row.
+
+Differences are HS minus LS. A verdict is a word first (`supported`, `uncertain`, `not supported`, `not tested`); its
+colour and symbol repeat it. The thresholds stand here, at the top, and are printed with the evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spincross.units import HARTREE_TO_KJ_PER_MOL
+
+Json = dict[str, Any]
+
+ROOM_TEMPERATURE = 298.15
+CLEAR_OF_NOISE = 2.0
+"""An imaginary wavenumber is certain when its size is this many noise floors."""
+SPIN_TOLERANCE = (0.05, 0.20)
+"""Largest |<S2> - ideal| of a pure state, and of one that may still be used with a warning."""
+SYMBOLS = {"supported": "✓", "uncertain": "~", "not supported": "✗", "not tested": "–"}
+
+HARMONIC = "entropy_vibrational_difference_harmonic_J_per_mol_K"
+QUASI = "entropy_vibrational_difference_quasi_rrho_J_per_mol_K"
+SPIN = "entropy_spin_difference_J_per_mol_K"
+BREAKING = "entropy_symmetry_breaking_J_per_mol_K"
+TOTAL = "entropy_total_difference_J_per_mol_K"
+TOTAL_QUASI = "entropy_total_difference_quasi_rrho_J_per_mol_K"
+BAND_LOW = "entropy_vibrational_difference_low_J_per_mol_K"
+BAND_HIGH = "entropy_vibrational_difference_high_J_per_mol_K"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim, its verdict and the numbers behind it."""
+
+    text: str
+    verdict: str
+    evidence: str
+
+    def __post_init__(self) -> None:
+        """Check the verdict."""
+        if self.verdict not in SYMBOLS:
+            raise ValueError(f"verdict {self.verdict!r} is not one of {', '.join(SYMBOLS)}")
+
+    @property
+    def symbol(self) -> str:
+        """The sign that repeats the verdict without colour."""
+        return SYMBOLS[self.verdict]
+
+
+def number(value: float | None, digits: int = 1, sign: bool = False) -> str:
+    """Format a number with a true minus sign; a dash where there is none."""
+    if value is None:
+        return "–"
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def wavenumber(value: float, digits: int = 0) -> str:
+    """Format a wavenumber; imaginary ones (negative here) as 653i."""
+    return f"{abs(value):.{digits}f}i" if value < 0 else f"{value:.{digits}f}"
+
+
+def relative_energies(optimise: Json) -> dict[str, float]:
+    """Return the electronic energy of each state relative to LS, kJ/mol."""
+    zero = optimise["LS"]["energy_hartree"]
+    return {s: (o["energy_hartree"] - zero) * HARTREE_TO_KJ_PER_MOL for s, o in optimise.items()}
+
+
+def at_temperature(entropy: Json, key: str, temperature: float = ROOM_TEMPERATURE) -> float:
+    """Return the entry of a list at the tabulated temperature nearest to `temperature` (K)."""
+    nearest = int(np.argmin(np.abs(np.array(entropy["temperatures_K"]) - temperature)))
+    return float(entropy[key][nearest])
+
+
+def nearest_temperature(entropy: Json, temperature: float = ROOM_TEMPERATURE) -> float:
+    """Return the tabulated temperature (K) nearest to `temperature`."""
+    return float(min(entropy["temperatures_K"], key=lambda t: abs(t - temperature)))
+
+
+def calorimetric_window(entry: Json) -> tuple[float, float] | None:
+    """Return the lowest and highest measured transition entropy, J/(K mol), or None."""
+    measured = entry.get("calorimetry")
+    if not measured:
+        return None
+    values = [measured[k] for k in ("heating_J_per_mol_K", "cooling_J_per_mol_K") if measured.get(k) is not None]
+    return (min(values), max(values)) if values else None
+
+
+def imaginary(vibrations: Json) -> list[str]:
+    """Return every imaginary mode as text, wavenumber and irrep."""
+    waves, irreps = vibrations["wavenumbers_per_cm"], vibrations["irreps"]
+    return [f"{wavenumber(waves[i])} cm⁻¹ ({irreps[i]})" for i in vibrations["imaginary_modes"]]
+
+
+# --- the answer -------------------------------------------------------------------------------------------------------
+
+
+def answer(data: Json) -> list[str]:
+    """Return three sentences: is the symmetry broken, by which mode, does the entropy pay."""
+    return [_breaking_sentence(data), _mode_sentence(data), _entropy_sentence(data)]
+
+
+def _breaking_sentence(data: Json) -> str:
+    """Say whether HS in the parent group is a saddle or a minimum."""
+    parent, group = data["vibrations"]["HS_parent"], data["optimise"]["HS_parent"]["point_group"]
+    modes, floor = imaginary(parent), number(parent["noise_floor_per_cm"])
+    if data["mode"]["broken"]:
+        count = "one imaginary mode" if len(modes) == 1 else f"{len(modes)} imaginary modes"
+        saddle = f"Yes: held in {group}, the HS molecule is a saddle with {count}, {', '.join(modes)}"
+        return f"{saddle}; the noise floor is {floor} cm⁻¹."
+    if modes:
+        return (
+            f"No symmetry-breaking mode was followed, although HS in {group} has imaginary modes: {', '.join(modes)} "
+            f"(noise floor {floor} cm⁻¹)."
+        )
+    return f"No: HS keeps {group}; it has no imaginary mode beyond the noise floor of {floor} cm⁻¹."
+
+
+def _mode_sentence(data: Json) -> str:
+    """Say which mode breaks the symmetry and what is gained."""
+    mode, group = data["mode"], data["optimise"]["HS_parent"]["point_group"]
+    if not mode["broken"]:
+        return f"No mode leads away from {group}, so the HS minimum is the HS parent and ΔS_SB is zero."
+    symbols = data["geometries"]["HS_parent"]["symbols"]
+    shares = np.array(mode["atom_fraction"])
+    movers = ", ".join(f"{symbols[i]}{i + 1} {100 * shares[i]:.0f} %" for i in np.argsort(shares)[::-1][:3])
+    return (
+        f"The mode at {wavenumber(mode['wavenumber_per_cm'])} cm⁻¹, irrep {mode['irrep']} (largest shares: {movers}), "
+        f"leads to a minimum in {data['optimise']['HS']['point_group']} that lies "
+        f"{number(mode['energy_lowering_kJ_per_mol'], 2)} kJ/mol lower."
+    )
+
+
+def _entropy_sentence(data: Json) -> str:
+    """Say whether vibrations and spin pay for the loss of symmetry."""
+    entropy = data["entropy"]
+    gain = at_temperature(entropy, HARMONIC) + entropy[SPIN]
+    terms = (
+        f"At {nearest_temperature(entropy):g} K vibrations give {number(at_temperature(entropy, HARMONIC), 1, True)} "
+        f"and spin {number(entropy[SPIN], 1, True)} J/(K mol)"
+    )
+    total = number(at_temperature(entropy, TOTAL), 1, True)
+    if not data["mode"]["broken"]:
+        return f"{terms}, in all {total} J/(K mol); there is no cost of symmetry breaking to pay."
+    word = "entropy pays for it" if gain > -entropy[BREAKING] else "entropy does not pay for it"
+    cost = f"{number(entropy[BREAKING], 1, True)} J/(K mol) for the broken symmetry"
+    return f"{terms} against {cost}, in all {total} J/(K mol): {word}."
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+def claims(data: Json) -> list[Claim]:
+    """Return every claim the page makes, in the order of the argument."""
+    found = [_minimum(data, "LS"), _breaking(data), _minimum(data, "HS"), _spin_purity(data), _payment(data)]
+    found += [_calorimetry(data)] if calorimetric_window(data["entry"]) else []
+    return found
+
+
+def _minimum(data: Json, state: str) -> Claim:
+    """Judge whether a state is a minimum."""
+    vibrations, group = data["vibrations"][state], data["optimise"][state]["point_group"]
+    modes, unknown = imaginary(vibrations), len(vibrations["undetermined_modes"])
+    floor = f"noise floor {number(vibrations['noise_floor_per_cm'])} cm⁻¹"
+    text = f"{state} in {group} is a minimum: all modes are real."
+    if modes:
+        return Claim(text, "not supported", f"imaginary: {', '.join(modes)}; {floor}")
+    lowest = (
+        f"lowest mode {wavenumber(vibrations['wavenumbers_per_cm'][0], 1)} cm⁻¹, "
+        if vibrations["wavenumbers_per_cm"]
+        else ""
+    )
+    if unknown:
+        return Claim(
+            text, "uncertain", f"{unknown} modes lie inside the noise and may be real or imaginary; {lowest}{floor}"
+        )
+    return Claim(text, "supported", lowest + floor)
+
+
+def _breaking(data: Json) -> Claim:
+    """Judge whether HS breaks the symmetry of the parent group."""
+    parent, mode, group = data["vibrations"]["HS_parent"], data["mode"], data["optimise"]["HS_parent"]["point_group"]
+    text, floor = f"HS breaks {group}.", parent["noise_floor_per_cm"]
+    if not mode["broken"]:
+        verdict = "uncertain" if parent["imaginary_modes"] or parent["undetermined_modes"] else "not supported"
+        inside = len(parent["undetermined_modes"])
+        return Claim(
+            text,
+            verdict,
+            f"imaginary: {len(parent['imaginary_modes'])}; {inside} inside the noise floor of {number(floor)} cm⁻¹",
+        )
+    lower = mode["energy_lowering_kJ_per_mol"]
+    clear = abs(mode["wavenumber_per_cm"]) > CLEAR_OF_NOISE * floor and lower > 0
+    evidence = (
+        f"{wavenumber(mode['wavenumber_per_cm'])} cm⁻¹ ({mode['irrep']}), noise ± {number(floor)} cm⁻¹; "
+        f"minimum {number(lower, 2)} kJ/mol below the parent"
+    )
+    return Claim(text, "supported" if clear else "uncertain", evidence)
+
+
+def _spin_purity(data: Json) -> Claim:
+    """Judge <S2> of every state."""
+    excess = {s: abs(o["s_squared"] - o["s_squared_ideal"]) for s, o in data["optimise"].items()}
+    worst = max(excess.values())
+    verdict = (
+        "supported" if worst <= SPIN_TOLERANCE[0] else "uncertain" if worst <= SPIN_TOLERANCE[1] else "not supported"
+    )
+    listed = ", ".join(f"{s.replace('_', ' ')} {v:.3f}" for s, v in excess.items())
+    return Claim(
+        "The states have the spin asked for.",
+        verdict,
+        f"|⟨S²⟩ − ideal|: {listed}; pure up to {SPIN_TOLERANCE[0]}, usable up to {SPIN_TOLERANCE[1]}",
+    )
+
+
+def band(entropy: Json, temperature: float = ROOM_TEMPERATURE) -> tuple[float, float]:
+    """Return how far the harmonic dS_vib may lie below and above its value, J/(mol K), both positive."""
+    low, high = (at_temperature(entropy, key, temperature) for key in (BAND_LOW, BAND_HIGH))
+    value = at_temperature(entropy, HARMONIC, temperature)
+    return value - low, high - value
+
+
+def with_band(value: float, entropy: Json, temperature: float = ROOM_TEMPERATURE) -> str:
+    """Format an entropy with its error band, as +20.1 (−1.2/+3.4)."""
+    down, up = band(entropy, temperature)
+    return f"{number(value, 1, True)} (−{down:.1f}/+{up:.1f})"
+
+
+def _payment(data: Json) -> Claim:
+    """Judge whether the entropy gain outweighs the loss by symmetry breaking in both treatments of soft modes."""
+    entropy = data["entropy"]
+    values = [at_temperature(entropy, key) for key in (TOTAL, TOTAL_QUASI)]
+    down, up = band(entropy)
+    clear, some = min(values) - down > 0, max(values) + up > 0
+    verdict = "supported" if clear else "uncertain" if some else "not supported"
+    evidence = (
+        f"total {with_band(values[0], entropy)} J/(K mol) harmonic, {number(values[1], 1, True)} quasi-RRHO, "
+        f"at {nearest_temperature(entropy):g} K"
+    )
+    paid = "Vibrations and spin pay the entropy cost of the broken symmetry."
+    return Claim(paid if data["mode"]["broken"] else "HS has the higher entropy.", verdict, evidence)
+
+
+def _calorimetry(data: Json) -> Claim:
+    """Judge the total against calorimetry on heating and on cooling, each at its own temperature."""
+    branches = data["entropy"]["verdict"] or {}
+    agree = [v["inside_band"] for v in branches.values()]
+    either = [v["inside_band"] or v["inside_band_quasi_rrho"] for v in branches.values()]
+    verdict = (
+        "not tested" if not agree else "supported" if all(agree) else "uncertain" if any(either) else "not supported"
+    )
+    texts = " ".join(v["text"] for v in branches.values())
+    return Claim("The total entropy agrees with calorimetry.", verdict, texts)
+
+
+# --- summary ----------------------------------------------------------------------------------------------------------
+
+
+def summary_row(data: Json) -> dict[str, str | float]:
+    """Return the numbers of one complex at one level, units in the keys; empty text where there is none."""
+    optimise, mode, entropy, landau = data["optimise"], data["mode"], data["entropy"], data.get("landau") or {}
+    energies = relative_energies(optimise)
+    row: dict[str, Any] = {
+        "complex": data["complex"],
+        "level": data["level_name"],
+        "formula": data["molecule"]["formula"],
+        "atoms": data["molecule"]["atoms"],
+        "origin": data["molecule"]["origin"],
+        "point_group": optimise["HS_parent"]["point_group"],
+        "energy_HS_parent_minus_LS_kJ_per_mol": round(energies["HS_parent"], 3),
+        "energy_HS_minus_LS_kJ_per_mol": round(energies["HS"], 3),
+        "s_squared_HS": round(optimise["HS"]["s_squared"], 4),
+        "broken": "yes" if mode["broken"] else "no",
+        "imaginary_modes_HS_parent": len(data["vibrations"]["HS_parent"]["imaginary_modes"]),
+        "irrep": mode["irrep"],
+        "wavenumber_per_cm": mode["wavenumber_per_cm"],
+        "noise_floor_per_cm": data["vibrations"]["HS_parent"]["noise_floor_per_cm"],
+        "energy_lowering_kJ_per_mol": mode["energy_lowering_kJ_per_mol"],
+        "temperature_K": nearest_temperature(entropy),
+        HARMONIC: round(at_temperature(entropy, HARMONIC), 3),
+        QUASI: round(at_temperature(entropy, QUASI), 3),
+        SPIN: round(entropy[SPIN], 3),
+        BREAKING: round(entropy[BREAKING], 3),
+        TOTAL: round(at_temperature(entropy, TOTAL), 3),
+        "landau_temperature_up_K": landau.get("temperature_up_K"),
+        "landau_temperature_down_K": landau.get("temperature_down_K"),
+        "stages_recalled": sum(origin(d) == "recalled" for d in stages(data).values()),
+    }
+    return {key: "" if value is None else value for key, value in row.items()}
+
+
+def summary_table(rows: list[dict[str, str | float]]) -> str:
+    """Return rows as tab-separated text with one header line; columns of the first row, then new ones."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [columns] + [[" ".join(str(row.get(c, "")).split()) for c in columns] for row in rows]
+    return "".join("\t".join(cells) + "\n" for cells in lines)
+
+
+def stages(data: Json) -> dict[str, Json]:
+    """Return every stage's JSON under a readable name, in the order of the pipeline."""
+    found = {"molecule": data["molecule"]}
+    for state, label in (("LS", "LS"), ("HS_parent", "HS parent"), ("HS", "HS minimum")):
+        found |= {f"optimise {label}": data["optimise"][state], f"vibrations {label}": data["vibrations"][state]}
+        if state == "HS_parent":
+            found["symmetry mode"] = data["mode"]
+    return found | {"entropy": data["entropy"], "Landau": data.get("landau") or {}}
+
+
+def origin(stage: Json) -> str:
+    """Return `computed` or `recalled` as the provenance says, else `unknown`."""
+    return str((stage.get("provenance") or {}).get("origin", "unknown"))

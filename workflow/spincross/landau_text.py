@@ -1,0 +1,110 @@
+"""What the numbers of a Landau account say: sentences computed from it, never assumed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spincross.landau_model import LandauModel
+
+Json = dict[str, Any]
+
+
+def statements(model: LandauModel, account: Json) -> list[str]:
+    """Return what the numbers of an account say, one sentence each."""
+    owner = account["borrowed_from"]
+    lines = [f"The parameters are borrowed from {owner} and say nothing about this complex."] if owner else []
+    lines += _curve_statements(account["jumps"]["heating"], account["jumps"]["cooling"])
+    lines += _check_statements(account["entropy_check"])
+    if model.a0 == 0 and (model.D or model.E):
+        lines.append("Eq. 4 has no a0 term: its symmetry-breaking entropy is zero.")
+    return lines + _window_statements(account["a0_window"])
+
+
+def _curve_statements(up: Json | None, down: Json | None) -> list[str]:
+    """Describe the transition from the main jumps on heating and cooling."""
+    if up is None and down is None:
+        return ["No transition in range: q changes gradually and no branch ends between 1 K and twice T_SC."]
+    if up is None or down is None:
+        found = "cooling" if up is None else "heating"
+        return [f"q jumps only on {found}; the other branch has no end between 1 K and twice T_SC."]
+    width = up["temperature_K"] - down["temperature_K"]
+    lines = [f"q jumps {_jump('heating', up)} and {_jump('cooling', down)}: a hysteresis of {width:.2f} K."]
+    if up["eta_after"] > 0 and up["eta_before"] == 0:
+        lines.append("Symmetry breaks on heating (ascending symmetry breaking).")
+    return lines
+
+
+def _jump(branch: str, fact: Json) -> str:
+    """Describe one jump."""
+    before, after = (f"{round(fact[key], 3) + 0.0:.3f}" for key in ("q_before", "q_after"))
+    return f"on {branch} from {before} to {after} at {fact['temperature_K']:.2f} K"
+
+
+def _check_statements(check: Json | None) -> list[str]:
+    """Compare the model's entropies with DFT and calorimetry."""
+    if check is None:
+        return ["No entropy account was given, so Landau units are not turned into J/(mol K)."]
+    full = check["full"]
+    lines = [
+        (
+            f"With one Landau unit of {check['unit_J_per_mol_K']:.2f} J/(mol K) the model's entropy from q = -1 to "
+            f"q = 1 is {full['entropy_total_J_per_mol_K']:.1f} J/(mol K), of which symmetry breaking "
+            f"{full['entropy_symmetry_breaking_J_per_mol_K']:.2f}; the computed account "
+            f"has {check['entropy_total_dft_J_per_mol_K']:.1f} and "
+            f"{check['entropy_symmetry_breaking_dft_J_per_mol_K']:.2f}."
+        )
+    ]
+    return lines + [
+        _share(branch, check[branch], full["entropy_total_J_per_mol_K"])
+        for branch in ("heating", "cooling")
+        if check[branch]
+    ]
+
+
+def _share(branch: str, part: Json, full: float) -> str:
+    """Say how much of the model's entropy the jump of one branch carries."""
+    jump, measured = part["entropy_jump_J_per_mol_K"], part["measured_J_per_mol_K"]
+    share = f", {100 * jump / full:.0f} % of the model's full change" if full else ""
+    beside = "" if measured is None else f"; calorimetry gives {measured:.1f}"
+    return f"On {branch} the jump carries {jump:.1f} J/(mol K){share}{beside}."
+
+
+def _window_statements(window: Json | None) -> list[str]:
+    """Say what eq. 3 allows for the symmetry-breaking entropy."""
+    if window is None:
+        return ["No a0 > 0 fulfils both constraints of eq. 3."]
+    return [
+        (
+            f"A high-spin high-symmetry phase at {window['high_symmetry_temperature_K']:g} K and low spin stable at "
+            f"q = -1 down to 0 K need 0 < a0 < {window['a0_largest']:.4f} (T_c < {window['T_c_at_largest_K']:.1f} K)."
+        ),
+        *_bound_statements(window),
+        *_model_statements(window["models"]),
+    ]
+
+
+def _bound_statements(window: Json) -> list[str]:
+    """Compare the largest symmetry-breaking entropy with -R ln 2."""
+    bound = window["entropy_symmetry_breaking_bound_J_per_mol_K"]
+    strong = window["entropy_symmetry_breaking_strong_coupling_J_per_mol_K"]
+    ideal = window["order_disorder_J_per_mol_K"]
+    if bound is None or strong is None:
+        return []
+    smaller = max(abs(strong), abs(bound)) < abs(ideal)
+    return [
+        (
+            f"Within this window the symmetry-breaking entropy goes from 0 to {bound:.2f} J/(mol K) at "
+            f"{window['entropy_temperature_K']:.1f} K ({strong:.2f} with eta of strong coupling), "
+            f"{'smaller in size than' if smaller else 'not always smaller in size than'} -R ln 2 = {ideal:.2f}."
+        )
+    ]
+
+
+def _model_statements(models: list[Json]) -> list[str]:
+    """Say which hysteresis eq. 3 gives inside the window when the other parameters stay as they are."""
+    parts = []
+    for model in models:
+        up, down = model["temperature_up_K"], model["temperature_down_K"]
+        found = "no jump" if up is None or down is None else f"{down:.2f} to {up:.2f} K"
+        parts.append(f"a0 = {model['a0']:.4f}: {found}")
+    return ["Hysteresis of eq. 3 inside the window, other parameters unchanged: " + "; ".join(parts) + "."]

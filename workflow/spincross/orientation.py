@@ -1,0 +1,201 @@
+r"""The symmetry element of a molecule: found, turned onto z through the origin, and fulfilled to the last digit.
+
+A rotation or reflection :math:`R` that sends atom i onto atom p(i) is fitted by least squares to the centred
+positions (Kabsch, Acta Cryst. A 1976, 32, 922); its axis (or mirror normal) is the eigenvector of R whose
+eigenvalue stands alone. Candidates for R come from the operations of the space group and, where the crystal is less
+symmetric than the molecule, from principal axes and from pairs of like atoms.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spincross import pointgroup
+from spincross.errors import BadStructure, SymmetryLost
+from spincross.molecule import Molecule
+from spincross.units import BOHR_TO_ANGSTROM
+
+Array = NDArray[np.float64]
+
+LARGEST_RMSD = 0.1
+"""Largest RMSD, angstrom, between a structure and its image in the exact group."""
+SEARCH_TOLERANCE = 1.0
+"""Largest distance, angstrom, between an image and its atom while a symmetry element is sought."""
+
+
+@dataclass(frozen=True)
+class Oriented:
+    """A molecule in standard orientation and how it got there.
+
+    Parameters
+    ----------
+    molecule : exact in its point group, axis = z through the origin
+    axis : (3,) unit vector of the axis (or mirror normal) in the frame of the input; None for C1 and Ci
+    rmsd : angstrom, between the input and the exact group
+    deviation : angstrom, the largest atomic displacement of that step
+    permutation : where the group's operation (the last one) sends each atom
+    """
+
+    molecule: Molecule
+    axis: Array | None
+    rmsd: float
+    deviation: float
+    permutation: list[int]
+
+
+def orient(molecule: Molecule, anchor: int | None, hints: tuple[Array, ...] = (), keep: bool = False) -> Oriented:
+    """Put a molecule into the standard orientation of its point group and make it exact.
+
+    Parameters
+    ----------
+    molecule : any orientation, its `point_group` is the one wanted
+    anchor : atom that goes to the origin where the group allows it (the metal); None for the centroid
+    hints : (3,) candidate directions from the crystal, tried first
+    keep : leave a molecule that fulfils its group (to 0.01 angstrom) where it stands
+
+    Raises
+    ------
+    BadStructure
+        if the molecule is further than `LARGEST_RMSD` from the group, with the largest deviation
+    """
+    if keep and _worst(molecule, molecule.positions) < 0.01:
+        return _finish(molecule, molecule.positions, np.array([0.0, 0.0, 1.0]))
+    origin = _origin(molecule, anchor)
+    centred = molecule.positions - origin
+    if molecule.point_group in ("C1", "Ci"):
+        return _finish(molecule, centred, None)
+    centred = molecule.positions - molecule.positions.mean(axis=0)
+    axis = _best_axis(molecule, centred, hints)
+    return _finish(molecule, _shifted(molecule, centred @ turn_to_z(axis).T, anchor), axis)
+
+
+def _origin(molecule: Molecule, anchor: int | None) -> Array:
+    """Return the point that goes to the origin without an axis: the metal, or the centroid (always for Ci)."""
+    centroid = molecule.positions.mean(axis=0)
+    if anchor is None or molecule.point_group == "Ci":
+        return np.asarray(centroid)
+    return np.asarray(molecule.positions[anchor])
+
+
+def _shifted(molecule: Molecule, positions: Array, anchor: int | None) -> Array:
+    """Move along the free directions of the group so that the anchor comes as near the origin as it can."""
+    if anchor is None:
+        return positions
+    free = np.array([0.0, 0.0, 1.0]) if molecule.point_group == "C2" else np.array([1.0, 1.0, 0.0])
+    return np.asarray(positions - positions[anchor] * free)
+
+
+def turn_to_z(axis: Array) -> Array:
+    """Return the smallest rotation that takes a unit vector onto +z (or -z, whichever is nearer)."""
+    direction = axis / np.linalg.norm(axis)
+    largest = int(np.abs(direction[::-1]).argmax())
+    direction = direction * np.sign(direction[::-1][largest])
+    cosine = float(direction[2])
+    if cosine < -1.0 + 1e-9:
+        return np.diag([1.0, -1.0, -1.0])
+    cross = np.array([direction[1], -direction[0], 0.0])
+    skew = np.array([[0, -cross[2], cross[1]], [cross[2], 0, -cross[0]], [-cross[1], cross[0], 0]])
+    return np.asarray(np.eye(3) + skew + skew @ skew / (1.0 + cosine))
+
+
+def _finish(molecule: Molecule, positions: Array, axis: Array | None) -> Oriented:
+    """Make oriented positions exact and measure what that took."""
+    group = molecule.point_group
+    try:
+        operation = pointgroup.operations(group)[-1]
+        last = pointgroup.permutation(molecule.numbers, positions, operation, SEARCH_TOLERANCE / BOHR_TO_ANGSTROM)
+    except SymmetryLost as error:
+        raise BadStructure(_refusal(group, f"largest deviation {_miss(molecule, positions):.2f} angstrom")) from error
+    exact = (positions + positions[last] @ operation) / 2.0  # the operation is its own inverse
+    shifts = np.linalg.norm(exact - positions, axis=1) * BOHR_TO_ANGSTROM
+    rmsd, deviation = float(np.sqrt((shifts**2).mean())), float(shifts.max())
+    if rmsd > LARGEST_RMSD:
+        raise BadStructure(_refusal(group, f"largest deviation {deviation:.2f} angstrom (RMSD {rmsd:.2f})"))
+    fixed = np.array([0.0 if abs(x) < 1e-12 else x for x in exact.ravel()]).reshape(-1, 3)
+    return Oriented(molecule.at(fixed), axis, rmsd, deviation, [int(i) for i in last])
+
+
+def _miss(molecule: Molecule, positions: Array) -> float:
+    """Return the largest distance (angstrom) from an image to the nearest atom of its element."""
+    numbers, images = molecule.numbers, positions @ pointgroup.operations(molecule.point_group)[-1].T
+    distances = np.linalg.norm(images[:, None] - positions[None], axis=2)
+    distances[numbers[:, None] != numbers[None]] = np.inf
+    return float(distances.min(axis=1).max()) * BOHR_TO_ANGSTROM
+
+
+def _refusal(group: str, why: str) -> str:
+    return f"the molecule is not {group}: {why}; correct point_group or the structure"
+
+
+def _worst(molecule: Molecule, positions: Array) -> float:
+    """Return the largest deviation (angstrom) from the group as oriented, infinite without partners."""
+    try:
+        return pointgroup.deviation(molecule.numbers, positions, molecule.point_group) * BOHR_TO_ANGSTROM
+    except SymmetryLost:
+        return float("inf")
+
+
+def _best_axis(molecule: Molecule, centred: Array, hints: tuple[Array, ...]) -> Array:
+    """Return the direction along which the group is best fulfilled; hints win when they are good enough."""
+    best: tuple[float, Array] = (float("inf"), np.array([0.0, 0.0, 1.0]))
+    for candidates in (hints, _candidates(molecule, centred)):
+        for candidate in candidates:
+            score, axis = _fitted(molecule, centred, candidate)
+            if score < best[0] - 1e-9:
+                best = (score, axis)
+        if best[0] < LARGEST_RMSD:
+            return best[1]
+    if np.isfinite(best[0]):
+        return best[1]
+    raise BadStructure(_refusal(molecule.point_group, "no axis sends each atom near one of its element"))
+
+
+def _matrix(group: str, axis: Array) -> Array:
+    """Return the matrix of the group's operation about a unit vector."""
+    projector = np.outer(axis, axis)
+    return np.asarray(2.0 * projector - np.eye(3) if group == "C2" else np.eye(3) - 2.0 * projector)
+
+
+def _fitted(molecule: Molecule, centred: Array, candidate: Array) -> tuple[float, Array]:
+    """Refine a candidate direction and return the RMSD (angstrom) it leaves."""
+    group, numbers, tolerance = molecule.point_group, molecule.numbers, SEARCH_TOLERANCE / BOHR_TO_ANGSTROM
+    axis = candidate / np.linalg.norm(candidate)
+    try:
+        target = pointgroup.permutation(numbers, centred, _matrix(group, axis), tolerance)
+    except SymmetryLost:
+        return float("inf"), axis
+    overlap = centred.T @ centred[target]
+    # |2 n n^T x_i - x_p(i)|^2 summed is least where n^T (sum x_i x_p(i)^T) n is largest (smallest for a mirror)
+    _, vectors = np.linalg.eigh(overlap + overlap.T)
+    refined = vectors[:, -1] if group == "C2" else vectors[:, 0]
+    if np.linalg.norm(_matrix(group, axis) - _matrix(group, refined)) < 1e-6:
+        refined = axis
+    shifts = (centred[target] - centred @ _matrix(group, refined).T) / 2.0
+    return float(np.sqrt((shifts**2).sum(axis=1).mean())) * BOHR_TO_ANGSTROM, refined
+
+
+def _candidates(molecule: Molecule, centred: Array) -> list[Array]:
+    """Return directions that may be the axis (or mirror normal): cell axes, principal axes, like atoms."""
+    _, principal = np.linalg.eigh(centred.T @ centred)
+    found = [np.array([0.0, 0.0, 1.0]), *principal.T, np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])]
+    for vectors in _shells(molecule, centred):
+        pairs = list(combinations(vectors, 2))
+        found += [*vectors, *(v for a, b in pairs for v in (a + b, a - b, np.cross(a, b)))]
+    return [v for v in found if np.linalg.norm(v) > 0.1]
+
+
+def _shells(molecule: Molecule, centred: Array) -> list[Array]:
+    """Return the positions of the rarest elements off the centre: an axis must pass through or between them."""
+    counts = Counter(molecule.symbols)
+    shells = []
+    for element, _ in sorted(counts.items(), key=lambda item: (item[1], item[0])):
+        chosen = centred[[s == element for s in molecule.symbols]]
+        chosen = chosen[np.linalg.norm(chosen, axis=1) > 0.5]
+        if 0 < len(chosen) <= 40:
+            shells.append(chosen)
+    return shells[:3]

@@ -1,0 +1,128 @@
+"""Reference records: finished DFT stages kept with the project, so that a laptop need not repeat them.
+
+A record lies in `structures/reference/{complex}/{level}/{state}/{point_group}/`. It is written only from results that
+this code computed, and used only for the very structure and level it was computed from.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from spincross import electronic, files, optimise, vibrations
+from spincross.config import Settings
+from spincross.errors import BadInput
+from spincross.files import Json
+from spincross.molecule import Molecule
+
+STAGE_FILES: dict[str, tuple[str, ...]] = {
+    "optimise": ("optimise.json", "geometry.xyz", "trajectory.xyz", "orbitals.npz"),
+    "vibrations": ("hessian.json", "hessian.npz"),
+    "symmetry_mode": ("scan.json", "scan.tsv", "displaced.xyz"),
+}
+"""Files of each DFT stage; the JSON with the provenance comes first."""
+
+
+def structure_checksums(settings: Settings, complex_id: str) -> Json:
+    """Return the SHA-256 of the structure files of a complex."""
+    entry = settings.entry(complex_id)
+    keys = ("low_spin_structure", "high_spin_structure")
+    return {key: files.sha256_of(settings.structures / entry[key]) for key in keys if entry.get(key)}
+
+
+def folder(settings: Settings, complex_id: str, state: str, group: str, stage: str) -> Path:
+    """Return where a record lies."""
+    return settings.structures / "reference" / complex_id / settings.level_name / state / group / stage
+
+
+def usable(settings: Settings, complex_id: str, state: str, group: str, stage: str) -> bool:
+    """Tell whether a complete record of exactly this structure and level exists.
+
+    Raises
+    ------
+    BadInput
+        if a record goes by this level's name but was computed with other settings
+    """
+    place = folder(settings, complex_id, state, group, stage)
+    if not all((place / name).is_file() for name in (*STAGE_FILES[stage], "record.json")):
+        return False
+    record = files.read_json(place / "record.json")
+    level = settings.config["levels"][settings.level_name]
+    if record["level"] != level:
+        raise BadInput(
+            f"the reference record {place} was computed with other settings than level {settings.level_name!r}; "
+            "give your level another name, or set reference: ignore"
+        )
+    return bool(record["structure_sha256"] == structure_checksums(settings, complex_id))
+
+
+def available(settings: Settings) -> list[tuple[str, str, str, str]]:
+    """Return (complex, state, point group, stage) of every usable record of the complexes in the configuration."""
+    found = []
+    for complex_id in settings.config["complexes"]:
+        for state in ("LS", "HS"):
+            for group in dict.fromkeys((str(settings.entry(complex_id)["point_group"]), "C1")):
+                for stage in STAGE_FILES:
+                    if usable(settings, complex_id, state, group, stage):
+                        found.append((complex_id, state, group, stage))
+    return found
+
+
+def recall(place: Path, target: Path, stage: str) -> None:
+    """Copy a record into the results, its provenance marked `recalled`."""
+    for name in STAGE_FILES[stage]:
+        with files.replacing(target / name) as temporary:
+            shutil.copyfile(place / name, temporary)
+    main = target / STAGE_FILES[stage][0]
+    content = files.read_json(main)
+    content["provenance"]["origin"] = "recalled"
+    files.write_json(main, content)
+
+
+def store(settings: Settings, results: Path) -> list[str]:
+    """Turn every finished, computed DFT stage under `results` into a record; return what was stored."""
+    stored = []
+    for complex_id in settings.config["complexes"]:
+        base = results / complex_id / settings.level_name
+        for stage, names in STAGE_FILES.items():
+            for source in sorted(base.glob(f"*/*/{stage}")):
+                complete = all((source / name).is_file() for name in names)
+                if not complete or files.read_json(source / names[0])["provenance"]["origin"] != "computed":
+                    continue
+                state, group = source.parts[-3:-1]
+                place = folder(settings, complex_id, state, group, stage)
+                place.mkdir(parents=True, exist_ok=True)
+                for name in names:
+                    shutil.copyfile(source / name, place / name)
+                level = settings.config["levels"][settings.level_name]
+                facts = {"level": level, "structure_sha256": structure_checksums(settings, complex_id)}
+                files.write_json(place / "record.json", facts)
+                stored.append(f"{complex_id} {state} {group} {stage}")
+    return stored
+
+
+def verify(settings: Settings, complex_id: str, state: str, group: str) -> Json:
+    """Recompute energy and gradient at a recorded geometry; return the differences (Eh, Eh/bohr)."""
+    place = folder(settings, complex_id, state, group, "optimise")
+    record = files.read_json(place / "optimise.json")
+    symbols, positions, _ = files.read_xyz(place / "geometry.xyz")
+    molecule = Molecule(symbols, positions, settings.entry(complex_id)["charge"], record["point_group"]).symmetrised()
+    guess = optimise.load_orbitals(place / "orbitals.npz")
+    spin = settings.state(complex_id, state)
+    solution = electronic.solve(molecule, settings.level, spin, guess, settings.config["memory_mb"])
+    gradient = electronic.gradient(solution)
+    return {
+        "complex": complex_id,
+        "state": state,
+        "point_group": group,
+        "energy_difference_hartree": solution.energy - record["energy_hartree"],
+        "gradient_max_hartree_per_bohr": float(abs(gradient).max()),
+        "recorded_gradient_max_hartree_per_bohr": record["gradient_max_hartree_per_bohr"],
+    }
+
+
+def check_hessian(settings: Settings, complex_id: str, state: str, group: str) -> None:
+    """Raise StaleData if a recorded Hessian does not belong to the recorded geometry."""
+    symbols, positions, _ = files.read_xyz(folder(settings, complex_id, state, group, "optimise") / "geometry.xyz")
+    place = folder(settings, complex_id, state, group, "vibrations") / "hessian.npz"
+    vibrations.check_geometry(files.read_arrays(place), Molecule(symbols, positions), str(place))

@@ -1,0 +1,192 @@
+r"""First-order response of Kohn-Sham orbitals to nuclear displacements, with density fitting, made for many perturbations.
+
+For a first-order orbital change :math:`Y = C U` of spin :math:`\sigma` the induced potential, projected on the
+occupied orbitals, is with fitted three-index integrals :math:`B^P`
+
+.. math:: V Y = \sum_P B^P C \rho_P - a_x \sum_P \left[ B^P Y O^P + X^P (Y^T X^P) \right] + V_{xc}[Y C^T + C Y^T] C,
+
+:math:`X^P = B^P C`, :math:`O^P = C^T X^P`, :math:`\rho_P = 2 \sum_\sigma \mathrm{tr}(Y^T X^P)`. PySCF builds the
+potential of each perturbation from its full density matrix; the low-rank form here needs a fifth of the work. PySCF's
+own Krylov solver calls it (argument ``fx`` of ``Hessian.solve_mo1``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyscf import dft, lib
+
+Array = NDArray[np.float64]
+PRECISION = np.float32
+"""Exchange is contracted in single precision: 1e-7 relative, below the integration error of the Hessian."""
+
+
+class FittedSpin:
+    """Half-transformed three-index integrals of one spin.
+
+    Parameters
+    ----------
+    integrals : (nao, nao * naux), index order (mu, (lambda, P))
+    occupied : (nao, nocc)
+    """
+
+    def __init__(self, integrals: NDArray[Any], occupied: Array) -> None:
+        nao, nocc = occupied.shape
+        self.integrals, self.occupied = integrals, occupied.astype(PRECISION)
+        self.naux = integrals.shape[1] // nao
+        # X (mu, P, i) and O (j, P, i)
+        cube = integrals.reshape(nao, nao, self.naux).transpose(0, 2, 1)
+        self.x = np.ascontiguousarray(np.matmul(cube, self.occupied)).reshape(nao, self.naux * nocc)
+        self.o = np.ascontiguousarray(self.occupied.T @ self.x)
+
+    def exchange_and_charge(self, change: Array) -> tuple[Array, Array]:
+        """Return K[Y C^T + C Y^T] C (nao, nocc) and tr(Y^T X^P) (naux,) for a change Y (nao, nocc)."""
+        nao, nocc = change.shape
+        y = change.astype(PRECISION)
+        first = self.integrals @ (y @ self.o).reshape(nao * self.naux, nocc)
+        v = (y.T @ self.x).reshape(nocc, self.naux, nocc)
+        charge = np.einsum("iPi->P", v).astype(float)
+        second = self.x @ np.ascontiguousarray(v.transpose(1, 0, 2)).reshape(self.naux * nocc, nocc)
+        return (first + second).astype(float), charge
+
+    def coulomb(self, charge: Array) -> Array:
+        """Return J C (nao, nocc) of fitted charges (naux,)."""
+        nao, nocc = self.occupied.shape
+        return np.einsum("mPi,P->mi", self.x.reshape(nao, self.naux, nocc), charge.astype(PRECISION)).astype(float)
+
+
+def fitted_integrals(mean_field: Any) -> NDArray[Any]:
+    """Return the density-fitting tensor as (nao, nao * naux) in single precision."""
+    nao, naux = mean_field.mol.nao, mean_field.with_df.get_naoaux()
+    tensor = np.empty((nao, nao, naux), dtype=PRECISION)
+    start = 0
+    for packed in mean_field.with_df.loop():
+        tensor[:, :, start : start + len(packed)] = lib.unpack_tril(packed).transpose(1, 2, 0)
+        start += len(packed)
+    return tensor.reshape(nao, nao * naux)
+
+
+def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Array]:
+    """Return PySCF's ``fx``: first-order orbitals (n, sum of nmo * nocc) to induced potentials of the same shape.
+
+    Parameters
+    ----------
+    mean_field : converged RKS or UKS with density fitting, without symmetry
+    grid_level : grid of the exchange-correlation kernel
+    """
+    mol, ni = mean_field.mol, mean_field._numint
+    closed = np.ndim(mean_field.mo_occ) == 1
+    coefficients = [np.asarray(c) for c in ([mean_field.mo_coeff] if closed else mean_field.mo_coeff)]
+    occupations = [np.asarray(o) for o in ([mean_field.mo_occ] if closed else mean_field.mo_occ)]
+    occupied = [c[:, o > 0] for c, o in zip(coefficients, occupations, strict=True)]
+    hybrid = ni.hybrid_coeff(mean_field.xc, spin=0 if closed else 1)
+    integrals = fitted_integrals(mean_field)
+    spins = [FittedSpin(integrals, o) for o in occupied]
+    grids = dft.gen_grid.Grids(mol).set(level=grid_level)
+    grids.build(with_non0tab=True)
+    kernel = ni.cache_xc_kernel1(mol, grids, mean_field.xc, mean_field.make_rdm1(), spin=0 if closed else 1)[2]
+
+    def one(changes: list[Array]) -> list[Array]:
+        ys = [c @ u for c, u in zip(coefficients, changes, strict=True)]
+        pairs = [spin.exchange_and_charge(y) for spin, y in zip(spins, ys, strict=True)]
+        charge = np.asarray(sum(p[1] for p in pairs)) * (4.0 if closed else 2.0)
+        halves = np.array([y @ o.T for y, o in zip(ys, occupied, strict=True)])
+        densities = halves + halves.transpose(0, 2, 1)
+        potentials = ni.kernel_potential(mol, grids, kernel, densities * (2.0 if closed else 1.0))
+        return [
+            c.T @ (spin.coulomb(charge) - hybrid * k + v @ o)
+            for c, o, spin, (k, _), v in zip(coefficients, occupied, spins, pairs, potentials, strict=True)
+        ]
+
+    shapes = [(c.shape[1], o.shape[1]) for c, o in zip(coefficients, occupied, strict=True)]
+    borders = np.cumsum([a * b for a, b in shapes])
+
+    def fx(orbitals: Array) -> Array:
+        rows = orbitals.reshape(-1, borders[-1])
+        out = np.empty_like(rows)
+        for row, target in zip(rows, out, strict=True):
+            changes = [part.reshape(s) for part, s in zip(np.split(row, borders[:-1]), shapes, strict=True)]
+            target[:] = np.concatenate([v.reshape(-1) for v in one(changes)])
+        return out
+
+    return fx
+
+
+def hessian_columns(mean_field: Any, atoms: list[int], grid_level: int, report: Callable[[str], None]) -> Array:
+    """Return the columns (3N, 3n) of the analytic Hessian, Eh/bohr2, for displacements of n atoms.
+
+    Derivative integrals, right-hand sides and the Krylov solver are PySCF's.
+    """
+    start = time.perf_counter()
+    hessian = mean_field.Hessian()
+    closed = np.ndim(mean_field.mo_occ) == 1
+    coefficients, occupations = mean_field.mo_coeff, mean_field.mo_occ
+    fixed = np.asarray(hessian.partial_hess_elec() + hessian.hess_nuc())
+    report(f"  second-derivative integrals  {time.perf_counter() - start:.0f} s")
+    h1 = hessian.make_h1(coefficients, occupations)
+    report(f"  first-order Hamiltonians  {time.perf_counter() - start:.0f} s")
+    count = 0
+
+    def counted(orbitals: Array) -> Array:
+        nonlocal count
+        count += 1
+        result = apply(orbitals)
+        vectors = orbitals.size // sum(int((o > 0).sum()) * len(o) for o in np.atleast_2d(occupations))
+        report(f"  response iteration {count}: {vectors} vectors  {time.perf_counter() - start:.0f} s")
+        return result
+
+    apply = induced_potential(mean_field, grid_level)
+    mo1, e1 = hessian.solve_mo1(mean_field.mo_energy, coefficients, occupations, h1, fx=counted, atmlst=atoms)
+    spins = [(0, coefficients, occupations, mean_field.mo_energy, h1, mo1, e1)] if closed else [
+        (k, coefficients[k], occupations[k], mean_field.mo_energy[k], h1[k], mo1[k], e1[k]) for k in (0, 1)
+    ]  # fmt: skip
+    natoms = mean_field.mol.natm
+    columns = fixed[:, atoms].transpose(0, 2, 1, 3).reshape(3 * natoms, 3 * len(atoms)).copy()
+    for _, c, o, energy, h, m, e in spins:
+        columns += (2.0 if closed else 1.0) * _relaxation(mean_field.mol, atoms, c[:, o > 0], energy[o > 0], h, m, e)
+    return columns
+
+
+def _relaxation(mol: Any, atoms: list[int], occupied: Array, energies: Array, h1: Any, mo1: Any, e1: Any) -> Array:
+    """Return the orbital-relaxation part (3N, 3n) of one spin: contractions of h1 and S1 with first-order orbitals."""
+    overlap = -mol.intor("int1e_ipovlp", comp=3)
+    changes = np.array([mo1[a] for a in atoms]).reshape(3 * len(atoms), -1)
+    weighted = np.array([mo1[a] * energies for a in atoms]).reshape(3 * len(atoms), -1)
+    multipliers = np.array([e1[a] for a in atoms]).reshape(3 * len(atoms), -1)
+    rows = []
+    for atom in range(mol.natm):
+        first, last = mol.aoslice_by_atom()[atom][2:]
+        s1 = np.zeros_like(overlap)
+        s1[:, first:last] += overlap[:, first:last]
+        s1[:, :, first:last] += overlap[:, first:last].transpose(0, 2, 1)
+        half = s1 @ occupied
+        row = 2 * (h1[atom] @ occupied).reshape(3, -1) @ changes.T - 2 * half.reshape(3, -1) @ weighted.T
+        rows.append(row - (occupied.T @ half).reshape(3, -1) @ multipliers.T)
+    return np.vstack(rows)
+
+
+def lowest_rotation(mean_field: Any, grid_level: int) -> float:
+    """Return the lowest eigenvalue (Eh) of the orbital Hessian over real spin-unrestricted rotations, any symmetry.
+
+    Negative: the solution is a saddle and a lower one lies nearby. A closed shell is tested against RKS -> UKS, too.
+    """
+    method = mean_field if mean_field.mol.spin else mean_field.to_uks()
+    method._numint = mean_field._numint
+    fx = induced_potential(method, grid_level)
+    masks = [(~(o > 0))[:, None] & np.ones(int((o > 0).sum()), dtype=bool) for o in method.mo_occ]
+    gaps = [e[:, None] - e[o > 0] for e, o in zip(method.mo_energy, method.mo_occ, strict=True)]
+    mask = np.concatenate([m.reshape(-1) for m in masks])
+    diagonal = np.concatenate([g.reshape(-1) for g in gaps])[mask]
+
+    def product(vectors: list[Array]) -> list[Array]:
+        full = np.zeros((len(vectors), len(mask)))
+        full[:, mask] = vectors
+        return list(diagonal * np.array(vectors) + fx(full)[:, mask])
+
+    guesses = [np.eye(1, len(diagonal), int(k)).reshape(-1) for k in np.argsort(diagonal)[:3]]
+    values = lib.davidson1(product, guesses, diagonal, tol=1e-5, max_cycle=40, nroots=1, verbose=0)[1]
+    return float(values[0])

@@ -1,0 +1,220 @@
+"""Molecules in three dimensions: rotatable plotly scenes of structures and the animated normal mode.
+
+Structures are laid on each other by the rotation and shift that minimise the root-mean-square distance of equal atoms
+(Kabsch, Acta Cryst. A 1976, 32, 922), for drawing only; the result files keep their own frame.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spincross.figures import GREY, PURPLE, VERMILLION, Figure, Json, plain, rounded
+from spincross.molecule import bonds
+from spincross.units import ANGSTROM_TO_BOHR
+
+Array = NDArray[np.float64]
+
+ELEMENT_COLOURS = {"H": "#d1d5db", "C": "#4b5563", "N": "#0072B2", "O": "#D55E00", "S": "#F0E442", "Fe": "#E69F00"}
+ELEMENT_SIZES = {"H": 7, "C": 11, "N": 12, "O": 12, "S": 15, "Fe": 19}
+ZOOM = 1.6
+"""Size of the cube in plotly's units; 1 leaves the molecule small."""
+SCATTER = {"type": "scatter3d"}
+FRAMES = 24
+"""Frames of one period of the animated mode."""
+LARGEST_MOTION = 0.6
+"""Displacement of the atom that moves most in the animation, angstrom."""
+
+
+def fit(positions: Array, target: Array) -> tuple[Array, Array, Array]:
+    """Lay positions (N, 3) on target (N, 3); return them moved, the rotation (3, 3) and the shift (3,)."""
+    centre, goal = positions.mean(axis=0), target.mean(axis=0)
+    u, _, vt = np.linalg.svd((positions - centre).T @ (target - goal))
+    handed = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt)) or 1.0])
+    rotation = u @ handed @ vt
+    return (positions - centre) @ rotation + goal, rotation, goal - centre @ rotation
+
+
+def rms_distance(positions: Array, target: Array) -> float:
+    """Return the root-mean-square distance of equal atoms after the best fit, in the units of the input."""
+    moved, _, _ = fit(positions, target)
+    return float(np.sqrt(((moved - target) ** 2).sum(axis=1).mean()))
+
+
+def spin_colours(populations: list[float]) -> list[str]:
+    """Return a colour per atom: orange spin up, blue spin down, pale for none; square root shows small ones."""
+    up, down = np.array([213, 94, 0]), np.array([0, 114, 178])
+    top = max((abs(p) for p in populations), default=0.0) or 1.0
+    colours = []
+    for p in populations:
+        weight = np.sqrt(min(abs(p) / top, 1.0))
+        mixed = (1 - weight) * 245 + weight * (up if p >= 0 else down)
+        colours.append("#" + "".join(f"{round(float(c)):02x}" for c in mixed))
+    return colours
+
+
+def _segments(positions: Array, pairs: list[tuple[int, int]]) -> Json:
+    """Return x, y, z of line segments with gaps."""
+    return {
+        name: [v for i, j in pairs for v in (round(float(positions[i, k]), 3), round(float(positions[j, k]), 3), None)]
+        for k, name in enumerate("xyz")
+    }
+
+
+def _points(positions: Array) -> Json:
+    """Return x, y, z of points."""
+    return {name: rounded(positions[:, k], 3) for k, name in enumerate("xyz")}
+
+
+def _sizes(symbols: list[str]) -> list[float]:
+    """Return marker sizes in pixels, smaller for large molecules."""
+    scale = 1.0 if len(symbols) < 60 else max(0.45, (60 / len(symbols)) ** 0.5)
+    return [round(scale * ELEMENT_SIZES.get(s, 13), 1) for s in symbols]
+
+
+def _atoms(symbols: list[str], positions: Array, hover: list[str]) -> Json:
+    """Return the trace of the atoms."""
+    colours = [ELEMENT_COLOURS.get(s, PURPLE) for s in symbols]
+    marker = {"size": _sizes(symbols), "color": colours, "opacity": 1, "line": {"color": "#1f2933", "width": 1}}
+    more = {"marker": marker, "text": hover, "hoverinfo": "text", "showlegend": False}
+    return {"type": "scatter3d", "mode": "markers", **_points(positions), **more}
+
+
+def _bonds(positions: Array, pairs: list[tuple[int, int]], colour: str, width: int) -> Json:
+    """Return the trace of bonds."""
+    style = {"color": colour, "width": width}
+    return {
+        "type": "scatter3d",
+        "mode": "lines",
+        **_segments(positions, pairs),
+        "line": style,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _bond_labels(positions: Array, metal_bonds: list[Json]) -> Json:
+    """Return the lengths of the metal's bonds as text at their middles."""
+    middles = np.array([(positions[b["atoms"][0]] + positions[b["atoms"][1]]) / 2 for b in metal_bonds])
+    text = [f"{b['length']:.2f}" for b in metal_bonds]
+    more = {"text": text, "textfont": {"size": 11, "color": "#1f2933"}, "hoverinfo": "skip", "showlegend": False}
+    return {"type": "scatter3d", "mode": "text", **_points(middles), **more}
+
+
+def _axis(half: float) -> Json:
+    """Return the 2-fold axis: z through the origin."""
+    style = {"color": PURPLE, "width": 4, "dash": "dash"}
+    ends = {"x": [0, 0], "y": [0, 0], "z": [-half, half]}
+    return {
+        "type": "scatter3d",
+        "mode": "lines",
+        **ends,
+        "line": style,
+        "hoverinfo": "text",
+        "text": "2-fold axis",
+        "showlegend": False,
+    }
+
+
+def view_direction(positions: Array) -> dict[str, float]:
+    """Return the camera's place: where the molecule is thinnest, turned by 15 degrees, a little from above."""
+    flat = positions[:, :2] - positions[:, :2].mean(axis=0)
+    _, directions = np.linalg.eigh(flat.T @ flat)
+    x, y = directions[:, 0] * (-1 if directions[1, 0] < 0 else 1)
+    turn = np.deg2rad(15.0)
+    eye = np.array([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn), 0.3])
+    return dict(zip("xyz", rounded(1.6 * eye / np.linalg.norm(eye), 4), strict=True))
+
+
+def _layout(height: int, half: float, eye: dict[str, float]) -> Json:
+    """Return a cube of half width `half` (angstrom) without axes, seen in parallel projection from `eye`."""
+    span = [round(-half, 2), round(half, 2)]
+    hidden = {"visible": False, "range": span}
+    camera = {"projection": {"type": "orthographic"}, "eye": eye, "up": {"x": 0, "y": 0, "z": 1}}
+    frame = {"aspectmode": "manual", "aspectratio": {"x": ZOOM, "y": ZOOM, "z": ZOOM}}
+    scene = {"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, **frame, "camera": camera, "dragmode": "orbit"}
+    margin = {"l": 0, "r": 0, "t": 0, "b": 0}
+    return {"height": height, "margin": margin, "paper_bgcolor": "#ffffff", "scene": scene, "showlegend": False}
+
+
+def _hover(symbols: list[str], spins: list[float] | None) -> list[str]:
+    """Return the text of each atom."""
+    names = [f"{plain(s)}{i + 1}" for i, s in enumerate(symbols)]
+    return names if not spins else [f"{n}<br>spin population {p:+.3f}" for n, p in zip(names, spins, strict=True)]
+
+
+def _half_width(positions: Array) -> float:
+    """Return the half width of the cube that holds the molecule."""
+    return float(max(1.5, np.abs(positions).max() * 0.92 + 0.6))
+
+
+def structure(
+    symbols: list[str], positions: Array, optimised: Json, axis: bool, half: float, eye: dict[str, float]
+) -> Figure:
+    """Draw one structure.
+
+    Parameters
+    ----------
+    symbols, positions : N elements; (N, 3), angstrom
+    optimised : optimise.json of the state (metal_bonds_angstrom, spin_populations are used)
+    axis : draw the 2-fold axis along z
+    half : half width of the cube shown, angstrom
+    eye : place of the camera
+    """
+    metal_bonds = optimised.get("metal_bonds_angstrom") or []
+    metal_pairs = {(min(b["atoms"]), max(b["atoms"])) for b in metal_bonds}
+    pairs = [p for p in bonds(tuple(symbols), positions * ANGSTROM_TO_BOHR) if p not in metal_pairs]
+    spins = optimised.get("spin_populations")
+    atoms = _atoms(symbols, positions, _hover(symbols, spins))
+    data = [_bonds(positions, pairs, GREY, 5), atoms]
+    if metal_bonds:
+        data += [_bonds(positions, sorted(metal_pairs), VERMILLION, 7), _bond_labels(positions, metal_bonds)]
+    if axis:
+        data.append(_axis(half * 0.95))
+    colours = {"element": atoms["marker"]["color"], "spin": spin_colours(spins or [0.0] * len(symbols))}
+    return {"data": data, "layout": _layout(340, half, eye), "colours": colours, "atoms_trace": 1}
+
+
+def structures(
+    geometries: dict[str, Json], optimised: dict[str, Json], point_group: str
+) -> tuple[dict[str, Figure], dict[str, Array], dict[str, Array]]:
+    """Draw every state in one orientation; return figures, positions (N, 3) in it and rotations (3, 3) into it."""
+    placed, rotations = {}, {}
+    reference = None
+    for state, geometry in geometries.items():
+        positions = np.array(geometry["positions_angstrom"], dtype=float).reshape(-1, 3)
+        if reference is None:
+            reference, rotations[state] = positions, np.eye(3)
+        else:
+            positions, rotations[state], _ = fit(positions, reference)
+        placed[state] = positions
+    half = max((_half_width(p) for p in placed.values()), default=1.5)
+    eye = view_direction(reference if reference is not None else np.zeros((1, 3)))
+    figures = {
+        state: structure(
+            list(geometries[state]["symbols"]), positions, optimised.get(state, {}), point_group == "C2", half, eye
+        )
+        for state, positions in placed.items()
+    }
+    return figures, placed, rotations
+
+
+def animated_mode(
+    symbols: list[str], positions: Array, vector: Array, metal_bonds: list[Json], eye: dict[str, float] | None = None
+) -> Figure:
+    """Animate a normal mode: positions + LARGEST_MOTION sin(phase) vector; all (N, 3), angstrom."""
+    largest = float(np.linalg.norm(vector, axis=1).max())
+    motion = vector * (LARGEST_MOTION / largest if largest > 0 else 0.0)
+    metal_pairs = {(min(b["atoms"]), max(b["atoms"])) for b in metal_bonds}
+    pairs = sorted(set(bonds(tuple(symbols), positions * ANGSTROM_TO_BOHR)) | metal_pairs)
+    tips = np.concatenate([positions, positions + 1.4 * motion])
+    arrows = _bonds(tips, [(i, i + len(symbols)) for i in range(len(symbols))], PURPLE, 4)
+    data = [_bonds(positions, pairs, GREY, 5), _atoms(symbols, positions, _hover(symbols, None)), arrows]
+    frames = []
+    for k in range(FRAMES):
+        moved = positions + np.sin(2 * np.pi * k / FRAMES) * motion
+        frames.append(
+            {"name": str(k), "data": [SCATTER | _segments(moved, pairs), SCATTER | _points(moved)], "traces": [0, 1]}
+        )
+    eye = eye or view_direction(positions)
+    return {"data": data, "layout": _layout(380, _half_width(positions) + 0.3, eye), "frames": frames}

@@ -1,0 +1,487 @@
+"""The stages of the pipeline: each reads files, makes one call of the library, writes files.
+
+Snakemake's scripts and the command line call the same functions. Paths of results follow the file contract
+(`results/{complex}/{level}/{state}/{point_group}/{stage}/`); restart data lives in a work folder of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spincross import (
+    cheap,
+    crystal,
+    electronic,
+    files,
+    gates,
+    landau,
+    optimise,
+    pointgroup,
+    reference,
+    report,
+    symmetry_mode,
+    vibrations,
+)
+from spincross.config import Settings, check
+from spincross.entropy import entropy_account, entropy_rows
+from spincross.errors import BadInput, NotConverged
+from spincross.files import Json
+from spincross.molecule import Molecule
+from spincross.units import BOHR_TO_ANGSTROM, HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KJ_PER_MOL
+
+Array = NDArray[np.float64]
+
+VERIFY_TOLERANCE = 1e-6
+"""Largest difference (Eh) between a recorded and a recomputed energy."""
+
+
+def write_checked(path: Path, content: Json, schema: str) -> None:
+    """Write JSON that fulfils its schema."""
+    plain = files.plain(content)
+    check(plain, schema, str(path))
+    files.write_json(path, plain)
+
+
+def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows as a tab-separated table with a header."""
+    rows = list(rows)
+    with files.replacing(path) as temporary, temporary.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]) if rows else [], delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def load_molecule(settings: Settings, complex_id: str, xyz: Path, group: str) -> Molecule:
+    """Read a geometry of a complex in a point group."""
+    symbols, positions, _ = files.read_xyz(xyz)
+    return Molecule(symbols, positions, settings.entry(complex_id)["charge"], group)
+
+
+def extract_molecule(settings: Settings, complex_id: str, folder: Path) -> None:
+    """CIF or XYZ -> molecule.xyz, molecule_high_spin.xyz, molecule.json; checks spin and basis before any SCF."""
+    start = time.perf_counter()
+    entry = settings.entry(complex_id)
+    found = crystal.extract_molecule(complex_id, entry, settings.structures)
+    electronic.check_level(settings.level, found.low_spin.symbols)
+    for name, molecule, state in (
+        ("molecule", found.low_spin, "LS"),
+        ("molecule_high_spin", found.high_spin, "HS"),
+    ):
+        electronic.check_spin(molecule, entry["multiplicity"][state])
+        comment = f"{complex_id} start of {state}, {entry['origin']}, {molecule.point_group} about z"
+        files.write_xyz(folder / f"{name}.xyz", molecule.symbols, [molecule.positions], [comment])
+    inputs = {
+        key: settings.structures / entry[key] for key in ("low_spin_structure", "high_spin_structure") if entry.get(key)
+    }
+    facts = files.provenance(inputs, time.perf_counter() - start, converged=True, state=None, level=None)
+    write_checked(folder / "molecule.json", {"provenance": facts, **found.facts}, "molecule")
+
+
+def optimise_parent(
+    settings: Settings, complex_id: str, state: str, group: str, xyz: Path, folder: Path, work: Path
+) -> None:
+    """Optimise a state in the parent group from the extracted molecule."""
+    molecule = load_molecule(settings, complex_id, xyz, group).symmetrised()
+    spin = settings.state(complex_id, state)
+    try:
+        hessian = cheap.gfn2_hessian(molecule, spin.multiplicity) if settings.entry(complex_id)["metal"] else None
+    except NotConverged as error:
+        optimise.print_line(f"  starting from geomeTRIC's Hessian: {error}")
+        hessian = None
+    _optimise(settings, complex_id, molecule, spin, {"molecule": xyz}, folder, work, hessian=hessian)
+
+
+def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: Path, work: Path) -> None:
+    """Relax HS without symmetry from the displaced geometry; where the parent is stable, its results stand for HS.
+
+    Parameters
+    ----------
+    parent : results folder of HS in the parent group
+    """
+    mode = files.read_json(parent / "symmetry_mode/scan.json")
+    if not mode["broken"]:
+        _adopt_parent(parent / "optimise", folder)
+        return
+    start = parent / "symmetry_mode/displaced.xyz"
+    molecule = load_molecule(settings, complex_id, start, "C1")
+    hessian = files.read_arrays(parent / "vibrations/hessian.npz")["hessian"]
+    guess = optimise.load_orbitals(parent / "optimise/orbitals.npz")
+    spin = settings.state(complex_id, "HS")
+    inputs = {"displaced": start, "parent_hessian": parent / "vibrations/hessian.npz"}
+    _optimise(settings, complex_id, molecule, spin, inputs, folder, work, guess, hessian)
+
+
+def _adopt_parent(parent: Path, folder: Path) -> None:
+    for name in ("geometry.xyz", "trajectory.xyz", "orbitals.npz", "optimise.json"):
+        with files.replacing(folder / name) as temporary:
+            temporary.write_bytes((parent / name).read_bytes())
+
+
+def _optimise(
+    settings: Settings, complex_id: str, molecule: Molecule, state: electronic.State, inputs: dict[str, Path],
+    folder: Path, work: Path, guess: optimise.Orbitals | None = None, hessian: Array | None = None,
+) -> None:  # fmt: skip
+    optimise.print_line(f"{complex_id} {state.name} {molecule.point_group}: {len(molecule.symbols)} atoms")
+    result = optimise.optimise(molecule, settings.level, state, work, settings.optimisation, guess, hessian)
+    metal = settings.entry(complex_id)["metal"]
+    report = gates.judge(result, state, metal, settings.config["gates"])
+    facts = files.provenance(
+        inputs,
+        sum(step["seconds"] for step in result.steps),
+        level=asdict(settings.level) | {"name": settings.level_name},
+        state=state.name,
+        multiplicity=state.multiplicity,
+        point_group=molecule.point_group,
+        converged=True,
+    )
+    content = {
+        "provenance": facts,
+        "complex": complex_id,
+        **gates.describe(result, state, metal, settings.level),
+        **report,
+    }
+    comment = f"{complex_id} {state.name} {molecule.point_group} {result.solution.energy:.8f} Eh"
+    files.write_xyz(folder / "geometry.xyz", molecule.symbols, [result.molecule.positions], [comment])
+    frames = [np.array(step["positions_bohr"]) for step in result.steps]
+    notes = [f"step {i} {step['energy_hartree']:.8f} Eh" for i, step in enumerate(result.steps)]
+    files.write_xyz(folder / "trajectory.xyz", molecule.symbols, frames, notes)
+    optimise.store_orbitals(folder / "orbitals.npz", result.solution.orbitals)
+    write_checked(folder / "optimise.json", content, "optimise")
+
+
+def compute_hessian(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path, work: Path) -> None:
+    """Compute the Hessian of an optimised geometry: hessian.npz and hessian.json."""
+    start = time.perf_counter()
+    source = files.read_json(optimised / "optimise.json")
+    group = source["point_group"]
+    molecule = load_molecule(settings, complex_id, optimised / "geometry.xyz", group).symmetrised()
+    guess = optimise.load_orbitals(optimised / "orbitals.npz")
+    spin = settings.state(complex_id, state)
+    optimise.print_line(f"{complex_id} {state} {group}: Hessian, {settings.hessian.method}")
+    hessian, residual = vibrations.compute_hessian(molecule, settings.level, spin, guess, settings.hessian, work)
+    files.write_arrays(
+        folder / "hessian.npz",
+        hessian=hessian, positions=molecule.positions, numbers=molecule.numbers, masses=molecule.masses,
+    )  # fmt: skip
+    facts = files.provenance(
+        {"optimise": optimised / "optimise.json", "geometry": optimised / "geometry.xyz"},
+        time.perf_counter() - start,
+        level=source["provenance"]["level"],
+        state=state,
+        multiplicity=spin.multiplicity,
+        point_group=group,
+        converged=True,
+    )
+    content = {
+        "provenance": facts,
+        "complex": complex_id,
+        "method": asdict(settings.hessian),
+        "sum_rule_hartree_per_bohr2": residual,
+    }
+    write_checked(folder / "hessian.json", content, "hessian")
+
+
+def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path) -> None:
+    """Hessian -> vibrations.json, modes.npz, modes.molden."""
+    start = time.perf_counter()
+    source = files.read_json(optimised / "optimise.json")
+    stored, facts = files.read_arrays(folder / "hessian.npz"), files.read_json(folder / "hessian.json")
+    molecule = load_molecule(settings, complex_id, optimised / "geometry.xyz", source["point_group"]).symmetrised()
+    vibrations.check_geometry(stored, molecule, "hessian.npz")
+    found = vibrations.normal_modes(molecule, stored["hessian"])
+    groups = vibrations.fragments(molecule, settings.entry(complex_id)["metal"])
+    shares = vibrations.atom_fractions(found.modes)
+    real = found.wavenumbers[found.wavenumbers > 0]
+    inputs = {name: folder / name for name in ("hessian.npz", "hessian.json")}
+    content = {
+        "provenance": files.provenance(inputs, time.perf_counter() - start, **_state_facts(facts["provenance"])),
+        "hessian_origin": facts["provenance"]["origin"],
+        "hessian_wall_seconds": facts["provenance"]["wall_seconds"],
+        "complex": complex_id,
+        "level": source["level"],
+        "state": state,
+        "point_group": source["point_group"],
+        "multiplicity": source["multiplicity"],
+        "energy_hartree": source["energy_hartree"],
+        "method": facts["method"]["method"],
+        "wavenumbers_per_cm": found.wavenumbers,
+        "irreps": list(found.irreps),
+        "imaginary_modes": found.imaginary,
+        "undetermined_modes": found.undetermined,
+        "noise_floor_per_cm": found.noise_floor,
+        "sum_rule_hartree_per_bohr2": facts["sum_rule_hartree_per_bohr2"],
+        "translation_rule_hartree_per_bohr2": found.translation_residual,
+        "rotation_rule_hartree_per_bohr2": found.rotation_residual,
+        "reduced_masses_amu": vibrations.reduced_masses(molecule.masses, found.modes),
+        "core_fraction": shares[groups["core"]].sum(axis=0),
+        "ncs_fraction": shares[groups["ncs"]].sum(axis=0),
+        "zero_point_energy_kJ_per_mol": float(0.5 * real.sum() * PER_CM_TO_KJ_PER_MOL),
+        "warnings": _mode_warnings(found),
+    }
+    files.write_arrays(folder / "modes.npz", modes=found.modes, wavenumbers=found.wavenumbers, masses=molecule.masses)
+    with files.replacing(folder / "modes.molden") as temporary:
+        temporary.write_text(vibrations.molden_text(molecule, found))
+    write_checked(folder / "vibrations.json", content, "vibrations")
+
+
+def _state_facts(provenance: Json) -> Json:
+    return {k: provenance[k] for k in ("level", "state", "multiplicity", "point_group", "converged")}
+
+
+def _mode_warnings(found: vibrations.Vibrations) -> list[str]:
+    return [
+        f"mode {i + 1} at {found.wavenumbers[i]:.1f} cm-1 lies inside the noise floor of {found.noise_floor:.1f} cm-1: undetermined"
+        for i in found.undetermined
+    ]
+
+
+def load_vibrations(folder: Path) -> vibrations.Vibrations:
+    """Read what `analyse_vibrations` wrote."""
+    content, arrays = files.read_json(folder / "vibrations.json"), files.read_arrays(folder / "modes.npz")
+    return vibrations.Vibrations(
+        arrays["wavenumbers"],
+        tuple(content["irreps"]),
+        arrays["modes"],
+        content["translation_rule_hartree_per_bohr2"],
+        content["rotation_rule_hartree_per_bohr2"],
+        content["noise_floor_per_cm"],
+    )
+
+
+def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, folder: Path) -> None:
+    """Find the breaking mode of the HS parent, scan the energy along it: scan.json, scan.tsv, displaced.xyz."""
+    start = time.perf_counter()
+    source = files.read_json(parent / "optimise/optimise.json")
+    group = source["point_group"]
+    molecule = load_molecule(settings, complex_id, parent / "optimise/geometry.xyz", group).symmetrised()
+    found = load_vibrations(parent / "vibrations")
+    index = symmetry_mode.breaking_mode(found, group)
+    inputs = {"vibrations": parent / "vibrations/vibrations.json", "geometry": parent / "optimise/geometry.xyz"}
+    content: Json = {
+        "complex": complex_id,
+        "broken": index is not None,
+        "mode_index": index,
+        "parent_energy_hartree": source["energy_hartree"],
+        "scan_q_amu_half_angstrom": [],
+        "scan_energy_hartree": [],
+        "start_q_amu_half_angstrom": None,
+    }
+    moved = molecule
+    if index is not None:
+        guess = optimise.load_orbitals(parent / "optimise/orbitals.npz")
+        scan = _scan(settings, complex_id, molecule, found.modes[:, index], guess)
+        content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"] = scan.coordinates, scan.energies
+        content["start_q_amu_half_angstrom"] = scan.lowest or float(np.abs(scan.coordinates).max())
+        moved = symmetry_mode.displaced(molecule, found.modes[:, index], content["start_q_amu_half_angstrom"])
+    rows = zip(content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"], strict=True)
+    files.write_xyz(folder / "displaced.xyz", moved.symbols, [moved.positions], [f"{complex_id} HS start of C1"])
+    table = [{"q_amu_half_angstrom": f"{q:.6f}", "energy_hartree": f"{e:.9f}"} for q, e in rows]
+    write_table(folder / "scan.tsv", table or [{"q_amu_half_angstrom": "", "energy_hartree": ""}])
+    facts = _state_facts(files.read_json(parent / "vibrations/vibrations.json")["provenance"])
+    seconds = time.perf_counter() - start
+    write_checked(folder / "scan.json", {"provenance": files.provenance(inputs, seconds, **facts), **content}, "scan")
+
+
+def _scan(
+    settings: Settings, complex_id: str, molecule: Molecule, mode: Array, guess: optimise.Orbitals
+) -> symmetry_mode.Scan:
+    state = settings.state(complex_id, "HS")
+
+    def energy(moved: Molecule) -> float:
+        solution = electronic.solve(moved, settings.level, state, guess, settings.config["memory_mb"])
+        optimise.print_line(f"  scan point  E {solution.energy:.8f} Eh  {solution.cycles} cycles")
+        return solution.energy
+
+    centre = energy(molecule.at(molecule.positions, "C1"))
+    return symmetry_mode.scan(molecule, mode, centre, energy, settings.config["symmetry_mode"]["scan_points"])
+
+
+def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, broken: Path, folder: Path) -> None:
+    """Scan and relaxed HS -> mode.json: wavenumber, irrep, energy lowering, overlap, in words too."""
+    start = time.perf_counter()
+    scanned = files.read_json(folder / "scan.json")
+    parent_result, relaxed = (files.read_json(p / "optimise/optimise.json") for p in (parent, broken))
+    found = load_vibrations(parent / "vibrations")
+    group = parent_result["point_group"]
+    molecule = load_molecule(settings, complex_id, parent / "optimise/geometry.xyz", group)
+    content: Json = {key: scanned[key] for key in scanned if key != "provenance"} | {
+        "level": parent_result["level"],
+        "parent_group": group,
+        "wavenumber_per_cm": None,
+        "irrep": None,
+        "energy_lowering_kJ_per_mol": 0.0,
+        "scan_minimum_kJ_per_mol": 0.0,
+        "scan_asymmetry_hartree": 0.0,
+        "q_at_minimum_amu_half_angstrom": 0.0,
+        "atom_fraction": [],
+        "overlap_with_relaxed_distortion": None,
+        "text": f"HS is stable in {group}: no imaginary mode below the noise floor of {found.noise_floor:.1f} cm-1.",
+    }
+    if scanned["broken"]:
+        after = load_molecule(settings, complex_id, broken / "optimise/geometry.xyz", "C1")
+        content |= _broken_facts(scanned, found, molecule, after, parent_result, relaxed)
+    inputs = {"scan": folder / "scan.json", "relaxed": broken / "optimise/optimise.json"}
+    facts = files.provenance(inputs, time.perf_counter() - start, **_state_facts(scanned["provenance"]))
+    write_checked(
+        folder / "mode.json", {"provenance": facts, "scan_origin": scanned["provenance"]["origin"], **content}, "mode"
+    )
+
+
+def _broken_facts(
+    scanned: Json, found: vibrations.Vibrations, parent: Molecule, relaxed: Molecule, before: Json, after: Json
+) -> Json:
+    index = scanned["mode_index"]
+    scan = symmetry_mode.Scan(np.array(scanned["scan_q_amu_half_angstrom"]), np.array(scanned["scan_energy_hartree"]))
+    at_minimum, depth = scan.double_well()
+    lowering = (before["energy_hartree"] - after["energy_hartree"]) * HARTREE_TO_KJ_PER_MOL
+    wavenumber, irrep = float(found.wavenumbers[index]), found.irreps[index]
+    return {
+        "wavenumber_per_cm": wavenumber,
+        "irrep": irrep,
+        "energy_lowering_kJ_per_mol": lowering,
+        "scan_minimum_kJ_per_mol": depth,
+        "scan_asymmetry_hartree": scan.asymmetry,
+        "q_at_minimum_amu_half_angstrom": at_minimum,
+        "atom_fraction": vibrations.atom_fractions(found.modes[:, [index]])[:, 0],
+        "overlap_with_relaxed_distortion": symmetry_mode.distortion_overlap(parent, relaxed, found.modes[:, index]),
+        "text": (
+            f"HS breaks {before['point_group']} along a mode of irrep {irrep} at {abs(wavenumber):.1f}i cm-1 "
+            f"and ends {lowering:.2f} kJ/mol lower."
+        ),
+    }
+
+
+def compute_entropy(settings: Settings, complex_id: str, low: Path, high: Path, mode: Path, folder: Path) -> None:
+    """LS parent, HS minimum and mode.json -> entropy.json, entropy.tsv."""
+    start = time.perf_counter()
+    entry = settings.entry(complex_id)
+    symmetry_mode.require_minimum(load_vibrations(low.parent), f"{complex_id} LS")
+    symmetry_mode.require_minimum(load_vibrations(high.parent), f"{complex_id} HS")
+    account = entropy_account(
+        files.read_json(low),
+        files.read_json(high),
+        files.read_json(mode),
+        settings.config["temperatures_K"],
+        entry["calorimetry"],
+        literature=entry["literature"],
+    )
+    inputs = {"low_spin": low, "high_spin": high, "mode": mode}
+    facts = files.provenance(inputs, time.perf_counter() - start, level=files.read_json(low)["level"], converged=True)
+    write_table(folder / "entropy.tsv", entropy_rows(account))
+    write_checked(folder / "entropy.json", {"provenance": facts, **account}, "entropy")
+
+
+def solve_landau(settings: Settings, complex_id: str, entropy: Path, folder: Path) -> None:
+    """Landau parameters of the complex and the entropy account -> landau.json, branches.tsv."""
+    start = time.perf_counter()
+    parameters = settings.entry(complex_id)["landau"]
+    if parameters is None:
+        account = landau.no_landau(f"{complex_id} has no Landau parameters of its own in complexes.yaml")
+    else:
+        low, high = settings.config["landau"]["temperature_range_K"]
+        grid = np.linspace(low, high, settings.config["landau"]["temperatures"])
+        account = landau.landau_account(
+            parameters, [float(t) for t in grid], files.read_json(entropy), parameters.get("borrowed_from")
+        )
+    facts = files.provenance({"entropy": entropy}, time.perf_counter() - start, converged=True)
+    write_table(folder / "branches.tsv", landau.branch_rows(account))
+    write_checked(folder / "landau.json", {"provenance": facts, **account}, "landau")
+
+
+def state_geometry(folder: Path) -> Json:
+    """Return symbols and positions (angstrom) of an optimised state, for the report."""
+    symbols, positions, _ = files.read_xyz(folder / "optimise/geometry.xyz")
+    return {"symbols": list(symbols), "positions_angstrom": (positions * BOHR_TO_ANGSTROM).tolist()}
+
+
+def parent_group(settings: Settings, complex_id: str) -> str:
+    """Return the parent point group of a complex; BadInput if it is not supported."""
+    group = str(settings.entry(complex_id)["point_group"])
+    if group not in pointgroup.OPERATIONS:
+        raise BadInput(f"{complex_id}, point_group: {group!r} is not supported; use {', '.join(pointgroup.OPERATIONS)}")
+    return group
+
+
+def report_data(settings: Settings, complex_id: str, states: list[Path]) -> Json:
+    """Collect what the report shows.
+
+    Parameters
+    ----------
+    states : results folders of LS, HS in the parent group, HS minimum
+    """
+    base, level = states[0].parents[1], states[0].parents[0].parent
+    names = ("LS", "HS_parent", "HS")
+    parent = states[1]
+    mode = files.read_json(parent / "symmetry_mode/mode.json")
+    vector = files.read_arrays(parent / "vibrations/modes.npz")
+    cartesian = vector["modes"] / np.sqrt(np.repeat(vector["masses"], 3))[:, None]
+    index = mode["mode_index"]
+    return {
+        "complex": complex_id,
+        "entry": settings.entry(complex_id),
+        "level_name": settings.level_name,
+        "molecule": files.read_json(base.parent / "molecule/molecule.json"),
+        "optimise": {n: files.read_json(p / "optimise/optimise.json") for n, p in zip(names, states, strict=True)},
+        "vibrations": {
+            n: files.read_json(p / "vibrations/vibrations.json") for n, p in zip(names, states, strict=True)
+        },
+        "mode": mode,
+        "geometries": {n: state_geometry(p) for n, p in zip(names, states, strict=True)},
+        "mode_vector": None if index is None else cartesian[:, index].reshape(-1, 3).tolist(),
+        "entropy": files.read_json(level / "entropy/entropy.json"),
+        "landau": files.read_json(level / "landau/landau.json"),
+        "links": _links(base.parent, states, names),
+    }
+
+
+def _links(root: Path, states: list[Path], names: tuple[str, ...]) -> dict[str, str]:
+    base = states[0].parents[1]
+    paths = {"molecule": root / "molecule/molecule.json"}
+    for name, folder in zip(names, states, strict=True):
+        paths[f"{name} optimise"] = folder / "optimise/optimise.json"
+        paths[f"{name} vibrations"] = folder / "vibrations/vibrations.json"
+    paths["mode"] = states[1] / "symmetry_mode/mode.json"
+    paths["entropy"], paths["landau"] = base / "entropy/entropy.json", base / "landau/landau.json"
+    return {name: str(path.relative_to(root)) for name, path in paths.items()}
+
+
+def render_report(settings: Settings, complex_id: str, states: list[Path], template: Path, folder: Path) -> None:
+    """Everything of a complex -> report.html, summary.json."""
+    data = report_data(settings, complex_id, states)
+    page = report.render_report(data, template.read_text())
+    with files.replacing(folder / "report.html") as temporary:
+        temporary.write_text(page)
+    files.write_json(folder / "summary.json", report.summary_row(data))
+
+
+def collect_summary(rows: list[Path], table: Path) -> None:
+    """Write one table over all complexes, and say where the reports are."""
+    summaries = [files.read_json(path) for path in rows]
+    with files.replacing(table) as temporary:
+        temporary.write_text(report.summary_table(summaries))
+
+
+def verify_reference(settings: Settings, output: Path) -> None:
+    """Recompute energy and gradient at every usable record; NotConverged if one differs by more than 1e-6 Eh."""
+    rows = []
+    for complex_id, state, group, stage in reference.available(settings):
+        if stage == "optimise":
+            row = reference.verify(settings, complex_id, state, group)
+            print(
+                f"{complex_id} {state} {group}: energy differs by {row['energy_difference_hartree']:.1e} Eh", flush=True
+            )
+            rows.append(row)
+    worst = max((abs(row["energy_difference_hartree"]) for row in rows), default=0.0)
+    if worst > VERIFY_TOLERANCE:
+        raise NotConverged(
+            f"a recorded energy differs by {worst:.1e} Eh from this machine's (allowed {VERIFY_TOLERANCE})"
+        )
+    files.write_json(output, {"records": rows})

@@ -1,0 +1,116 @@
+r"""The mode that breaks the parent group: find it, scan the energy along it both ways, displace.
+
+Along a mass-weighted unit mode e, :math:`x(Q) = x_0 + M^{-1/2} e\, Q` with the order parameter Q in amu^1/2 angstrom.
+For a mode of a non-totally-symmetric irrep :math:`E(Q) = E(-Q)`, so a double well
+:math:`E = E_0 + a Q^2 + b Q^4` with a < 0 has its minima at :math:`Q^2 = -a / 2b`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spincross import pointgroup
+from spincross.errors import UnexpectedImaginaryMode
+from spincross.molecule import Molecule
+from spincross.units import ANGSTROM_TO_BOHR, HARTREE_TO_KJ_PER_MOL
+from spincross.vibrations import Vibrations
+
+Array = NDArray[np.float64]
+
+LARGEST_SHIFT = 0.15
+"""Displacement (angstrom) of the atom that moves most at the first point of a scan."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Energies (Eh) along Q (amu^1/2 angstrom), ascending, Q = 0 included."""
+
+    coordinates: Array
+    energies: Array
+
+    @property
+    def lowest(self) -> float:
+        """|Q| of the lowest point."""
+        return float(abs(self.coordinates[self.energies.argmin()]))
+
+    @property
+    def asymmetry(self) -> float:
+        """Return the largest |E(Q) - E(-Q)|, Eh: zero by symmetry."""
+        return float(np.abs(self.energies - self.energies[::-1]).max())
+
+    def double_well(self) -> tuple[float, float]:
+        """Return |Q| at the minimum and its depth (kJ/mol, negative) from a fit of a Q^2 + b Q^4; zeros without a well."""
+        squares = self.coordinates**2
+        rise = self.energies - self.energies[len(squares) // 2]
+        (a, b), *_ = np.linalg.lstsq(np.stack([squares, squares**2], axis=1), rise, rcond=None)
+        if a >= 0 or b <= 0:
+            return 0.0, 0.0
+        return float(np.sqrt(-a / (2 * b))), float(-(a**2) / (4 * b) * HARTREE_TO_KJ_PER_MOL)
+
+
+def breaking_mode(vibrations: Vibrations, group: str) -> int | None:
+    """Return the index of the lowest imaginary mode that breaks the group, None if all modes are real.
+
+    Raises
+    ------
+    UnexpectedImaginaryMode
+        if an imaginary mode is totally symmetric: the geometry is no minimum within its own group
+    """
+    totally_symmetric = pointgroup.irreps(group)[0]
+    for index in vibrations.imaginary:
+        if vibrations.irreps[index] == totally_symmetric:
+            raise UnexpectedImaginaryMode(
+                f"mode {index + 1} at {vibrations.wavenumbers[index]:.1f} cm-1 is imaginary and totally symmetric "
+                f"({totally_symmetric} in {group}): the parent geometry is no minimum in its own group; "
+                "displace it along this mode and optimise again"
+            )
+    return min(vibrations.imaginary) if vibrations.imaginary else None
+
+
+def require_minimum(vibrations: Vibrations, name: str) -> None:
+    """Raise UnexpectedImaginaryMode, with the wavenumbers, if a state that must be a minimum is none."""
+    if vibrations.imaginary:
+        values = ", ".join(f"{vibrations.wavenumbers[i]:.1f} ({vibrations.irreps[i]})" for i in vibrations.imaginary)
+        raise UnexpectedImaginaryMode(
+            f"{name} has imaginary modes at {values} cm-1 below the noise floor of {vibrations.noise_floor:.1f} cm-1; "
+            "it is no minimum and has no entropy"
+        )
+
+
+def displaced(molecule: Molecule, mode: Array, coordinate: float) -> Molecule:
+    """Move along a mass-weighted unit mode (3N,) by Q in amu^1/2 angstrom; the group is broken to C1."""
+    shift = mode / np.sqrt(np.repeat(molecule.masses, 3)) * coordinate * ANGSTROM_TO_BOHR
+    return molecule.at(molecule.positions + shift.reshape(-1, 3), "C1")
+
+
+def first_coordinate(molecule: Molecule, mode: Array) -> float:
+    """Return the Q (amu^1/2 angstrom) at which the atom that moves most has moved by LARGEST_SHIFT."""
+    cartesian = (mode / np.sqrt(np.repeat(molecule.masses, 3))).reshape(-1, 3)
+    return float(LARGEST_SHIFT / np.linalg.norm(cartesian, axis=1).max())
+
+
+def scan(molecule: Molecule, mode: Array, centre: float, energy: Callable[[Molecule], float], points: int) -> Scan:
+    """Compute E(Q) at Q = 0 and both ways, `points` on each side, equally spaced.
+
+    Parameters
+    ----------
+    centre : energy at Q = 0, Eh
+    energy : energy (Eh) of a displaced geometry
+    """
+    step = first_coordinate(molecule, mode)
+    forward = [step * (k + 1) for k in range(points)]
+    up = [energy(displaced(molecule, mode, q)) for q in forward]
+    down = [energy(displaced(molecule, mode, -q)) for q in forward]
+    coordinates = np.array([*(-q for q in reversed(forward)), 0.0, *forward])
+    return Scan(coordinates, np.array([*reversed(down), centre, *up]))
+
+
+def distortion_overlap(parent: Molecule, relaxed: Molecule, mode: Array) -> float:
+    """Return |overlap| of the mass-weighted distortion parent -> relaxed with a mode; both share atoms and order."""
+    moved = pointgroup.aligned(relaxed.positions, parent.positions)
+    change = np.repeat(np.sqrt(parent.masses), 3) * (moved - parent.positions).reshape(-1)
+    return float(abs(change @ mode) / np.linalg.norm(change))
