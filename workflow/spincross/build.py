@@ -18,7 +18,7 @@ import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
-from scipy.optimize import minimize  # type: ignore[import-untyped]
+from scipy.optimize import minimize
 
 from spincross.errors import BadInput, BadStructure, NotConverged
 from spincross.model_cif import write_model

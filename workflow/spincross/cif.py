@@ -145,7 +145,7 @@ def _cell(name: str, block: Block) -> Array:
     usable = all(isinstance(v, int | float) for v in values) and min(values) > 1.0 and max(values[3:]) < 179.0
     if not usable:
         raise BadStructure(f"{name}: the cell {values} is missing or impossible; repair the six _cell_ values")
-    cell = np.asarray(cellpar_to_cell(values))  # type: ignore[no-untyped-call]
+    cell = np.asarray(cellpar_to_cell(values))
     if not (np.isfinite(cell).all() and np.linalg.det(cell) > 1.0):
         raise BadStructure(f"{name}: the cell {values} is missing or impossible; repair the six _cell_ values")
     return cell
@@ -162,7 +162,7 @@ def read_operations(name: str, block: Block) -> tuple[NDArray[np.int_], Array]:
     else:
         try:
             texts = [listed] if isinstance(listed, str) else listed
-            rotations, translations = parse_sitesym(texts)  # type: ignore[no-untyped-call]
+            rotations, translations = parse_sitesym(texts)
         except Exception as error:  # ASE raises many kinds for damaged operators
             raise BadStructure(f"{name}: a symmetry operator cannot be read ({error}); repair the list") from error
     _check_group(name, block, rotations, translations)

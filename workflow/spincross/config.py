@@ -41,9 +41,10 @@ def check(content: Any, schema: str, name: str) -> None:
 
 
 def _hint(error: jsonschema.ValidationError) -> str:
+    schema = error.schema if isinstance(error.schema, dict) else {}
     if error.validator == "additionalProperties":
-        return "allowed keys: " + ", ".join(error.schema.get("properties", {}))
-    return str(error.schema.get("description", f"see {SCHEMAS.name}/"))
+        return "allowed keys: " + ", ".join(schema.get("properties", {}))
+    return str(schema.get("description", f"see {SCHEMAS.name}/"))
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,7 @@ def find_species(crystal: Crystal) -> list[Species]:
     scaled = {s: 1.25 * float(covalent_radii[atomic_numbers[s]]) for s in set(crystal.symbols)}
     atoms = Atoms(crystal.symbols, scaled_positions=crystal.fractional, cell=crystal.cell, pbc=True)
     # ASE wraps nothing here: S counts cells from the coordinates as they stand
-    i, j, s = neighbor_list(  # type: ignore[no-untyped-call]
-        "ijS", atoms, [scaled[x] for x in crystal.symbols]
-    )
+    i, j, s = neighbor_list("ijS", atoms, [scaled[x] for x in crystal.symbols])
     neighbours: list[list[tuple[int, Array]]] = [[] for _ in crystal.symbols]
     for first, second, shift in zip(i, j, s, strict=True):
         neighbours[first].append((int(second), shift))
@@ -159,7 +157,7 @@ def check_formula(crystal: Crystal, accept: bool) -> list[str]:
     wanted = parse_formula(crystal.name, declared)
     inside: Counter[str] = Counter()
     for symbol, occupancy in zip(crystal.symbols, crystal.occupancies, strict=True):
-        inside[symbol] += float(occupancy) if occupancy < 0.99 else 1.0  # type: ignore[assignment]
+        inside[symbol] += float(occupancy) if occupancy < 0.99 else 1.0
     units = crystal.block.get("_cell_formula_units_z")
     common = max(set(wanted) - {"H"} or set(wanted), key=lambda e: wanted[e])
     z = float(units) if isinstance(units, int | float) and units > 0 else max(round(inside[common] / wanted[common]), 1)
@@ -180,7 +178,7 @@ def parse_formula(name: str, text: str) -> dict[str, float]:
     for word in text.split():
         symbol = word.rstrip("0123456789.")
         try:
-            counts["H" if symbol == "D" else symbol] += float(word[len(symbol) :] or 1)  # type: ignore[assignment]
+            counts["H" if symbol == "D" else symbol] += float(word[len(symbol) :] or 1)
         except ValueError as error:
             raise BadStructure(f"{name}: {word!r} in the formula {text!r} cannot be read; repair it") from error
     if not set(counts) <= set(atomic_numbers) or not counts:

@@ -266,7 +266,7 @@ def candidate_occupations(solution: Solution) -> list[tuple[tuple[int, int], ...
     if found is None or len(found) != 2 or solution.mean_field.mol.spin == 0:
         return [found] if found is not None else []
     (a0, b0), (a1, b1) = found
-    moved = [((a0, b0 - 1), (a1, b1 + 1)), ((a0, b0 + 1), (a1, b1 - 1))]
+    moved: list[tuple[tuple[int, int], ...]] = [((a0, b0 - 1), (a1, b1 + 1)), ((a0, b0 + 1), (a1, b1 - 1))]
     return [found] + [m for m in moved if min(m[0] + m[1]) >= 0]
 
 

@@ -170,7 +170,7 @@ class _Tee:
 def logged(log: Path) -> Iterator[None]:
     """Show what is printed on the terminal and in the log; a failure of ours ends the program with its one sentence."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as handle, redirect_stdout(_Tee(sys.stdout, handle)):  # type: ignore[type-var]
+    with log.open("w") as handle, redirect_stdout(_Tee(sys.stdout, handle)):
         try:
             yield
         except SpincrossError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from ase.data import atomic_masses_iupac2016, atomic_numbers, covalent_radii
@@ -82,9 +83,9 @@ def bonds(symbols: tuple[str, ...], positions: Array, scale: float = 1.25) -> li
     return [(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(close, 1)), strict=True)]
 
 
-def metal_bonds(molecule: Molecule, metal: str | None) -> list[dict[str, object]]:
+def metal_bonds(molecule: Molecule, metal: str | None) -> list[dict[str, Any]]:
     """List the bonds of every metal atom: atoms [metal, donor], their symbols, length in angstrom."""
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     for i, j in bonds(molecule.symbols, molecule.positions):
         for centre, donor in ((i, j), (j, i)):
             if metal is not None and molecule.symbols[centre] == metal:

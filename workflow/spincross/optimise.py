@@ -138,7 +138,7 @@ def _parse(line: str) -> dict[str, Any] | None:
         return None
 
 
-class SurfaceEngine(Engine):  # type: ignore[misc]
+class SurfaceEngine(Engine):
     """geomeTRIC engine: energy and gradient of one state on one surface, exactly in the group."""
 
     def __init__(
@@ -198,11 +198,13 @@ class SurfaceEngine(Engine):  # type: ignore[misc]
         return step
 
 
-class GroupOptimizer(Optimizer):  # type: ignore[misc]
+class GroupOptimizer(Optimizer):
     """geomeTRIC's optimiser with every step kept in the point group.
 
     Its internal coordinates need not form a symmetric set, so a symmetric gradient alone can give an asymmetric step.
     """
+
+    X: Array
 
     def newCartesian(self, dy: Array) -> None:  # noqa: N802 - geomeTRIC's name
         """Take the internal step `dy` and project the displacement on the totally symmetric irrep.

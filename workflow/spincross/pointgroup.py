@@ -95,11 +95,11 @@ def permutations(
 
 def representation(numbers: NDArray[np.int_], positions: Array, group: str) -> list[Array]:
     """Return the (3N, 3N) matrices D(g) that carry a vector field over the atoms."""
-    matrices = []
+    matrices: list[Array] = []
     for op, perm in zip(operations(group), permutations(numbers, positions, group), strict=True):
         place = np.zeros((len(numbers), len(numbers)))
         place[perm, np.arange(len(numbers))] = 1.0
-        matrices.append(np.kron(place, op))
+        matrices.append(np.asarray(np.kron(place, op), dtype=np.float64))
     return matrices
 
 

@@ -1,4 +1,4 @@
-r"""First-order response of Kohn-Sham orbitals to nuclear displacements, with density fitting, made for many perturbations.
+r"""First-order response of Kohn-Sham orbitals to nuclear displacements, density-fitted, for many displacements at once.
 
 For a first-order orbital change :math:`Y = C U` of spin :math:`\sigma` the induced potential, projected on the
 occupied orbitals, is with fitted three-index integrals :math:`B^P`

@@ -238,7 +238,8 @@ def _state_facts(provenance: Json) -> Json:
 
 def _mode_warnings(found: vibrations.Vibrations) -> list[str]:
     return [
-        f"mode {i + 1} at {found.wavenumbers[i]:.1f} cm-1 lies inside the noise floor of {found.noise_floor:.1f} cm-1: undetermined"
+        f"mode {i + 1} at {found.wavenumbers[i]:.1f} cm-1 lies inside the noise floor of "
+        f"{found.noise_floor:.1f} cm-1: undetermined"
         for i in found.undetermined
     ]
 

@@ -43,7 +43,7 @@ class Scan:
         return float(np.abs(self.energies - self.energies[::-1]).max())
 
     def double_well(self) -> tuple[float, float]:
-        """Return |Q| at the minimum and its depth (kJ/mol, negative) from a fit of a Q^2 + b Q^4; zeros without a well."""
+        """Return |Q| at the minimum and its depth (kJ/mol, negative) from a fit of a Q^2 + b Q^4; zeros if none."""
         squares = self.coordinates**2
         rise = self.energies - self.energies[len(squares) // 2]
         (a, b), *_ = np.linalg.lstsq(np.stack([squares, squares**2], axis=1), rise, rcond=None)

@@ -1,0 +1,52 @@
+"""The library's imports run one way, and scripts stay thin."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "workflow/spincross"
+
+ORDER = (
+    "units errors machine files pointgroup molecule xc_cache response electronic cheap optimise vibrations "
+    "symmetry_mode orientation matching cif crystal model_cif build mode_entropy entropy_terms entropy "
+    "landau_model landau_branches landau_text landau gates config reference figures findings scenes drawings "
+    "landau_view report stages __main__"
+).split()
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "spincross":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("spincross."):
+            names.add(node.module.split(".")[1])
+    return {name for name in names if (LIBRARY / f"{name}.py").exists()}
+
+
+def test_every_module_has_its_place_in_the_order():
+    assert {path.stem for path in LIBRARY.glob("*.py")} - {"__init__"} == set(ORDER)
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_point_back_only(module):
+    later = set(ORDER[ORDER.index(module) :])
+    assert not imported(LIBRARY / f"{module}.py") & later
+
+
+def test_the_library_does_not_know_snakemake():
+    for path in LIBRARY.glob("*.py"):
+        assert "import snakemake" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "workflow/scripts").glob("*.py")), ids=lambda p: p.stem)
+def test_scripts_are_thin(path):
+    assert len(path.read_text().splitlines()) <= 20
+
+
+@pytest.mark.parametrize("path", [ROOT / "workflow", *(p for p in (ROOT / "workflow").iterdir() if p.is_dir())])
+def test_every_room_has_a_readme(path):
+    if path.name not in {"__pycache__"}:
+        assert (path / "README.md").is_file()

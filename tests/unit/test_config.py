@@ -1,0 +1,97 @@
+"""Bad input ends in one clear sentence before any job."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from spincross import config, stages
+from spincross.errors import BadInput
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT = config.read_yaml(ROOT / "workflow/config/config.yaml")
+
+
+def test_the_shipped_configurations_are_valid():
+    for name in ("config", "demo"):
+        content = DEFAULT | config.read_yaml(ROOT / f"workflow/config/{name}.yaml")
+        assert config.load(content, ROOT / "structures").level.functional == "pbe0"
+
+
+def test_every_key_of_the_default_configuration_has_a_comment_above_it():
+    lines = (ROOT / "workflow/config/config.yaml").read_text().splitlines()
+    for key in DEFAULT:
+        place = next(i for i, line in enumerate(lines) if line.startswith(f"{key}:"))
+        following = lines[place + 1] if place + 1 < len(lines) else ""
+        grouped = isinstance(DEFAULT[key], dict)
+        assert lines[place - 1].startswith("#") or grouped and (following.strip().startswith("#") or key == "levels")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("levels", "pbe0_def2-svp", "functional"), "pbe00", ["functional", "pbe00"]),
+        (("levels", "pbe0_def2-svp", "basis"), "def2-sv", ["basis", "def2-sv"]),
+        (("levels", "pbe0_def2-svp", "grid_level"), "three", ["grid_level", "three"]),
+        (("levels", "pbe0_def2-svp", "grid"), 3, ["grid", "allowed keys"]),
+        (("level",), "b3lyp", ["level", "b3lyp"]),
+        (("complexes",), ["nothing-here"], ["nothing-here", "known"]),
+        (("complexes",), ["../h2co"], ["complexes", "h2co"]),
+        (("temperatures_K",), [-3], ["temperatures_K", "-3"]),
+        (("complex",), "h2co", ["complex", "allowed keys"]),
+        (("memory_mb",), "8 GB", ["memory_mb", "8 GB"]),
+        (("hessian", "method"), "numeric", ["hessian.method", "numeric"]),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(path, value, words):
+    content = copy.deepcopy(DEFAULT)
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(BadInput) as caught:
+        config.load(content, ROOT / "structures")
+    assert all(word in str(caught.value) for word in words)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def structures(tmp_path):
+    (tmp_path / "h2co").mkdir()
+    (tmp_path / "h2co/h2co.xyz").write_text((ROOT / "structures/h2co/h2co.xyz").read_text())
+    entry = config.read_yaml(ROOT / "structures/complexes.yaml")["h2co"]
+
+    def write(**changes):
+        import yaml
+
+        (tmp_path / "complexes.yaml").write_text(yaml.safe_dump({"h2co": entry | changes}))
+        return config.load(DEFAULT | {"complexes": ["h2co"]}, tmp_path)
+
+    return write
+
+
+def test_a_missing_structure_file_is_named(structures):
+    with pytest.raises(BadInput, match=r"nowhere\.cif"):
+        structures(low_spin_structure="nowhere.cif")
+
+
+@pytest.mark.parametrize("change", [{"charge": 1}, {"multiplicity": {"LS": 2, "HS": 3}}])
+def test_an_impossible_charge_or_multiplicity_is_refused_before_any_scf(structures, tmp_path, change):
+    settings = structures(**change)
+    with pytest.raises(BadInput, match="multiplicity"):
+        stages.extract_molecule(settings, "h2co", tmp_path / "out")
+
+
+def test_a_structure_without_the_axis_asked_for_is_refused(structures, tmp_path):
+    path = tmp_path / "h2co/h2co.xyz"
+    lines = path.read_text().splitlines()
+    lines[-1] = "H 1.9 1.3 0.8"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(BadInput, match="C2"):
+        stages.extract_molecule(structures(), "h2co", tmp_path / "out")
+
+
+@pytest.mark.parametrize("group", ["D7", "C2x"])
+def test_an_unsupported_point_group_is_refused(structures, group):
+    with pytest.raises(BadInput, match="point_group"):
+        stages.parent_group(structures(point_group=group), "h2co")

@@ -1,0 +1,70 @@
+"""Files appear whole, hold no NaN, and damaged ones are refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from spincross import files
+from spincross.errors import BadInput, StaleData
+
+
+def test_json_is_sorted_and_numpy_values_become_plain(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"b": np.float64(1.5), "a": np.arange(2)})
+    assert path.read_text().index('"a"') < path.read_text().index('"b"')
+    assert json.loads(path.read_text()) == {"a": [0, 1], "b": 1.5}
+
+
+def test_nan_is_refused_and_the_old_file_stays(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="Out of range"):
+        files.write_json(path, {"a": float("nan")})
+    assert files.read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "nonsense"])
+def test_damaged_json_is_refused_with_the_path(tmp_path, text):
+    path = tmp_path / "broken.json"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"broken\.json"):
+        files.read_json(path)
+
+
+def test_truncated_arrays_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    files.write_arrays(path, x=np.eye(50))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(StaleData, match=r"a\.npz"):
+        files.read_arrays(path)
+
+
+def test_xyz_comes_back_to_ten_digits(tmp_path):
+    positions = np.random.default_rng(0).normal(size=(3, 3))
+    files.write_xyz(tmp_path / "a.xyz", ("C", "H", "H"), [positions], ["two\nlines"])
+    symbols, read, comment = files.read_xyz(tmp_path / "a.xyz")
+    assert symbols == ("C", "H", "H")
+    assert comment == "two lines"
+    np.testing.assert_allclose(read, positions, atol=1e-9)
+
+
+@pytest.mark.parametrize("text", ["", "x\n\n", "2\n\nH 0 0 0\n", "1\n\nH 0 0\n", "1\n\nH 0 0 nan\n"])
+def test_a_damaged_xyz_is_refused(tmp_path, text):
+    path = tmp_path / "a.xyz"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"a\.xyz"):
+        files.read_xyz(path)
+
+
+def test_fingerprint_does_not_depend_on_key_order():
+    assert files.fingerprint({"a": 1, "b": 2}) == files.fingerprint({"b": 2, "a": 1})
+    assert files.fingerprint({"a": 1}) != files.fingerprint({"a": 2})
+
+
+def test_a_failure_of_ours_ends_with_one_sentence_in_terminal_and_log(tmp_path):
+    with pytest.raises(SystemExit, match="BadInput: wrong key"), files.logged(tmp_path / "log"):
+        print("working")
+        raise BadInput("wrong key")
+    assert (tmp_path / "log").read_text() == "working\nBadInput: wrong key\n"

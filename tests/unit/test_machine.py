@@ -1,0 +1,30 @@
+"""The machine module names vector kernels and hosts correctly."""
+
+import platform
+
+import pytest
+
+from spincross import machine
+
+
+@pytest.mark.parametrize(
+    ("flags", "kernel"),
+    [
+        ({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx2", "fma"}, "SkylakeX"),
+        ({"avx2", "fma", "avx512f"}, "Haswell"),
+        ({"sse3"}, None),
+        (set(), None),
+    ],
+)
+def test_blas_kernel_is_the_best_one_the_flags_allow(flags, kernel):
+    assert machine.blas_kernel(frozenset(flags)) == kernel
+
+
+def test_a_kernel_chosen_by_the_user_is_kept(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
+    machine.prepare()
+    assert machine.os.environ["OPENBLAS_CORETYPE"] == "Nehalem"
+
+
+def test_machine_class_does_not_name_the_host():
+    assert platform.node() not in machine.machine_class()

@@ -1,0 +1,128 @@
+"""Optimisation holds the group, loses no step, and refuses what does not belong to it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spincross import optimise
+from spincross.electronic import Level, State
+from spincross.errors import BadInput, NotConverged, StaleData, SymmetryLost
+from spincross.molecule import Molecule
+from spincross.pointgroup import deviation
+from spincross.units import ANGSTROM_TO_BOHR
+
+LEVEL = Level(basis="sto-3g", grid_level=0, scf_gradient_tolerance=1e-6)
+SETTINGS = optimise.Settings(coarse_grid_level=0, convergence="GAU")
+START = np.array([[0, 0, 0], [0, 0, 1.25], [0.97, 0.03, -0.57], [-0.97, -0.03, -0.57]]) * ANGSTROM_TO_BOHR
+H2CO = Molecule(("C", "O", "H", "H"), START, 0, "C2")
+STATE = State("LS", 1)
+
+
+def run(folder, **changes):
+    lines = []
+    arguments = {"molecule": H2CO, "level": LEVEL, "state": STATE, "settings": SETTINGS} | changes
+    result = optimise.optimise(folder=folder, report=lines.append, **arguments)
+    return result, lines
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, run(folder)[0]
+
+
+def test_a_minimum_in_the_exact_group_is_found(finished):
+    _, result = finished
+    assert np.abs(result.gradient).max() < 4.5e-4
+    assert deviation(result.molecule.numbers, result.molecule.positions, "C2") < 1e-12
+    energies = [step["energy_hartree"] for step in result.steps]
+    assert min(energies) == pytest.approx(energies[-1], abs=1e-7)
+
+
+def test_every_step_is_a_json_line_with_its_numbers(finished):
+    folder, result = finished
+    lines = (folder / "final/steps.jsonl").read_text().splitlines()
+    keys = {"energy_hartree", "gradient_max_hartree_per_bohr", "scf_cycles", "seconds", "deviation_bohr"}
+    assert all(keys <= json.loads(line).keys() for line in lines[1:])
+    assert len(result.steps) >= len(lines) - 1
+
+
+def test_a_second_run_computes_no_gradient_again(finished):
+    folder, result = finished
+    again, lines = run(folder)
+    assert not [line for line in lines if "step" in line]
+    assert again.solution.energy == pytest.approx(result.solution.energy, abs=1e-9)
+
+
+def test_a_half_written_last_line_is_dropped(finished, tmp_path):
+    source = (finished[0] / "final/steps.jsonl").read_text()
+    path = tmp_path / "steps.jsonl"
+    path.write_text(source[: -len(source.splitlines()[-1]) // 2])
+    header = json.loads(source.splitlines()[0])
+    assert len(optimise.StepFile(path, header).steps) == len(source.splitlines()) - 2
+
+
+KILLED = """
+import sys
+sys.path.insert(0, {library!r}); sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_optimise import run
+run(Path({folder!r}))
+"""
+
+
+def test_a_killed_run_goes_on_and_ends_at_the_same_geometry(finished, tmp_path):
+    here = Path(__file__).resolve()
+    library = str(here.parents[2] / "workflow")
+    code = KILLED.format(library=library, tests=str(here.parent), folder=str(tmp_path))
+    environment = os.environ | {"PYTHONPATH": library}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL)
+    steps = tmp_path / "coarse/steps.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (steps.exists() and len(steps.read_text().splitlines()) > 2):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(steps.read_text().splitlines()) - 1
+    result, lines = run(tmp_path)
+    assert done >= 2
+    assert len([line for line in lines if "step" in line]) <= len(finished[1].steps) - done + 1
+    assert result.solution.energy == pytest.approx(finished[1].solution.energy, abs=1e-7)
+    assert np.abs(result.molecule.positions - finished[1].molecule.positions).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"level": replace(LEVEL, functional="pbe")},
+        {"state": State("HS", 3)},
+        {"molecule": H2CO.at(H2CO.positions * 1.1)},
+    ],
+)
+def test_work_of_another_level_state_or_start_is_not_used(finished, change):
+    with pytest.raises(StaleData, match="another"):
+        run(finished[0], **change)
+
+
+def test_two_runs_cannot_share_a_work_folder(tmp_path):
+    with optimise.locked(tmp_path), pytest.raises(BadInput, match="in use"), optimise.locked(tmp_path):
+        pass
+
+
+def test_too_few_steps_are_an_error_that_keeps_the_steps(tmp_path):
+    with pytest.raises(NotConverged, match="max_steps"):
+        run(tmp_path, settings=replace(SETTINGS, max_steps=1))
+    assert len((tmp_path / "coarse/steps.jsonl").read_text().splitlines()) >= 2
+
+
+def test_forces_that_break_the_group_are_an_error(tmp_path):
+    with pytest.raises(SymmetryLost, match="Eh/bohr"):
+        run(tmp_path, settings=replace(SETTINGS, symmetry_tolerance=-1.0))

@@ -1,0 +1,80 @@
+"""Reference records are used only where they fit exactly."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from spincross import config, files, reference
+from spincross.errors import BadInput, StaleData
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT = config.read_yaml(ROOT / "workflow/config/config.yaml")
+SHIPPED = [
+    (path.parts[-5], path.parts[-3], path.parts[-2], path.parts[-1])
+    for path in sorted((ROOT / "structures/reference").glob("*/pbe0_def2-svp/*/*/*"))
+]
+
+
+@pytest.fixture
+def settings(tmp_path):
+    (tmp_path / "h2co").mkdir()
+    for name in ("complexes.yaml", "h2co/h2co.xyz"):
+        (tmp_path / name).write_text((ROOT / "structures" / name).read_text())
+    found = config.load(DEFAULT | {"complexes": ["h2co"]}, tmp_path)
+    place = reference.folder(found, "h2co", "LS", "C2", "optimise")
+    for name in reference.STAGE_FILES["optimise"]:
+        files.write_json(place / name, {"provenance": {"origin": "computed"}})
+    facts = {
+        "level": DEFAULT["levels"]["pbe0_def2-svp"],
+        "structure_sha256": reference.structure_checksums(found, "h2co"),
+    }
+    files.write_json(place / "record.json", facts)
+    return found
+
+
+def test_a_record_of_this_structure_and_level_is_usable_and_marked_recalled(settings, tmp_path):
+    assert reference.available(settings) == [("h2co", "LS", "C2", "optimise")]
+    place = reference.folder(settings, "h2co", "LS", "C2", "optimise")
+    reference.recall(place, tmp_path / "out", "optimise")
+    assert files.read_json(tmp_path / "out/optimise.json")["provenance"]["origin"] == "recalled"
+
+
+def test_a_record_of_another_structure_is_not_used(settings, tmp_path):
+    with (tmp_path / "h2co/h2co.xyz").open("a") as handle:
+        handle.write("\n")
+    assert reference.available(settings) == []
+
+
+def test_an_incomplete_record_is_not_used(settings):
+    (reference.folder(settings, "h2co", "LS", "C2", "optimise") / "orbitals.npz").unlink()
+    assert reference.available(settings) == []
+
+
+def test_a_record_of_other_settings_under_the_same_name_is_an_error(settings):
+    content = copy.deepcopy(settings.config)
+    content["levels"]["pbe0_def2-svp"]["grid_level"] = 4
+    with pytest.raises(BadInput, match="other settings"):
+        reference.available(config.load(content, settings.structures))
+
+
+@pytest.mark.parametrize(("complex_id", "state", "group", "stage"), SHIPPED)
+def test_shipped_records_are_whole_and_computed_by_this_code(complex_id, state, group, stage):
+    settings = config.load(DEFAULT | {"complexes": [complex_id]}, ROOT / "structures")
+    assert reference.usable(settings, complex_id, state, group, stage)
+    place = reference.folder(settings, complex_id, state, group, stage)
+    facts = files.read_json(place / reference.STAGE_FILES[stage][0])["provenance"]
+    assert facts["origin"] == "computed"
+    assert facts["versions"]["spincross"]
+    if stage == "vibrations":
+        reference.check_hessian(settings, complex_id, state, group)
+
+
+def test_a_hessian_beside_another_geometry_is_refused(settings):
+    import numpy as np
+
+    place = reference.folder(settings, "h2co", "LS", "C2", "vibrations")
+    files.write_arrays(place / "hessian.npz", positions=np.ones((4, 3)))
+    files.write_xyz(place.parent / "optimise/geometry.xyz", tuple("COHH"), [np.zeros((4, 3))], [""])
+    with pytest.raises(StaleData, match="differs"):
+        reference.check_hessian(settings, "h2co", "LS", "C2")

@@ -1,0 +1,67 @@
+"""The breaking mode: which one it is, the double well, the distortion."""
+
+import numpy as np
+import pytest
+
+from spincross import symmetry_mode
+from spincross.errors import UnexpectedImaginaryMode
+from spincross.molecule import Molecule
+from spincross.units import HARTREE_TO_KJ_PER_MOL
+from spincross.vibrations import Vibrations
+
+MOLECULE = Molecule(("O", "H", "H"), np.array([[0, 0, 0.0], [1.5, 0.4, 1.0], [-1.5, -0.4, 1.0]]), 0, "C2")
+
+
+def modes(wavenumbers, irreps, floor=5.0):
+    return Vibrations(np.array(wavenumbers), tuple(irreps), np.eye(9)[:, : len(irreps)], 0.0, 0.0, floor)
+
+
+def test_the_lowest_imaginary_mode_that_breaks_the_group_is_chosen():
+    assert symmetry_mode.breaking_mode(modes([-90.0, -20.0, 50.0], "BBA"), "C2") == 0
+
+
+def test_a_mode_inside_the_noise_floor_breaks_nothing():
+    assert symmetry_mode.breaking_mode(modes([-4.0, 20.0, 50.0], "BBA"), "C2") is None
+
+
+def test_a_totally_symmetric_imaginary_mode_is_an_error_with_its_wavenumber():
+    with pytest.raises(UnexpectedImaginaryMode, match=r"-90\.0"):
+        symmetry_mode.breaking_mode(modes([-90.0, 20.0, 50.0], "ABA"), "C2")
+
+
+def test_a_minimum_is_required_for_an_entropy():
+    symmetry_mode.require_minimum(modes([4.0, 20.0, 50.0], "BBA"), "HS")
+    with pytest.raises(UnexpectedImaginaryMode, match="HS has imaginary modes"):
+        symmetry_mode.require_minimum(modes([-9.0, 20.0, 50.0], "BBA"), "HS")
+
+
+def test_a_scan_of_a_quartic_well_returns_its_minimum_and_depth():
+    mode = np.zeros(9)
+    mode[3], mode[6] = 1 / np.sqrt(2), -1 / np.sqrt(2)
+    weights = np.sqrt(np.repeat(MOLECULE.masses, 3))
+
+    def energy(moved):
+        q = (weights * (moved.positions - MOLECULE.positions).reshape(-1)) @ mode * 0.529177210903
+        return -10.0 - 2e-3 * q**2 + 4e-3 * q**4
+
+    found = symmetry_mode.scan(MOLECULE, mode, -10.0, energy, 4)
+    at_minimum, depth = found.double_well()
+    assert at_minimum == pytest.approx(0.5, rel=1e-6)
+    assert depth == pytest.approx(-(2e-3**2) / (4 * 4e-3) * HARTREE_TO_KJ_PER_MOL, rel=1e-6)
+    assert found.asymmetry < 1e-12
+    assert symmetry_mode.Scan(found.coordinates, found.coordinates**2).double_well() == (0.0, 0.0)
+
+
+def test_the_first_point_moves_the_liveliest_atom_by_the_set_amount():
+    mode = np.eye(9)[3]
+    moved = symmetry_mode.displaced(MOLECULE, mode, symmetry_mode.first_coordinate(MOLECULE, mode))
+    shift = np.linalg.norm(moved.positions - MOLECULE.positions, axis=1).max() * 0.529177210903
+    assert shift == pytest.approx(symmetry_mode.LARGEST_SHIFT, rel=1e-6)
+    assert moved.point_group == "C1"
+
+
+def test_the_overlap_of_a_displacement_along_the_mode_is_one():
+    mode = np.zeros(9)
+    mode[5], mode[8] = 1 / np.sqrt(2), -1 / np.sqrt(2)
+    moved = symmetry_mode.displaced(MOLECULE, mode, 0.001)
+    assert symmetry_mode.distortion_overlap(MOLECULE, moved, mode) > 0.6

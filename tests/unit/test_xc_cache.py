@@ -1,0 +1,57 @@
+"""The cached integrator gives what PySCF's gives."""
+
+import numpy as np
+import pytest
+from pyscf import dft, gto
+from pyscf.dft import numint
+
+from spincross.xc_cache import CachedNumInt
+
+
+@pytest.fixture(scope="module")
+def case():
+    mol = gto.M(atom="O 0 0 0; H 0 0.76 0.59; H 0 -0.76 0.59", basis="def2-svp", verbose=0)
+    grids = dft.gen_grid.Grids(mol).set(level=1)
+    grids.build(with_non0tab=True)
+    random = np.random.default_rng(0).normal(size=(2, mol.nao, mol.nao)) * 0.1
+    start = dft.RKS(mol).get_init_guess(key="atom") / 2
+    return mol, grids, np.array([start + r @ r.T * 0.01 for r in random])
+
+
+@pytest.mark.parametrize("functional", ["pbe0", "pbe", "blyp"])
+def test_closed_and_open_shell_integrals_equal_pyscfs(case, functional):
+    mol, grids, densities = case
+    for name, density in (("nr_rks", densities.sum(axis=0)), ("nr_uks", densities)):
+        stock = getattr(numint.NumInt(), name)(mol, grids, functional, density)
+        ours = getattr(CachedNumInt(1000), name)(mol, grids, functional, density)
+        np.testing.assert_allclose(ours[0], stock[0], rtol=1e-9)
+        assert ours[1] == pytest.approx(stock[1], rel=1e-10)
+        np.testing.assert_allclose(ours[2], stock[2], atol=1e-8)
+
+
+def test_the_kernel_potential_is_the_derivative_of_the_potential(case):
+    mol, grids, densities = case
+    ni = CachedNumInt(1000)
+    change = densities * 0.1
+    kernel = ni.cache_xc_kernel1(mol, grids, "pbe0", densities, spin=1)[2]
+    step = 1e-4
+    potentials = [ni.nr_uks(mol, grids, "pbe0", densities + s * step * change)[2] for s in (1, -1)]
+    slope = (potentials[0] - potentials[1]) / (2 * step)
+    np.testing.assert_allclose(ni.kernel_potential(mol, grids, kernel, change), slope, atol=1e-6)
+
+
+@pytest.mark.parametrize("functional", ["svwn", "tpss"])
+def test_other_functionals_go_to_pyscf_unchanged(case, functional):
+    mol, grids, densities = case
+    stock = numint.NumInt().nr_uks(mol, grids, functional, densities)
+    ours = CachedNumInt(1000).nr_uks(mol, grids, functional, densities)
+    assert ours[1] == pytest.approx(stock[1], rel=1e-13)
+
+
+def test_without_memory_for_the_cache_pyscf_does_the_work(case):
+    mol, grids, densities = case
+    integrator = CachedNumInt(1e-6)
+    assert integrator.nr_uks(mol, grids, "pbe0", densities)[1] == pytest.approx(
+        numint.NumInt().nr_uks(mol, grids, "pbe0", densities)[1], rel=1e-13
+    )
+    assert integrator._blocks is None

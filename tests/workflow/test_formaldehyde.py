@@ -1,0 +1,166 @@
+"""A whole live run through the real Snakefile: formaldehyde, S0 and T1, from structure to report."""
+
+import csv
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = "results/h2co/pbe0_def2-svp"
+
+
+def snakemake(folder, *arguments):
+    """Run Snakemake in a copy of the project; return the finished process."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--resources", "dft=1", *arguments]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def copy_of_project(folder):
+    shutil.copy(ROOT / "Snakefile", folder)
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    for name in ("workflow", "structures"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    folder = copy_of_project(tmp_path_factory.mktemp("formaldehyde"))
+    finished = snakemake(folder, "--configfile", "workflow/config/demo.yaml")
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    return folder
+
+
+def load(run, name):
+    return json.loads((run / BASE / name).read_text())
+
+
+def test_ground_state_has_six_real_modes_of_both_irreps(run):
+    found = load(run, "LS/C2/vibrations/vibrations.json")
+    # PBE0/def2-SVP, density fitting, grid 3; published experience of this level, see physics of the project
+    assert found["wavenumbers_per_cm"] == pytest.approx([1200.5, 1269.2, 1533.3, 1896.9, 2901.6, 2967.3], abs=2.0)
+    assert found["imaginary_modes"] == []
+    assert sorted(found["irreps"]) == list("AAABBB")
+
+
+def test_triplet_in_c2_has_exactly_one_imaginary_mode_of_irrep_b(run):
+    found = load(run, "HS/C2/vibrations/vibrations.json")
+    assert found["imaginary_modes"] == [0]
+    assert found["irreps"][0] == "B"
+    assert found["wavenumbers_per_cm"][0] == pytest.approx(-653, abs=10)
+
+
+def test_triplet_without_symmetry_is_a_minimum_9_kj_below(run):
+    mode, found = load(run, "HS/C2/symmetry_mode/mode.json"), load(run, "HS/C1/vibrations/vibrations.json")
+    assert found["imaginary_modes"] == []
+    assert len(found["wavenumbers_per_cm"]) == 6
+    assert mode["broken"]
+    assert mode["energy_lowering_kJ_per_mol"] == pytest.approx(9.0, abs=0.3)
+    assert mode["overlap_with_relaxed_distortion"] > 0.9
+
+
+def test_energy_along_the_mode_is_the_same_both_ways(run):
+    mode = load(run, "HS/C2/symmetry_mode/mode.json")
+    assert mode["scan_asymmetry_hartree"] < 1e-6
+    assert min(mode["scan_energy_hartree"]) < mode["parent_energy_hartree"]
+
+
+def test_entropy_account_has_the_exact_terms(run):
+    found = load(run, "entropy/entropy.json")
+    assert found["entropy_spin_difference_J_per_mol_K"] == pytest.approx(8.314462618 * math.log(3), rel=1e-9)
+    assert found["entropy_symmetry_breaking_J_per_mol_K"] == pytest.approx(-8.314462618 * math.log(2), rel=1e-9)
+    assert found["verdict"] is None
+
+
+def test_a_complex_without_landau_parameters_gets_no_landau_verdict(run):
+    found = load(run, "landau/landau.json")
+    assert found["parameters"] is None
+    assert "h2co" in found["reason"]
+
+
+def test_every_json_opens_with_provenance_and_fulfils_its_schema(run):
+    paths = [p for p in (run / "results").rglob("*.json") if p.name != "summary.json"]
+    assert len(paths) >= 12
+    for path in paths:
+        content = json.loads(path.read_text())
+        schema = json.loads((ROOT / "workflow/schemas" / f"{path.stem}.schema.json").read_text())
+        jsonschema.Draft202012Validator(schema).validate(content)
+        assert content["provenance"]["origin"] == "computed"
+        assert {"versions", "inputs_sha256", "wall_seconds", "machine_class"} <= content["provenance"].keys()
+
+
+def test_the_report_stands_alone_and_the_summary_has_the_row(run):
+    page = (run / "results/h2co/report.html").read_text()
+    assert "653" in page
+    assert 'src="http' not in page
+    with (run / "results/summary.tsv").open() as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    assert [row["complex"] for row in rows] == ["h2co"]
+
+
+def test_nothing_is_left_to_do_after_the_run(run):
+    again = snakemake(run, "--configfile", "workflow/config/demo.yaml", "-n")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_finished_stages_become_records_that_are_recalled_and_live_stages_run_again(run, tmp_path):
+    stored = snakemake(run, "--configfile", "workflow/config/demo.yaml", "--force", "store_reference")
+    assert stored.returncode == 0, stored.stderr[-3000:]
+    folder = copy_of_project(tmp_path)
+    shutil.copytree(run / "structures/reference", folder / "structures/reference", dirs_exist_ok=True)
+    second = snakemake(folder, "--configfile", "workflow/config/demo.yaml", "--config", "reference=use")
+    assert second.returncode == 0, second.stderr[-3000:]
+    assert not (folder / "work").exists()
+    recalled, live = (folder / BASE / f"HS/C1/vibrations/{n}.json" for n in ("hessian", "vibrations"))
+    assert json.loads(recalled.read_text())["provenance"]["origin"] == "recalled"
+    assert json.loads(live.read_text())["provenance"]["origin"] == "computed"
+    for name in ("entropy/entropy.json", "HS/C2/symmetry_mode/mode.json"):
+        new, old = json.loads((folder / BASE / name).read_text()), load(run, name)
+        for volatile in ("provenance", "scan_origin"):
+            new.pop(volatile, None), old.pop(volatile, None)
+        assert new == old
+    shutil.rmtree(run / "structures/reference/h2co")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("level=nonsense", "nonsense"),
+        ("complexes=[benzene]", "benzene"),
+        ("complexes=['a b']", "a b"),
+        ("typo=1", "typo"),
+    ],
+)
+def test_a_wrong_configuration_stops_before_any_job_with_one_sentence(tmp_path, override, words):
+    folder = copy_of_project(tmp_path)
+    failed = snakemake(folder, "-n", "--config", override)
+    assert failed.returncode != 0
+    assert words in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not (folder / "results").exists()
+
+
+def test_a_stage_runs_without_snakemake_and_gives_the_same(run, tmp_path):
+    arguments = ["molecule", "--complex", "h2co", "--results", str(tmp_path / "results"), "--workdir", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    command = [sys.executable, "-m", "spincross", *arguments]
+    subprocess.run(command, check=True, env=environment, cwd=tmp_path, capture_output=True)
+    name = "h2co/molecule/molecule.xyz"
+    assert (tmp_path / "results" / name).read_text() == (run / "results" / name).read_text()
+
+
+def test_a_stage_with_bad_input_ends_with_one_sentence(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    command = [sys.executable, "-m", "spincross", "molecule", "--complex", "benzene"]
+    failed = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("BadInput: complex 'benzene' is not in")
+    assert len(failed.stderr.strip().splitlines()) == 1
