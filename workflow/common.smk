@@ -1,12 +1,9 @@
-# Reads and checks the configuration and the complexes before any job; wildcard constraints; nothing else.
-import os
-import sys
+# Reads and checks the configuration and the complexes before any job; paths of results; wildcard constraints.
+# Snakemake puts the folder of every included file on sys.path, here and in scripts: that is how spincross is imported.
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
-os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], os.environ.get("PYTHONPATH", "")])
-
 from snakemake.exceptions import WorkflowError
+
 from spincross import config as spincross_config
 from spincross import reference, stages
 from spincross.errors import SpincrossError
@@ -16,6 +13,7 @@ STRUCTURES = Path(workflow.basedir) / "structures"
 try:
     SETTINGS = spincross_config.load(dict(config), STRUCTURES)
     PARENTS = {c: stages.parent_group(SETTINGS, c) for c in config["complexes"]}
+    RECALLED = reference.available(SETTINGS) if config["reference"] == "use" else []
 except SpincrossError as error:
     raise WorkflowError(str(error))
 
@@ -23,17 +21,46 @@ LEVEL = SETTINGS.level_name
 VERSION = spincross_config.VERSION
 DFT_THREADS = workflow.cores or 1
 LOWERED = "|".join(c for c in config["complexes"] if PARENTS[c] != "C1") or "none"
-RECALLED = reference.available(SETTINGS) if config["reference"] == "use" else []
 
 
 def parent(complex_id, state, stage):
-    """Results folder of a stage of a state in the parent group."""
+    """Results of a stage of a state in the parent group."""
     return f"results/{complex_id}/{LEVEL}/{state}/{PARENTS[complex_id]}/{stage}"
 
 
 def optimised(folder):
     """Files of an optimised state."""
-    return [f"{folder}/{n}" for n in ("optimise.json", "geometry.xyz", "trajectory.xyz", "orbitals.npz")]
+    return [
+        f"{folder}/{n}"
+        for n in ("optimise.json", "geometry.xyz", "trajectory.xyz", "orbitals.npz")
+    ]
+
+
+def recorded(stage):
+    """Input function: the record's file where the record is usable, else a file that never exists."""
+
+    def path(w):
+        usable = (w.complex, w.state, w.point_group, stage) in RECALLED
+        place = reference.folder(SETTINGS, w.complex, w.state, w.point_group, stage)
+        return str(place / "record.json") if usable else "no usable reference record"
+
+    return path
+
+
+def report_inputs(w):
+    """Everything a page shows."""
+    states = [parent(w.complex, s, "") for s in ("LS", "HS")] + [
+        f"results/{w.complex}/{LEVEL}/HS/C1/"
+    ]
+    return {
+        "molecule": f"results/{w.complex}/molecule/molecule.json",
+        "optimise": [f"{s}optimise/optimise.json" for s in states],
+        "vibrations": [f"{s}vibrations/vibrations.json" for s in states],
+        "mode": parent(w.complex, "HS", "symmetry_mode/mode.json"),
+        "entropy": f"results/{w.complex}/{LEVEL}/entropy/entropy.json",
+        "landau": f"results/{w.complex}/{LEVEL}/landau/landau.json",
+        "template": workflow.source_path("report/page.html.j2"),
+    }
 
 
 wildcard_constraints:

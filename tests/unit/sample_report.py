@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+
 from spincross.entropy import entropy_account
 from spincross.landau import landau_account
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+
 from spincross import build, crystal, model_cif, pointgroup
 from spincross.errors import BadInput, BadStructure, NotConverged
 from spincross.molecule import Molecule, bonds

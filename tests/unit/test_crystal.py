@@ -13,6 +13,7 @@ from ase.geometry import cellpar_to_cell
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+
 from spincross import cif, crystal, files, matching, orientation, pointgroup
 from spincross.errors import BadInput, BadStructure
 from spincross.molecule import Molecule

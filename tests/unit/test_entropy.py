@@ -12,6 +12,7 @@ from ase import units as ase_units
 from ase.thermochemistry import HarmonicThermo, RRHOMode
 from phonopy.phonon.thermal_properties import ThermalProperties
 from phonopy.physical_units import get_physical_units
+
 from spincross import mode_entropy as modes
 from spincross.entropy import entropy_account, entropy_rows
 from spincross.entropy_terms import error_band, spin_entropy, subgroup_index, symmetry_breaking_entropy, usable_modes

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+
 import sample_report
 from spincross import drawings, figures, landau_view, scenes
 from spincross.report import all_figures

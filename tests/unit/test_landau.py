@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+
 from spincross.errors import BadInput
 from spincross.landau import LandauModel, a0_window, branch_rows, landau_account, no_landau
 from spincross.landau_branches import border_release, equal_energy_temperature, follow, settled, spinodals

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
 import sample_report
 from spincross import findings
 from spincross.report import all_figures, duration, embed, prose, render_report, safe_link, summary_row, summary_table

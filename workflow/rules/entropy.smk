@@ -11,11 +11,13 @@ rule compute_entropy:
         "results/{complex}/{level}/entropy/entropy.tsv",
     log:
         "results/{complex}/{level}/entropy/compute_entropy.log",
-    params:
-        library_version=VERSION,
-        temperatures=config["temperatures_K"],
+    conda:
+        "../../envs/spincross.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        library_version=VERSION,
+        temperatures=config["temperatures_K"],
     script:
         "../scripts/compute_entropy.py"

@@ -10,11 +10,13 @@ rule solve_landau:
         "results/{complex}/{level}/landau/branches.tsv",
     log:
         "results/{complex}/{level}/landau/solve_landau.log",
-    params:
-        library_version=VERSION,
-        settings=config["landau"],
+    conda:
+        "../../envs/spincross.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        library_version=VERSION,
+        settings=config["landau"],
     script:
         "../scripts/solve_landau.py"

@@ -11,10 +11,12 @@ rule extract_molecule:
         "results/{complex}/molecule/molecule.json",
     log:
         "results/{complex}/molecule/extract_molecule.log",
-    params:
-        library_version=VERSION,
+    conda:
+        "../../envs/spincross.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        library_version=VERSION,
     script:
         "../scripts/extract_molecule.py"

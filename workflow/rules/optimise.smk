@@ -11,13 +11,15 @@ rule optimise_parent:
         "results/{complex}/{level}/{state}/{point_group}/optimise/optimise_parent.log",
     benchmark:
         "results/{complex}/{level}/{state}/{point_group}/optimise/benchmark.tsv"
-    params:
-        work="work/{complex}/{level}/{state}/{point_group}/optimise",
+    conda:
+        "../../envs/spincross.yaml"
     threads: DFT_THREADS
     resources:
         mem_mb=config["memory_mb"],
         runtime=2880,
         dft=1,
+    params:
+        work="work/{complex}/{level}/{state}/{point_group}/optimise",
     script:
         "../scripts/optimise_parent.py"
 
@@ -34,15 +36,17 @@ rule optimise_broken:
         "results/{complex}/{level}/HS/C1/optimise/optimise_broken.log",
     benchmark:
         "results/{complex}/{level}/HS/C1/optimise/benchmark.tsv"
-    params:
-        work="work/{complex}/{level}/HS/C1/optimise",
+    wildcard_constraints:
+        complex=LOWERED,
+    conda:
+        "../../envs/spincross.yaml"
     threads: DFT_THREADS
     resources:
         mem_mb=config["memory_mb"],
         runtime=2880,
         dft=1,
-    wildcard_constraints:
-        complex=LOWERED,
+    params:
+        work="work/{complex}/{level}/HS/C1/optimise",
     script:
         "../scripts/optimise_broken.py"
 

@@ -1,18 +1,5 @@
 # Reference records: recall finished DFT stages, keep new ones, recompute energies at recorded geometries.
 
-RECORD = str(STRUCTURES / "reference/{complex}/{level}/{state}/{point_group}")
-
-
-def recorded(stage):
-    """Input function: the record's file where the record is usable, else a file that never exists."""
-
-    def path(w):
-        usable = (w.complex, w.state, w.point_group, stage) in RECALLED
-        return RECORD.format(**w) + f"/{stage}/record.json" if usable else "no usable reference record"
-
-    return path
-
-
 if RECALLED:
 
     rule recall_optimise:
@@ -22,6 +9,8 @@ if RECALLED:
             optimised("results/{complex}/{level}/{state}/{point_group}/optimise"),
         log:
             "results/{complex}/{level}/{state}/{point_group}/optimise/recall_optimise.log",
+        conda:
+            "../../envs/spincross.yaml"
         params:
             stage="optimise",
         script:
@@ -35,6 +24,8 @@ if RECALLED:
             "results/{complex}/{level}/{state}/{point_group}/vibrations/hessian.json",
         log:
             "results/{complex}/{level}/{state}/{point_group}/vibrations/recall_hessian.log",
+        conda:
+            "../../envs/spincross.yaml"
         params:
             stage="vibrations",
         script:
@@ -49,6 +40,8 @@ if RECALLED:
             "results/{complex}/{level}/{state}/{point_group}/symmetry_mode/displaced.xyz",
         log:
             "results/{complex}/{level}/{state}/{point_group}/symmetry_mode/recall_scan.log",
+        conda:
+            "../../envs/spincross.yaml"
         params:
             stage="symmetry_mode",
         script:
@@ -62,6 +55,8 @@ if RECALLED:
 rule store_reference:
     log:
         "results/store_reference.log",
+    conda:
+        "../../envs/spincross.yaml"
     script:
         "../scripts/store_reference.py"
 
@@ -71,6 +66,8 @@ rule verify_reference:
         "results/verify_reference.json",
     log:
         "results/verify_reference.log",
+    conda:
+        "../../envs/spincross.yaml"
     threads: DFT_THREADS
     resources:
         mem_mb=config["memory_mb"],

@@ -14,6 +14,8 @@ rule follow_symmetry_mode:
         "results/{complex}/{level}/HS/{point_group}/symmetry_mode/follow_symmetry_mode.log",
     benchmark:
         "results/{complex}/{level}/HS/{point_group}/symmetry_mode/benchmark.tsv"
+    conda:
+        "../../envs/spincross.yaml"
     threads: DFT_THREADS
     resources:
         mem_mb=config["memory_mb"],
@@ -32,10 +34,12 @@ rule assess_symmetry_mode:
         "results/{complex}/{level}/HS/{point_group}/symmetry_mode/mode.json",
     log:
         "results/{complex}/{level}/HS/{point_group}/symmetry_mode/assess_symmetry_mode.log",
-    params:
-        library_version=VERSION,
+    conda:
+        "../../envs/spincross.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        library_version=VERSION,
     script:
         "../scripts/assess_symmetry_mode.py"

@@ -11,13 +11,15 @@ rule compute_hessian:
         "results/{complex}/{level}/{state}/{point_group}/vibrations/compute_hessian.log",
     benchmark:
         "results/{complex}/{level}/{state}/{point_group}/vibrations/benchmark.tsv"
-    params:
-        work="work/{complex}/{level}/{state}/{point_group}/hessian",
+    conda:
+        "../../envs/spincross.yaml"
     threads: DFT_THREADS
     resources:
         mem_mb=config["memory_mb"],
         runtime=2880,
         dft=1,
+    params:
+        work="work/{complex}/{level}/{state}/{point_group}/hessian",
     script:
         "../scripts/compute_hessian.py"
 
@@ -33,10 +35,12 @@ rule analyse_vibrations:
         "results/{complex}/{level}/{state}/{point_group}/vibrations/modes.molden",
     log:
         "results/{complex}/{level}/{state}/{point_group}/vibrations/analyse_vibrations.log",
-    params:
-        library_version=VERSION,
+    conda:
+        "../../envs/spincross.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        library_version=VERSION,
     script:
         "../scripts/analyse_vibrations.py"

@@ -8,7 +8,7 @@ cell has found an extended network. Inside this module positions are in angstrom
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,7 @@ def check_formula(crystal: Crystal, accept: bool) -> list[str]:
     if not isinstance(declared, str) or declared in ("?", "."):
         return [f"{crystal.name} declares no _chemical_formula_sum: the atom count is unchecked"]
     wanted = parse_formula(crystal.name, declared)
-    inside: Counter[str] = Counter()
+    inside: defaultdict[str, float] = defaultdict(float)
     for symbol, occupancy in zip(crystal.symbols, crystal.occupancies, strict=True):
         inside[symbol] += float(occupancy) if occupancy < 0.99 else 1.0
     units = crystal.block.get("_cell_formula_units_z")
@@ -174,7 +174,7 @@ def check_formula(crystal: Crystal, accept: bool) -> list[str]:
 
 def parse_formula(name: str, text: str) -> dict[str, float]:
     """Read 'C12 H16 Cr N2' into counts per element."""
-    counts: Counter[str] = Counter()
+    counts: defaultdict[str, float] = defaultdict(float)
     for word in text.split():
         symbol = word.rstrip("0123456789.")
         try:
