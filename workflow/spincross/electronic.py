@@ -271,14 +271,18 @@ def candidate_occupations(solution: Solution) -> list[tuple[tuple[int, int], ...
 
 
 def lowest_state(
-    molecule: Molecule, level: Level, state: State, max_memory: float = 8000
+    molecule: Molecule,
+    level: Level,
+    state: State,
+    max_memory: float = 8000,
+    guess: tuple[Array, Array] | None = None,
 ) -> tuple[Solution, list[dict[str, Any]]]:
     """Converge every candidate occupation at one geometry and return the lowest with a table of all.
 
     The table holds occupation (per irrep, alpha and beta), energy_hartree or None, s_squared, cycles.
     A candidate that does not converge is listed as such; it is no error while another one does.
     """
-    first = solve(molecule, level, state, max_memory=max_memory)
+    first = solve(molecule, level, state, guess, max_memory)
     solutions = [first]
     table = [_candidate_row(first.occupation, first)]
     for occupation in candidate_occupations(first)[1:]:

@@ -9,14 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import constants
 
-from spincross.units import HARTREE_TO_KJ_PER_MOL
+from spincross.units import HARTREE_TO_EV, HARTREE_TO_KJ_PER_MOL
 
 Figure = dict[str, Any]
 Json = dict[str, Any]
-
-HARTREE_TO_EV: float = constants.value("Hartree energy in eV")
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#6b7280"

@@ -108,7 +108,7 @@ def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: P
     """
     mode = files.read_json(parent / "symmetry_mode/scan.json")
     if not mode["broken"]:
-        _adopt_parent(parent / "optimise", folder)
+        _take_over(parent / "optimise", folder, reference.STAGE_FILES["optimise"])
         return
     start = parent / "symmetry_mode/displaced.xyz"
     molecule = load_molecule(settings, complex_id, start, "C1")
@@ -119,8 +119,8 @@ def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: P
     _optimise(settings, complex_id, molecule, spin, inputs, folder, work, guess, hessian)
 
 
-def _adopt_parent(parent: Path, folder: Path) -> None:
-    for name in ("geometry.xyz", "trajectory.xyz", "orbitals.npz", "optimise.json"):
+def _take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
         with files.replacing(folder / name) as temporary:
             temporary.write_bytes((parent / name).read_bytes())
 
@@ -158,10 +158,16 @@ def _optimise(
 
 
 def compute_hessian(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path, work: Path) -> None:
-    """Compute the Hessian of an optimised geometry: hessian.npz and hessian.json."""
+    """Compute the Hessian of an optimised geometry: hessian.npz and hessian.json.
+
+    Where HS without symmetry is its stable parent, the parent's Hessian is taken over.
+    """
     start = time.perf_counter()
     source = files.read_json(optimised / "optimise.json")
     group = source["point_group"]
+    if group != folder.parent.name:
+        _take_over(folder.parents[1] / group / "vibrations", folder, ("hessian.json", "hessian.npz"))
+        return
     molecule = load_molecule(settings, complex_id, optimised / "geometry.xyz", group).symmetrised()
     guess = optimise.load_orbitals(optimised / "orbitals.npz")
     spin = settings.state(complex_id, state)

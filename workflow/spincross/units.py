@@ -10,6 +10,7 @@ BOHR_TO_ANGSTROM: float = constants.value("Bohr radius") / constants.angstrom
 ANGSTROM_TO_BOHR: float = 1.0 / BOHR_TO_ANGSTROM
 AMU_TO_ELECTRON_MASS: float = constants.value("atomic mass constant") / constants.value("electron mass")
 HARTREE_TO_KJ_PER_MOL: float = constants.value("Hartree energy") * constants.N_A / 1000.0
+HARTREE_TO_EV: float = constants.value("Hartree energy in eV")
 HARTREE_TO_PER_CM: float = constants.value("hartree-inverse meter relationship") / 100.0
 
 GAS_CONSTANT: float = constants.R
