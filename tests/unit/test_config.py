@@ -86,7 +86,7 @@ def test_a_structure_without_the_axis_asked_for_is_refused(structures, tmp_path)
     path = tmp_path / "h2co/h2co.xyz"
     lines = path.read_text().splitlines()
     symbol, x, y, z = lines[-1].split()
-    lines[-1] = f"{symbol} {float(x) - 0.2} {y} {float(z) + 0.2}"
+    lines[-1] = f"{symbol} {float(x) - 0.3} {y} {float(z) + 0.6}"
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(BadInput, match="C2"):
         stages.extract_molecule(structures(), "h2co", tmp_path / "out")

@@ -121,11 +121,17 @@ def deviation(numbers: NDArray[np.int_], positions: Array, group: str) -> float:
     return float(np.linalg.norm(moved, axis=1).max())
 
 
-def aligned(positions: Array, target: Array) -> Array:
-    """Move and turn (N, 3) positions rigidly onto a target, least squares (Kabsch, Acta Cryst. A 1976, 32, 922)."""
-    centre = target.mean(axis=0)
-    shifted = positions - positions.mean(axis=0)
-    left, _, right = np.linalg.svd(shifted.T @ (target - centre))
+def aligned(positions: Array, target: Array, weights: Array | None = None) -> Array:
+    """Move and turn (N, 3) positions rigidly onto a target, (weighted) least squares.
+
+    With the masses as weights (N,) the result fulfils Eckart's conditions to first order. Kabsch, Acta Cryst. A 1976,
+    32, 922.
+    """
+    share = np.full(len(target), 1.0) if weights is None else weights
+    share = share / share.sum()
+    centre = share @ target
+    shifted = positions - share @ positions
+    left, _, right = np.linalg.svd((share[:, None] * shifted).T @ (target - centre))
     handedness = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
     return np.asarray(shifted @ left @ handedness @ right + centre)
 

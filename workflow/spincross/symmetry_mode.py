@@ -111,6 +111,6 @@ def scan(molecule: Molecule, mode: Array, centre: float, energy: Callable[[Molec
 
 def distortion_overlap(parent: Molecule, relaxed: Molecule, mode: Array) -> float:
     """Return |overlap| of the mass-weighted distortion parent -> relaxed with a mode; both share atoms and order."""
-    moved = pointgroup.aligned(relaxed.positions, parent.positions)
+    moved = pointgroup.aligned(relaxed.positions, parent.positions, parent.masses)
     change = np.repeat(np.sqrt(parent.masses), 3) * (moved - parent.positions).reshape(-1)
     return float(abs(change @ mode) / np.linalg.norm(change))
