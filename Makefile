@@ -35,7 +35,7 @@ lint: $(VENV)/ready  ## format, style, types, workflow
 
 $(VENV)/ready: $(LOCK)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $(LOCK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --prefer-binary -r $(LOCK)
 	@touch $@
 
 clean:  ## remove results; work folders, records and the virtual environment stay
