@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
-from pyscf import scf
+from pyscf import lib
 from pyscf.hessian import rhf, uhf
+from pyscf.scf import stability
+from pyscf.soscf.newton_ah import gen_g_hop_uhf
 
 from spincross import electronic, response
 from spincross.electronic import Level, State
@@ -29,13 +31,21 @@ def test_induced_potential_equals_pyscfs(method):
     np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
 
 
-def test_lowest_rotation_is_half_of_pyscfs_stability_eigenvalue(method):
-    # PySCF's orbital Hessian of a UHF carries a factor 2, that of RHF -> UHF (triplet) a factor 2 as well.
+def test_lowest_rotation_agrees_with_pyscfs_stability_analysis(method):
     if np.ndim(method.mo_occ) == 1:
-        hop, diagonal = scf.stability._gen_hop_rhf_external(method, with_symmetry=False)[2:4]
+        hop, diagonal = stability._gen_hop_rhf_external(method, with_symmetry=False)[2:4]
     else:
-        hop, diagonal = scf.stability._gen_hop_uhf_internal(method, with_symmetry=False)[1:3]
-    size = len(diagonal)
-    matrix = np.array([hop(row) for row in np.eye(size)[:, :]])
-    lowest = float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[0]) / 2
+        hop, diagonal = gen_g_hop_uhf(method, method.mo_coeff, method.mo_occ, with_symmetry=False)[1:]
+    guesses = [np.eye(1, len(diagonal), int(k))[0] for k in np.argsort(diagonal)[:3]]
+    lowest = lib.davidson1(lambda rows: [hop(r) for r in rows], guesses, diagonal, tol=1e-6, verbose=0)[1][0]
     assert response.lowest_rotation(method, LEVEL.grid_level) == pytest.approx(lowest, abs=2e-4)
+
+
+def test_a_newton_step_squares_the_error():
+    loose = electronic.solve(H2CO, LEVEL.tightened(1e-3, 3e-2), State("HS", 3)).mean_field
+    exact = electronic.solve(H2CO, LEVEL, State("HS", 3)).mean_field
+    fx = response.induced_potential(loose, LEVEL.grid_level)
+    before = loose.energy_tot(loose.make_rdm1()) - exact.e_tot
+    after = loose.energy_tot(response.newton_density(loose, fx, 1e-3)) - exact.e_tot
+    assert before > 1e-8
+    assert abs(after) < 0.05 * before

@@ -15,12 +15,21 @@ from numpy.typing import NDArray
 from pyscf import dft, gto
 from pyscf.scf import addons
 
+from spincross import response
 from spincross.errors import BadInput, NotConverged, WrongState
 from spincross.files import fingerprint
 from spincross.molecule import Molecule
 from spincross.xc_cache import CachedNumInt
 
 Array = NDArray[np.float64]
+
+DIIS_CYCLES = 8
+"""Cycles of DIIS before a Newton step is tried."""
+NEWTON_START = 2e-2
+"""Norm of the orbital gradient below which a Newton step is safe."""
+NEWTON_STEPS = 3
+NEWTON_GRID = 0
+"""Grid of the kernel in Newton steps: it steers the step, not the solution."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +228,11 @@ def solve(
     method = mean_field(mol, level)
     if state.occupation is not None and mol.symmetry:
         method.irrep_nelec = _irrep_nelec(mol, state.occupation)
-    _run(method, "DIIS", density, max_cycles, trace)
+    _run(method, "DIIS", density, min(max_cycles, DIIS_CYCLES), trace)
+    for _ in range(NEWTON_STEPS):
+        if not method.converged and _nearly(method):
+            fx = response.induced_potential(method, min(level.grid_level, NEWTON_GRID))
+            _run(method, "Newton step, DIIS", response.newton_density(method, fx), 4, trace)
     if not method.converged:
         method.set(level_shift=0.25, damp=0.3, conv_tol=1e-6, conv_tol_grad=1e-2)
         _run(method, "level shift", np.asarray(method.make_rdm1()), max_cycles, trace)
@@ -234,6 +247,12 @@ def solve(
         rungs = "; ".join(f"{t['rung']}: {t['cycles']} cycles to {t['energy_hartree']:.6f} Eh" for t in trace)
         raise NotConverged(f"SCF of state {state.name} (multiplicity {state.multiplicity}) did not converge: {rungs}")
     return _solution(method, mol, trace)
+
+
+def _nearly(method: Any) -> bool:
+    """Tell whether a solution is close enough for a Newton step: norm of the orbital gradient below NEWTON_START."""
+    slope = method.get_grad(method.mo_coeff, method.mo_occ)
+    return bool(np.linalg.norm(slope) < NEWTON_START)
 
 
 def _solution(method: Any, mol: gto.Mole, trace: list[dict[str, Any]]) -> Solution:

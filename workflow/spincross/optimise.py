@@ -293,7 +293,7 @@ def optimise(
     """
     with locked(folder):
         molecule, header = _header(molecule, level, state, folder)
-        coarse = replace(level, grid_level=min(settings.coarse_grid_level, level.grid_level)).tightened(1e-7, 5e-4)
+        coarse = replace(level, grid_level=min(settings.coarse_grid_level, level.grid_level)).tightened(1e-8, 1e-4)
         candidates, state, orbitals = _start(molecule, coarse, state, folder, header, settings, guess, report)
         surfaces = [(coarse, settings.coarse_convergence, "coarse"), (level, settings.convergence, "final")]
         steps: list[dict[str, Any]] = []
