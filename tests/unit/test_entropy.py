@@ -15,6 +15,7 @@ from phonopy.physical_units import get_physical_units
 
 from spincross import mode_entropy as modes
 from spincross.entropy import entropy_account, entropy_rows
+from spincross.entropy_shares import mode_rows
 from spincross.entropy_terms import error_band, spin_entropy, subgroup_index, symmetry_breaking_entropy, usable_modes
 from spincross.errors import BadInput, Inhomogeneous, UnexpectedImaginaryMode
 from spincross.units import GAS_CONSTANT, HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KELVIN
@@ -161,7 +162,7 @@ def test_harmonic_functions_agree_with_phonopy():
 
 @pytest.fixture(scope="module")
 def account():
-    low, high = pair(core_fraction=[0.5] * len(WAVES))
+    low, high = pair(fragment_fractions=fragments(0.5))
     literature = {
         "entropy_vibrational_difference_J_per_mol_K": 58.9,
         "source": "text",
@@ -247,14 +248,68 @@ def test_literature_stands_beside_our_harmonic_number(account):
     assert vibrational["computed"] == account["entropy_vibrational_difference_harmonic_J_per_mol_K"][at]
 
 
-def test_fragments_weight_each_mode_by_its_share(account):
+def fragments(core):
+    """Return shares of every mode on three fragments."""
+    return {name: [share] * len(WAVES) for name, share in (("core", core), ("ncs", 0.1), ("ligands", 0.9 - core))}
+
+
+def test_fragments_weight_each_mode_by_its_share_and_add_up(account):
     at = account["temperatures_K"].index(298.15)
     assert account["fragments"]["core_J_per_mol_K"] is None  # LS of this pair has no fractions
-    share = [0.5] * len(WAVES)
-    low, high = pair(core_fraction=share)
-    both = entropy_account(low | {"core_fraction": share}, high, {"broken": True}, [], CALORIMETRY)
-    half = account["entropy_vibrational_difference_harmonic_J_per_mol_K"][at] / 2.0
-    assert both["fragments"]["core_J_per_mol_K"] == pytest.approx(half)
+    low, high = pair(fragment_fractions=fragments(0.5))
+    both = entropy_account(low | {"fragment_fractions": fragments(0.5)}, high, {"broken": True}, [], CALORIMETRY)
+    whole = account["entropy_vibrational_difference_harmonic_J_per_mol_K"][at]
+    assert both["fragments"]["core_J_per_mol_K"] == pytest.approx(whole / 2.0)
+    parts = [both["fragments"][f"{name}_J_per_mol_K"] for name in ("core", "ncs", "ligands")]
+    assert sum(parts) == pytest.approx(whole, rel=1e-12)
+
+
+def test_cumulative_sums_by_irrep_and_fragment_add_up_everywhere():
+    irreps = {"A": np.linspace(0, 1, len(WAVES)).tolist(), "B": np.linspace(1, 0, len(WAVES)).tolist()}
+    low, high = pair(fragment_fractions=fragments(0.2), parent_irrep_fractions=irreps)
+    low |= {"fragment_fractions": fragments(0.3), "parent_irrep_fractions": irreps}
+    account = entropy_account(low, high, {"broken": True}, [])
+    curve = account["cumulative"]
+    for key in ("by_irrep_J_per_mol_K", "by_fragment_J_per_mol_K"):
+        assert np.sum(list(curve[key].values()), axis=0) == pytest.approx(np.array(curve["entropy_J_per_mol_K"]))
+    assert sum(account["irreps"].values()) == pytest.approx(curve["entropy_J_per_mol_K"][-1])
+    jsonschema.validate({**account, "provenance": {}}, SCHEMA)
+
+
+def test_heat_capacity_and_zero_point_of_both_states_give_the_differences(account):
+    for stem, unit in (("heat_capacity", "J_per_mol_K"), ("zero_point_energy", "kJ_per_mol")):
+        low, high, change = (np.array(account[f"{stem}_{name}_{unit}"]) for name in ("LS", "HS", "difference"))
+        assert change == pytest.approx(high - low) and np.all(low > 0)
+
+
+def test_the_paper_stands_beside_with_its_slip_in_r_ln_5():
+    low, high = pair()
+    paper = {"entropy_total_difference_J_per_mol_K": 66.5, "doi": "10.1039/d4mh01318b"}
+    account = entropy_account(low, high, {"broken": True}, [], CALORIMETRY, paper)
+    rows = {row["quantity"]: row for row in account["literature_comparison"]}
+    assert rows["entropy_spin_difference_J_per_mol_K"]["literature"] == 13.42
+    assert rows["entropy_spin_difference_J_per_mol_K"]["computed"] == pytest.approx(13.38, abs=0.005)
+    assert rows["entropy_symmetry_breaking_J_per_mol_K"]["difference"] == pytest.approx(0.0, abs=0.005)
+    assert len(rows) == 4 and "13.38" in account["literature_note"]
+    assert 58.9 + spin_entropy(1, 5) + symmetry_breaking_entropy(2) == pytest.approx(66.5, abs=0.05)
+
+
+def test_the_table_of_modes_adds_up_to_the_account(account):
+    low, high = pair()
+    states = usable_modes(low), usable_modes(high)
+    rows = list(mode_rows(low, high, states, account["temperatures_K"]))
+    assert len(rows) == 2 * len(WAVES) * len(account["temperatures_K"])
+    for treatment in ("harmonic", "quasi_rrho", "raised"):
+        whole = account[f"entropy_vibrational_HS_{treatment}_J_per_mol_K"][2]
+        found = [r for r in rows if r["state"] == "HS" and r["temperature_K"] == 235.0]
+        assert sum(r[f"entropy_{treatment}_J_per_mol_K"] for r in found) == pytest.approx(whole)
+    zero_point = sum(r["zero_point_energy_kJ_per_mol"] for r in rows if r["temperature_K"] == 100.0)
+    assert zero_point == pytest.approx(1.8 * modes.zero_point_energy(WAVES))
+
+
+def test_the_text_on_t_half_says_what_it_is_and_names_the_bias(account):
+    text = account["crossover"]["text"]
+    assert "T_1/2 = dH/dS" in text and "not a prediction" in text and "exact exchange favours HS" in text
 
 
 def test_rows_have_one_line_per_temperature_and_the_same_columns(account):
@@ -366,6 +421,10 @@ def test_other_bad_input_is_refused():
         spin_entropy(0, 5)
     with pytest.raises(BadInput, match="index"):
         symmetry_breaking_entropy(0)
-    low, high = pair(core_fraction=[0.1])
+    short = {"core": [0.1], "ncs": [0.0], "ligands": [0.9]}
+    low, high = pair(fragment_fractions=short)
     with pytest.raises(BadInput, match="one per mode"):
-        entropy_account(low | {"core_fraction": [0.1]}, high, {"broken": True}, [])
+        entropy_account(low, high, {"broken": True}, [])
+    overlapping = fragments(0.5) | {"ligands": [0.9] * len(WAVES)}
+    with pytest.raises(BadInput, match="must not overlap"):
+        entropy_account(low | {"fragment_fractions": overlapping}, high, {"broken": True}, [])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spincross import config, files, stages
+from spincross import conclusions, config, files, stages
 from spincross.errors import BadInput, UnexpectedImaginaryMode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def test_no_entropy_is_computed_from_a_saddle(settings, tmp_path):
     files.write_arrays(tmp_path / "modes.npz", modes=np.ones((3, 1)), wavenumbers=np.array([-40.0]))
     path = tmp_path / "vibrations.json"
     with pytest.raises(UnexpectedImaginaryMode, match="LS has imaginary modes"):
-        stages.compute_entropy(settings, "h2co", path, path, path, tmp_path / "out")
+        conclusions.compute_entropy(settings, "h2co", path, path, path, tmp_path / "out")
 
 
 def test_tables_are_tab_separated_with_a_header(tmp_path):

@@ -9,6 +9,7 @@ rule compute_entropy:
     output:
         "results/{complex}/{level}/entropy/entropy.json",
         "results/{complex}/{level}/entropy/entropy.tsv",
+        "results/{complex}/{level}/entropy/modes.tsv",
     log:
         "results/{complex}/{level}/entropy/compute_entropy.log",
     conda:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from spincross import stages
+from spincross import conclusions
 from spincross.files import logged
 
 with logged(Path(snakemake.log[0])):
-    stages.collect_summary([Path(p) for p in snakemake.input], Path(snakemake.output[0]))
+    conclusions.collect_summary([Path(p) for p in snakemake.input], Path(snakemake.output[0]))

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from spincross import config, stages
+from spincross import conclusions, config
 from spincross.files import logged
 
 with logged(Path(snakemake.log[0])):
     settings = config.load(snakemake.config, config.STRUCTURES)
     w, out = snakemake.wildcards, Path(snakemake.output[0]).parent
-    stages.solve_landau(settings, w.complex, Path(snakemake.input.entropy), out)
+    conclusions.solve_landau(settings, w.complex, Path(snakemake.input.entropy), out)

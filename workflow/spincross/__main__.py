@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from spincross import config, stages
+from spincross import conclusions, config, stages
 from spincross.config import Settings
 from spincross.errors import SpincrossError
 
@@ -60,7 +60,7 @@ def _hessian(settings: Settings, place: Place) -> None:
 def _entropy(settings: Settings, place: Place) -> None:
     low = place.base / "LS" / place.parent_group / "vibrations/vibrations.json"
     high, mode = place.base / "HS/C1/vibrations/vibrations.json", place.parent / "symmetry_mode/mode.json"
-    stages.compute_entropy(settings, place.complex, low, high, mode, place.base / "entropy")
+    conclusions.compute_entropy(settings, place.complex, low, high, mode, place.base / "entropy")
 
 
 def _assess(settings: Settings, place: Place) -> None:
@@ -71,7 +71,7 @@ def _assess(settings: Settings, place: Place) -> None:
 
 def _report(settings: Settings, place: Place) -> None:
     states = [place.base / "LS" / place.parent_group, place.parent, place.base / "HS/C1"]
-    stages.render_report(settings, place.complex, states, config.WORKFLOW / "report/page.html.j2", place.root)
+    conclusions.render_report(settings, place.complex, states, config.WORKFLOW / "report/page.html.j2", place.root)
 
 
 STAGES: dict[str, Callable[[Settings, Place], None]] = {
@@ -82,7 +82,7 @@ STAGES: dict[str, Callable[[Settings, Place], None]] = {
     "symmetry-mode": lambda s, p: stages.follow_symmetry_mode(s, p.complex, p.parent, p.parent / "symmetry_mode"),
     "assess-symmetry-mode": _assess,
     "entropy": _entropy,
-    "landau": lambda s, p: stages.solve_landau(s, p.complex, p.base / "entropy/entropy.json", p.base / "landau"),
+    "landau": lambda s, p: conclusions.solve_landau(s, p.complex, p.base / "entropy/entropy.json", p.base / "landau"),
     "report": _report,
 }
 

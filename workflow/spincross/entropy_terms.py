@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import mode_entropy, pointgroup
+from spincross import pointgroup
 from spincross.errors import BadInput, Inhomogeneous, UnexpectedImaginaryMode
 from spincross.units import GAS_CONSTANT
 
@@ -229,17 +229,3 @@ def _undetermined(state: StateModes, function: ModeFunction, temperature: float)
     stiffest = function(np.maximum(waves, state.floor), temperature)
     softest = function(waves / 2.0, temperature)
     return float(np.abs(used - stiffest).sum()), float(np.abs(softest - used).sum())
-
-
-def cumulative(low: StateModes, high: StateModes, temperature: float) -> Json:
-    """Return the harmonic difference summed over the modes up to each wavenumber (both states' modes, ascending)."""
-    waves = np.concatenate([low.wavenumbers, high.wavenumbers])
-    signed = np.concatenate(
-        [sign * mode_entropy.harmonic_entropy(s.wavenumbers, temperature) for s, sign in ((low, -1), (high, 1))]
-    )
-    order = np.argsort(waves, kind="stable")
-    return {
-        "temperature_K": temperature,
-        "wavenumbers_per_cm": waves[order].tolist(),
-        "entropy_J_per_mol_K": np.cumsum(signed[order]).tolist(),
-    }

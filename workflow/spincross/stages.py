@@ -22,20 +22,17 @@ from spincross import (
     electronic,
     files,
     gates,
-    landau,
     optimise,
     pointgroup,
     reference,
-    report,
     symmetry_mode,
     vibrations,
 )
 from spincross.config import Settings, check
-from spincross.entropy import entropy_account, entropy_rows
 from spincross.errors import BadInput, NotConverged
 from spincross.files import Json
 from spincross.molecule import Molecule
-from spincross.units import BOHR_TO_ANGSTROM, HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KJ_PER_MOL
+from spincross.units import HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KJ_PER_MOL
 
 Array = NDArray[np.float64]
 
@@ -229,6 +226,11 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
         "reduced_masses_amu": vibrations.reduced_masses(molecule.masses, found.modes),
         "core_fraction": shares[groups["core"]].sum(axis=0),
         "ncs_fraction": shares[groups["ncs"]].sum(axis=0),
+        "fragment_fractions": vibrations.fragment_shares(groups, shares),
+        "parent_irrep_fractions": vibrations.parent_irrep_shares(
+            molecule, found.modes, parent_group(settings, complex_id)
+        ),
+        "masses_amu": molecule.masses,
         "zero_point_energy_kJ_per_mol": float(0.5 * real.sum() * PER_CM_TO_KJ_PER_MOL),
         "warnings": _mode_warnings(found),
     }
@@ -366,114 +368,12 @@ def _broken_facts(
     }
 
 
-def compute_entropy(settings: Settings, complex_id: str, low: Path, high: Path, mode: Path, folder: Path) -> None:
-    """LS parent, HS minimum and mode.json -> entropy.json, entropy.tsv."""
-    start = time.perf_counter()
-    entry = settings.entry(complex_id)
-    symmetry_mode.require_minimum(load_vibrations(low.parent), f"{complex_id} LS")
-    symmetry_mode.require_minimum(load_vibrations(high.parent), f"{complex_id} HS")
-    account = entropy_account(
-        files.read_json(low),
-        files.read_json(high),
-        files.read_json(mode),
-        settings.config["temperatures_K"],
-        entry["calorimetry"],
-        literature=entry["literature"],
-    )
-    inputs = {"low_spin": low, "high_spin": high, "mode": mode}
-    facts = files.provenance(inputs, time.perf_counter() - start, level=files.read_json(low)["level"], converged=True)
-    write_table(folder / "entropy.tsv", entropy_rows(account))
-    write_checked(folder / "entropy.json", {"provenance": facts, **account}, "entropy")
-
-
-def solve_landau(settings: Settings, complex_id: str, entropy: Path, folder: Path) -> None:
-    """Landau parameters of the complex and the entropy account -> landau.json, branches.tsv."""
-    start = time.perf_counter()
-    parameters = settings.entry(complex_id)["landau"]
-    if parameters is None:
-        account = landau.no_landau(f"{complex_id} has no Landau parameters of its own in complexes.yaml")
-    else:
-        low, high = settings.config["landau"]["temperature_range_K"]
-        grid = np.linspace(low, high, settings.config["landau"]["temperatures"])
-        account = landau.landau_account(
-            parameters, [float(t) for t in grid], files.read_json(entropy), parameters.get("borrowed_from")
-        )
-    facts = files.provenance({"entropy": entropy}, time.perf_counter() - start, converged=True)
-    write_table(folder / "branches.tsv", landau.branch_rows(account))
-    write_checked(folder / "landau.json", {"provenance": facts, **account}, "landau")
-
-
-def state_geometry(folder: Path) -> Json:
-    """Return symbols and positions (angstrom) of an optimised state, for the report."""
-    symbols, positions, _ = files.read_xyz(folder / "optimise/geometry.xyz")
-    return {"symbols": list(symbols), "positions_angstrom": (positions * BOHR_TO_ANGSTROM).tolist()}
-
-
 def parent_group(settings: Settings, complex_id: str) -> str:
     """Return the parent point group of a complex; BadInput if it is not supported."""
     group = str(settings.entry(complex_id)["point_group"])
     if group not in pointgroup.OPERATIONS:
         raise BadInput(f"{complex_id}, point_group: {group!r} is not supported; use {', '.join(pointgroup.OPERATIONS)}")
     return group
-
-
-def report_data(settings: Settings, complex_id: str, states: list[Path]) -> Json:
-    """Collect what the report shows.
-
-    Parameters
-    ----------
-    states : results folders of LS, HS in the parent group, HS minimum
-    """
-    base, level = states[0].parents[1], states[0].parents[0].parent
-    names = ("LS", "HS_parent", "HS")
-    parent = states[1]
-    mode = files.read_json(parent / "symmetry_mode/mode.json")
-    vector = files.read_arrays(parent / "vibrations/modes.npz")
-    cartesian = vector["modes"] / np.sqrt(np.repeat(vector["masses"], 3))[:, None]
-    index = mode["mode_index"]
-    return {
-        "complex": complex_id,
-        "entry": settings.entry(complex_id),
-        "level_name": settings.level_name,
-        "molecule": files.read_json(base.parent / "molecule/molecule.json"),
-        "optimise": {n: files.read_json(p / "optimise/optimise.json") for n, p in zip(names, states, strict=True)},
-        "vibrations": {
-            n: files.read_json(p / "vibrations/vibrations.json") for n, p in zip(names, states, strict=True)
-        },
-        "mode": mode,
-        "geometries": {n: state_geometry(p) for n, p in zip(names, states, strict=True)},
-        "mode_vector": None if index is None else cartesian[:, index].reshape(-1, 3).tolist(),
-        "entropy": files.read_json(level / "entropy/entropy.json"),
-        "landau": files.read_json(level / "landau/landau.json"),
-        "links": _links(base.parent, states, names),
-    }
-
-
-def _links(root: Path, states: list[Path], names: tuple[str, ...]) -> dict[str, str]:
-    base = states[0].parents[1]
-    paths = {"molecule": root / "molecule/molecule.json"}
-    for name, folder in zip(names, states, strict=True):
-        paths[f"{name} optimise"] = folder / "optimise/optimise.json"
-        paths[f"{name} vibrations"] = folder / "vibrations/vibrations.json"
-    paths["mode"] = states[1] / "symmetry_mode/mode.json"
-    paths["entropy"], paths["landau"] = base / "entropy/entropy.json", base / "landau/landau.json"
-    return {name: str(path.relative_to(root)) for name, path in paths.items()}
-
-
-def render_report(settings: Settings, complex_id: str, states: list[Path], template: Path, folder: Path) -> None:
-    """Everything of a complex -> report.html, summary.json."""
-    data = report_data(settings, complex_id, states)
-    page = report.render_report(data, template.read_text())
-    with files.replacing(folder / "report.html") as temporary:
-        temporary.write_text(page)
-    files.write_json(folder / "summary.json", report.summary_row(data))
-
-
-def collect_summary(rows: list[Path], table: Path) -> None:
-    """Write one table over all complexes, and say where the reports are."""
-    summaries = [files.read_json(path) for path in rows]
-    with files.replacing(table) as temporary:
-        temporary.write_text(report.summary_table(summaries))
 
 
 def verify_reference(settings: Settings, output: Path) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
+from scipy.optimize import linear_sum_assignment
 
 from spincross import electronic, pointgroup, response
 from spincross.electronic import Level, State
@@ -32,6 +33,8 @@ Array = NDArray[np.float64]
 
 CELL_MARGIN = 30.0
 """Room (bohr) around the molecule in the periodic cell that phonopy needs."""
+PAIRING_TOLERANCE = 4.0
+"""Largest distance (bohr) from an atom to its partner's image for the parent's irreps to be read from a structure."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,50 @@ def fragments(molecule: Molecule, metal: str | None) -> dict[str, list[int]]:
             if molecule.symbols[carbon] == "C" and [molecule.symbols[e] for e in ends] == ["S"]:
                 ncs += [donor, carbon, *ends]
     return {"core": [centre, *sorted(neighbours[centre])], "ncs": sorted(ncs)}
+
+
+def fragment_shares(groups: dict[str, list[int]], atom_shares: Array) -> dict[str, Array]:
+    """Return the shares of each mode on fragments that do not overlap: core, ncs without donors, ligands; (M,) each.
+
+    Parameters
+    ----------
+    groups : what `fragments` found
+    atom_shares : (N, M) share of each atom in each mode, columns adding up to 1
+    """
+    core = atom_shares[groups["core"]].sum(axis=0)
+    ncs = atom_shares[sorted(set(groups["ncs"]) - set(groups["core"]))].sum(axis=0)
+    return {"core": core, "ncs": ncs, "ligands": 1.0 - core - ncs}
+
+
+def parent_irrep_shares(molecule: Molecule, modes: Array, group: str) -> dict[str, Array] | None:
+    """Return the share of each mode in every irrep of a parent group, (M,) each, adding up to 1.
+
+    The share is <v|P|v> with the projector P made from the operations of the group and the pairing of atoms that
+    moves them least. A structure that keeps the group gives 0 and 1. The molecule stands in the parent's frame.
+
+    Parameters
+    ----------
+    modes : (3N, M), orthonormal mass-weighted displacements
+
+    Returns
+    -------
+    None if an atom lies farther than PAIRING_TOLERANCE from its partner's image: the group is then no guide
+    """
+    overlaps = []
+    for operation in pointgroup.operations(group):
+        images = molecule.positions @ operation.T
+        distances = np.linalg.norm(images[:, None] - molecule.positions[None], axis=2)
+        distances[molecule.numbers[:, None] != molecule.numbers[None]] = 1e6
+        _, target = linear_sum_assignment(distances**2)
+        if distances[np.arange(len(target)), target].max() > PAIRING_TOLERANCE:
+            return None
+        fields = modes.reshape(len(target), 3, -1)
+        overlaps.append(np.einsum("aim,ij,ajm->m", fields[target], operation, fields))
+    return {
+        name: np.asarray(sum(chi * o for chi, o in zip(pointgroup.CHARACTERS[group][name], overlaps, strict=True)))
+        / pointgroup.order(group)
+        for name in pointgroup.irreps(group)
+    }
 
 
 def rebuilt_diagonal(hessian: Array) -> Array:

@@ -1,0 +1,124 @@
+"""The last stages: entropy account, Landau model with its figures and fits, report; light to compute.
+
+Each reads files, makes one call of the library and writes files, as the stages before it do.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from spincross import files, landau, report, symmetry_mode
+from spincross.config import Settings
+from spincross.entropy import entropy_account, entropy_rows
+from spincross.entropy_shares import mode_rows
+from spincross.entropy_terms import usable_modes
+from spincross.files import Json
+from spincross.stages import load_vibrations, write_checked, write_table
+from spincross.units import BOHR_TO_ANGSTROM
+
+
+def compute_entropy(settings: Settings, complex_id: str, low: Path, high: Path, mode: Path, folder: Path) -> None:
+    """LS parent, HS minimum and mode.json -> entropy.json, entropy.tsv, modes.tsv."""
+    start = time.perf_counter()
+    entry = settings.entry(complex_id)
+    symmetry_mode.require_minimum(load_vibrations(low.parent), f"{complex_id} LS")
+    symmetry_mode.require_minimum(load_vibrations(high.parent), f"{complex_id} HS")
+    contents = files.read_json(low), files.read_json(high)
+    account = entropy_account(
+        *contents,
+        files.read_json(mode),
+        settings.config["temperatures_K"],
+        entry["calorimetry"],
+        literature=entry["literature"],
+    )
+    inputs = {"low_spin": low, "high_spin": high, "mode": mode}
+    facts = files.provenance(inputs, time.perf_counter() - start, level=contents[0]["level"], converged=True)
+    states = usable_modes(contents[0]), usable_modes(contents[1])
+    write_table(folder / "entropy.tsv", entropy_rows(account))
+    write_table(folder / "modes.tsv", mode_rows(*contents, states, account["temperatures_K"]))
+    write_checked(folder / "entropy.json", {"provenance": facts, **account}, "entropy")
+
+
+def solve_landau(settings: Settings, complex_id: str, entropy: Path, folder: Path) -> None:
+    """Landau parameters of the complex and the entropy account -> landau.json, branches.tsv."""
+    start = time.perf_counter()
+    parameters = settings.entry(complex_id)["landau"]
+    if parameters is None:
+        account = landau.no_landau(f"{complex_id} has no Landau parameters of its own in complexes.yaml")
+    else:
+        low, high = settings.config["landau"]["temperature_range_K"]
+        grid = np.linspace(low, high, settings.config["landau"]["temperatures"])
+        account = landau.landau_account(
+            parameters, [float(t) for t in grid], files.read_json(entropy), parameters.get("borrowed_from")
+        )
+    facts = files.provenance({"entropy": entropy}, time.perf_counter() - start, converged=True)
+    write_table(folder / "branches.tsv", landau.branch_rows(account))
+    write_checked(folder / "landau.json", {"provenance": facts, **account}, "landau")
+
+
+def state_geometry(folder: Path) -> Json:
+    """Return symbols and positions (angstrom) of an optimised state, for the report."""
+    symbols, positions, _ = files.read_xyz(folder / "optimise/geometry.xyz")
+    return {"symbols": list(symbols), "positions_angstrom": (positions * BOHR_TO_ANGSTROM).tolist()}
+
+
+def report_data(settings: Settings, complex_id: str, states: list[Path]) -> Json:
+    """Collect what the report shows.
+
+    Parameters
+    ----------
+    states : results folders of LS, HS in the parent group, HS minimum
+    """
+    base, level = states[0].parents[1], states[0].parents[0].parent
+    names = ("LS", "HS_parent", "HS")
+    parent = states[1]
+    mode = files.read_json(parent / "symmetry_mode/mode.json")
+    vector = files.read_arrays(parent / "vibrations/modes.npz")
+    cartesian = vector["modes"] / np.sqrt(np.repeat(vector["masses"], 3))[:, None]
+    index = mode["mode_index"]
+    return {
+        "complex": complex_id,
+        "entry": settings.entry(complex_id),
+        "level_name": settings.level_name,
+        "molecule": files.read_json(base.parent / "molecule/molecule.json"),
+        "optimise": {n: files.read_json(p / "optimise/optimise.json") for n, p in zip(names, states, strict=True)},
+        "vibrations": {
+            n: files.read_json(p / "vibrations/vibrations.json") for n, p in zip(names, states, strict=True)
+        },
+        "mode": mode,
+        "geometries": {n: state_geometry(p) for n, p in zip(names, states, strict=True)},
+        "mode_vector": None if index is None else cartesian[:, index].reshape(-1, 3).tolist(),
+        "entropy": files.read_json(level / "entropy/entropy.json"),
+        "landau": files.read_json(level / "landau/landau.json"),
+        "links": _links(base.parent, states, names),
+    }
+
+
+def _links(root: Path, states: list[Path], names: tuple[str, ...]) -> dict[str, str]:
+    base = states[0].parents[1]
+    paths = {"molecule": root / "molecule/molecule.json"}
+    for name, folder in zip(names, states, strict=True):
+        paths[f"{name} optimise"] = folder / "optimise/optimise.json"
+        paths[f"{name} vibrations"] = folder / "vibrations/vibrations.json"
+    paths["mode"] = states[1] / "symmetry_mode/mode.json"
+    paths["entropy"], paths["landau"] = base / "entropy/entropy.json", base / "landau/landau.json"
+    return {name: str(path.relative_to(root)) for name, path in paths.items()}
+
+
+def render_report(settings: Settings, complex_id: str, states: list[Path], template: Path, folder: Path) -> None:
+    """Everything of a complex -> report.html, summary.json."""
+    data = report_data(settings, complex_id, states)
+    page = report.render_report(data, template.read_text())
+    with files.replacing(folder / "report.html") as temporary:
+        temporary.write_text(page)
+    files.write_json(folder / "summary.json", report.summary_row(data))
+
+
+def collect_summary(rows: list[Path], table: Path) -> None:
+    """Write one table over all complexes, and say where the reports are."""
+    summaries = [files.read_json(path) for path in rows]
+    with files.replacing(table) as temporary:
+        temporary.write_text(report.summary_table(summaries))
