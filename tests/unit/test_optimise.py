@@ -126,3 +126,19 @@ def test_too_few_steps_are_an_error_that_keeps_the_steps(tmp_path):
 def test_forces_that_break_the_group_are_an_error(tmp_path):
     with pytest.raises(SymmetryLost, match="Eh/bohr"):
         run(tmp_path, settings=replace(SETTINGS, symmetry_tolerance=-1.0))
+
+
+def test_a_start_hessian_is_computed_once_and_kept(tmp_path):
+    calls = []
+
+    def start_hessian(molecule, level, state, orbitals):
+        calls.append(orbitals[0].shape)
+        return np.eye(molecule.positions.size) * 0.4
+
+    first, _ = run(tmp_path, hessian=start_hessian)
+    second, _ = run(tmp_path, hessian=start_hessian)
+    assert len(calls) == 1
+    assert first.solution.energy == pytest.approx(second.solution.energy, abs=1e-9)
+    assert run(tmp_path / "none", hessian=lambda *arguments: None)[0].solution.energy == pytest.approx(
+        first.solution.energy, abs=1e-6
+    )

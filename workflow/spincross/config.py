@@ -75,7 +75,8 @@ class Settings:
     @property
     def optimisation(self) -> optimise.Settings:
         """How to optimise."""
-        return optimise.Settings(**self.config["optimisation"], max_memory=self.config["memory_mb"])
+        keys = {k: v for k, v in self.config["optimisation"].items() if k != "start_hessian"}
+        return optimise.Settings(**keys, max_memory=self.config["memory_mb"])
 
     @property
     def hessian(self) -> vibrations.Settings:

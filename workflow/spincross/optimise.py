@@ -37,6 +37,7 @@ from spincross.units import BOHR_TO_ANGSTROM
 Array = NDArray[np.float64]
 Orbitals = tuple[Array, Array]
 Report = Callable[[str], None]
+StartHessian = Callable[[Molecule, Level, State, Orbitals], Array | None]
 
 SAME_GEOMETRY = 1e-6
 """Largest difference of a coordinate (bohr) at which a stored gradient answers for a geometry."""
@@ -275,7 +276,7 @@ def optimise(
     folder: Path,
     settings: Settings = Settings(),
     guess: Orbitals | None = None,
-    hessian: Array | None = None,
+    hessian: Array | StartHessian | None = None,
     report: Report = print_line,
 ) -> Optimisation:
     """Relax one state in its point group, resuming from `folder` where work is found there.
@@ -283,9 +284,11 @@ def optimise(
     Parameters
     ----------
     molecule : start geometry in the exact group
-    folder : work folder; holds state.json, orbitals.npz, coarse/steps.jsonl, final/steps.jsonl
+    folder : work folder; holds state.json, orbitals.npz, start_hessian.npz, coarse/steps.jsonl,
+        final/steps.jsonl
     guess : occupied orbitals near the start; without them every candidate occupation is tried from cold
-    hessian : (3N, 3N), Eh/bohr2, at (or near) the start geometry; geomeTRIC's guess without
+    hessian : (3N, 3N), Eh/bohr2, at (or near) the start geometry, or a function that computes it from start, coarse
+        level, state and orbitals (called once, its result kept in `folder`); geomeTRIC's guess without
 
     Raises
     ------
@@ -295,6 +298,8 @@ def optimise(
         molecule, header = _header(molecule, level, state, folder)
         coarse = replace(level, grid_level=min(settings.coarse_grid_level, level.grid_level)).tightened(1e-8, 1e-4)
         candidates, state, orbitals = _start(molecule, coarse, state, folder, header, settings, guess, report)
+        if callable(hessian):
+            hessian = _kept_hessian(folder / "start_hessian.npz", hessian, (molecule, coarse, state, orbitals))
         surfaces = [(coarse, settings.coarse_convergence, "coarse"), (level, settings.convergence, "final")]
         steps: list[dict[str, Any]] = []
         for surface, convergence, name in surfaces:
@@ -309,6 +314,18 @@ def optimise(
             raise NotConverged("the optimiser ended on a geometry without a gradient; remove the work folder")
         store_orbitals(folder / "orbitals.npz", solution.orbitals)
         return Optimisation(molecule, solution, np.array(last["gradient_hartree_per_bohr"]), steps, candidates)
+
+
+def _kept_hessian(
+    path: Path, compute: StartHessian, arguments: tuple[Molecule, Level, State, Orbitals]
+) -> Array | None:
+    """Return the start Hessian from the work folder, or compute and keep it; None where there is none."""
+    if not path.exists():
+        hessian = compute(*arguments)
+        if hessian is None:
+            return None
+        write_arrays(path, hessian=hessian)
+    return read_arrays(path)["hessian"]
 
 
 def _header(molecule: Molecule, level: Level, state: State, folder: Path) -> tuple[Molecule, dict[str, Any]]:
