@@ -22,4 +22,5 @@ rule all:
     default_target: True
     input:
         expand("results/{complex}/report.html", complex=config["complexes"]),
+        expand("results/{complex}/molecule/crystal.json", complex=config["complexes"]),
         "results/summary.tsv",

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
+from spincross import __main__ as command
 from spincross import build, crystal, model_cif, pointgroup
+from spincross import species as species_of
 from spincross.errors import BadInput, BadStructure, NotConverged
 from spincross.molecule import Molecule, bonds
 from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
@@ -60,14 +62,14 @@ def test_a_built_model_comes_back_unchanged_through_its_cif(small: dict[str, Mol
     assert np.abs(found.positions - small["LS"].positions).max() * BOHR_TO_ANGSTROM < 1e-6
 
 
-@pytest.mark.parametrize("complex_id", ["fe-aai2-ncs2", "fe-phen2-ncs2", "fe-pm-pea2-ncs2"])
+@pytest.mark.parametrize("complex_id", ["fe-aai2-ncs2", "fe-pmi2-ncs2", "fe-phen2-ncs2", "fe-pm-pea2-ncs2"])
 def test_molecules_of_neighbouring_cells_are_twelve_angstrom_apart(complex_id: str) -> None:
     entry = yaml.safe_load((STRUCTURES / "complexes.yaml").read_text())[complex_id]
     for key in ("low_spin_structure", "high_spin_structure"):
         cell = crystal.read_crystal(STRUCTURES / entry[key])
-        species = crystal.find_species(cell)
-        assert len(species) == 4
-        places = [cell.fractional[s.atoms] + s.shifts for s in species]
+        found = species_of.find_species(cell)
+        assert len(found) == 4
+        places = [cell.fractional[s.atoms] + s.shifts for s in found]
         centre = places[0].mean(axis=0)
         for place in places[1:]:
             moved = place - np.rint(place.mean(axis=0) - centre)
@@ -94,6 +96,25 @@ def symbols_near(symbols: tuple[str, ...], positions: Any, atom: int) -> list[st
     """Return the elements bonded to an atom."""
     pairs = bonds(symbols, positions * ANGSTROM_TO_BOHR)
     return [symbols[j if i == atom else i] for i, j in pairs if atom in (i, j)]
+
+
+@pytest.mark.parametrize("complex_id", ["fe-pmi2-ncs2", "fe-phen2-ncs2", "fe-pm-pea2-ncs2"])
+@pytest.mark.parametrize("state", ["low_spin", "high_spin"])
+def test_a_shipped_built_model_has_no_clash_and_planar_chelates(complex_id: str, state: str) -> None:
+    entry = yaml.safe_load((STRUCTURES / "complexes.yaml").read_text())[complex_id]
+    molecule = getattr(crystal.extract_molecule(complex_id, entry, STRUCTURES), state)
+    look = build.check_model(molecule, len(bonds(molecule.symbols, molecule.positions)))
+    assert look["shortest_contact"] > 2.0
+    assert abs(look["chelate_torsion"]) < 5.0
+    assert look["metal_out_of_plane"] < 0.7
+    assert look["metal_N_C_angle"] > 140.0
+    assert look["N_C_S_angle"] > 175.0
+
+
+def test_the_command_line_builds_and_refuses_in_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("rdkit")
+    with pytest.raises(SystemExit, match="BadInput: the SMILES 'C1CC' cannot be read"):
+        command.main(["build", "nothing", "C1CC", "--folder", str(tmp_path)])
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

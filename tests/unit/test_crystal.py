@@ -1,5 +1,7 @@
 """From CIF and XYZ files to molecules: what comes back is whole and exact, and what cannot be right is refused."""
 
+import importlib.util
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,7 @@ def edited(tmp_path: Path, name: str, old: str, new: str) -> str:
     [
         ("h2co", "CH2O", 0),
         ("fe-aai2-ncs2", "C6H12FeN6S2", 6),
+        ("fe-pmi2-ncs2", "C14H12FeN6S2", 6),
         ("fe-phen2-ncs2", "C26H16FeN6S2", 6),
         ("fe-pm-pea2-ncs2", "C42H28FeN6S2", 6),
     ],
@@ -106,7 +109,7 @@ def test_shipped_complexes_fit_their_schema_and_unknown_keys_do_not() -> None:
     assert list(validator.iter_errors({"h2co": content["h2co"] | {"colour": "none"}}))
 
 
-@pytest.mark.parametrize("complex_id", ["fe-aai2-ncs2", "fe-phen2-ncs2", "fe-pm-pea2-ncs2"])
+@pytest.mark.parametrize("complex_id", ["fe-aai2-ncs2", "fe-pmi2-ncs2", "fe-phen2-ncs2", "fe-pm-pea2-ncs2"])
 @pytest.mark.parametrize("state", ["low_spin", "high_spin"])
 def test_a_built_model_comes_back_from_its_cif_in_place_and_order(complex_id: str, state: str) -> None:
     symbols, positions, comment = files.read_xyz(STRUCTURES / complex_id / f"{state}.xyz")
@@ -129,6 +132,10 @@ def test_a_built_model_comes_back_from_its_cif_in_place_and_order(complex_id: st
         ("across_edge.cif", "C2", "C1", "Zn"),
         ("two_independent.cif", "C2", "C1", "Zn"),
         ("whole_with_duplicates.cif", "C2", "C2", "Zn"),
+        ("whole_in_p1.cif", "C2", "C1", "Zn"),
+        ("disorder_groups.cif", "C1", "C1", "Zn"),
+        ("disorder_plain.cif", "C1", "C1", "Zn"),
+        ("disorder_solvent.cif", "C2", "C1", "Zn"),
     ],
 )
 def test_the_whole_complex_comes_back_with_its_site_symmetry(name: str, group: str, site: str, metal: str) -> None:
@@ -168,6 +175,85 @@ def test_operators_are_taken_from_the_space_group_name_when_none_are_listed(tmp_
     assert extract("named.cif", tmp_path, point_group="Cs").facts["cif"]["space_group"] == "Pnma (62)"
 
 
+@pytest.mark.parametrize(("name", "how"), [("disorder_groups.cif", "groups"), ("disorder_plain.cif", "occupancies")])
+def test_the_major_part_of_clear_disorder_is_kept_and_named(name: str, how: str) -> None:
+    found = extract(name, point_group="C1")
+    words = [w for w in found.facts["warnings"] if "disorder resolved by" in w]
+    assert len(words) == 1
+    assert how in words[0]
+    assert "kept Cl1 (occupancy 0.60), left out Cl1B" in words[0]
+
+
+def test_disorder_of_a_solvent_is_a_warning() -> None:
+    assert "disordered atoms outside the complex: O1, O2" in " ".join(extract("disorder_solvent.cif").facts["warnings"])
+
+
+def test_counter_ions_give_the_charge_of_the_complex() -> None:
+    found = extract("salt.cif", charge=1, multiplicity={"LS": 2})
+    assert found.facts["cif"]["charge_from_other_ions"] == 1.0
+    assert {s["formula"]: s["count"] for s in found.facts["cif"]["species"]} == {"C4H6Cl2N2Zn": 4, "Br": 4, "H2O": 4}
+    accepted = extract("salt.cif", accept_charge_imbalance=True)
+    assert "neutral if" in " ".join(accepted.facts["warnings"])
+    assert extract("two_complexes.cif", species=ACETONITRILE_COMPLEX).facts["cif"]["charge_from_other_ions"] is None
+
+
+def test_charges_of_a_moiety_formula_are_used(tmp_path: Path) -> None:
+    moiety = "_chemical_formula_moiety 'C4 H6 Cl2 N2 Zn, Cl4 Zn 2-'\n_cell_length_a 17"
+    name = edited(tmp_path, "two_complexes.cif", "_cell_length_a 17", moiety)
+    refused(name, "has the charge +2", folder=tmp_path, species=ACETONITRILE_COMPLEX)
+
+
+def test_missing_hydrogen_can_be_accepted_and_none_is_added() -> None:
+    found = extract("missing_hydrogen.cif", accept_missing_hydrogen=True)
+    assert found.facts["formula"] == "C4Cl2N2Zn"
+    assert "hydrogen atoms are missing" in " ".join(found.facts["warnings"])
+
+
+def test_a_structure_is_not_taken_for_another_origin_in_silence() -> None:
+    assert "set `origin: cif`" in " ".join(extract("two_fold.cif", origin="built model").facts["warnings"])
+    measured = complexes()["fe-phen2-ncs2"] | {"origin": "cif"}
+    notes = crystal.extract_molecule("fe-phen2-ncs2", measured, STRUCTURES).facts["warnings"]
+    assert "says it is a built model" in " ".join(notes)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("C1 C 0.483073 0.250000 0.229491 1", "C1 C 0.483073 0.550000 0.429491 1", ("C1", "bonded to nothing")),
+        ("H1 H 0.563733", "H1 H 0.763733", ("H1", "bonded to nothing")),
+        ("H1 H 0.563733 0.250000 0.364206 1\n", "", ("hydrogen atoms are missing", "C2")),
+        ("Cl1 Cl 0.250000 0.403093 0.007212", "Cl1 Cl 0.25 0.3 0.182", ("apart", "Cl1")),
+        ("Cl1 Cl 0.250000 0.403093 0.007212 1\n", "", ("formula",)),
+        ("_cell_length_a 11", "_cell_length_a 1.2", ("share", "too many")),
+        ("0.007212 1", "0.007212 7", ("Cl1", "occupancy")),
+    ],
+)
+def test_a_damage_that_leaves_a_fragment_is_refused(tmp_path: Path, old: str, new: str, words: tuple[str, ...]) -> None:
+    text = (DATA / "two_fold.cif").read_text()
+    assert old in text
+    if words != ("formula",):  # the checks must also work where no formula is declared
+        text = text.replace("_chemical_formula_sum", "_chemical_formula_iupac")
+    (tmp_path / "edited.cif").write_text(text.replace(old, new))
+    refused("edited.cif", *words, folder=tmp_path)
+
+
+def test_the_generator_writes_the_crystals_of_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("make_cifs", DATA / "make_cifs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr("sys.argv", ["make_cifs.py", str(tmp_path)])
+    module.main()
+    numbers = {}
+    for folder in (DATA, tmp_path):
+        found = {path.name: path.read_text().split() for path in folder.glob("*.cif")}
+        numbers[folder] = found
+    assert numbers[DATA].keys() == numbers[tmp_path].keys()
+    for name, words in numbers[DATA].items():
+        assert len(words) == len(numbers[tmp_path][name])
+
+
 def test_an_accepted_formula_mismatch_becomes_a_warning() -> None:
     found = extract("short_formula.cif", accept_formula_mismatch=True)
     assert "O: 1 declared, 0 listed" in found.facts["warnings"][0]
@@ -184,8 +270,9 @@ def test_occupancies_that_hold_the_site_multiplicity_are_whole_atoms(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("disorder_groups.cif", ("Cl1", "Cl1B", "disordered")),
-        ("disorder_plain.cif", ("Cl1", "Cl1B", "disordered")),
+        ("disorder_even.cif", ("Cl1", "Cl1B", "disordered")),
+        ("disorder_unlike.cif", ("Cl1", "Br1", "disordered")),
+        ("salt.cif", ("neutral if C4H6Cl2N2Zn has the charge +1", "the entry says +0", "accept_charge_imbalance")),
         ("polymer.cif", ("extended network",)),
         ("missing_hydrogen.cif", ("hydrogen atoms are missing", "C2", "C4")),
         ("several_blocks.cif", ("first", "second", "block")),
@@ -211,7 +298,7 @@ def test_an_unknown_block_is_refused() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("_cell_length_a 11.0", "_cell_length_a ?", "cell"),
+        ("_cell_length_a 11", "_cell_length_a ?", "cell"),
         ("_cell_angle_beta 90", "_cell_angle_beta 190", "cell"),
         ("'-x,-y,-z'", "'-x,-y,-w'", "operator"),
         ("0.250000 0.250000 0.100000 1", "? 0.250000 0.100000 1", "coordinates"),
@@ -295,12 +382,20 @@ def test_the_axis_of_an_xyz_file_is_found_in_any_orientation(tmp_path: Path, see
     assert pointgroup.deviation(found.low_spin.numbers, found.low_spin.positions, "C2") < 1e-10
 
 
+def bent_high_spin(folder: Path, degrees: float) -> None:
+    """Write the HS stand-in as high.xyz with its last NCS turned about the nitrogen, and the LS one as low.xyz."""
+    high = stand_in("high_spin")
+    positions = high.positions.copy()
+    axis = np.cross(positions[-1] - positions[-3], [0.2, 0.5, 0.9])
+    turn = Rotation.from_rotvec(np.radians(degrees) * axis / np.linalg.norm(axis)).as_matrix()
+    positions[-3:] = (positions[-3:] - positions[-3]) @ turn.T + positions[-3]
+    files.write_xyz(folder / "high.xyz", high.symbols, [positions], [""])
+    files.write_xyz(folder / "low.xyz", high.symbols, [stand_in().positions], [""])
+
+
 def test_an_xyz_file_without_the_axis_is_refused(tmp_path: Path) -> None:
-    molecule = stand_in()
-    positions = molecule.positions.copy()
-    positions[13] += 1.0
-    files.write_xyz(tmp_path / "bent.xyz", molecule.symbols, [positions], [""])
-    refused("bent.xyz", "is not C2", "largest deviation", folder=tmp_path, metal="Fe")
+    bent_high_spin(tmp_path, 30.0)
+    refused("high.xyz", "is not C2", "largest deviation", folder=tmp_path, metal="Fe")
 
 
 def test_a_large_shift_to_the_exact_group_is_reported(tmp_path: Path) -> None:
@@ -374,6 +469,23 @@ def test_a_high_spin_crystal_without_the_two_fold_is_made_c2_and_renumbered(tmp_
     assert matching._distance(high, found.high_spin) < 0.1
 
 
+def test_a_moderately_distorted_high_spin_structure_is_symmetrised_and_reported(tmp_path: Path) -> None:
+    bent_high_spin(tmp_path, 25.0)
+    entry_changes = {"metal": "Fe", "high_spin_structure": "high.xyz", "multiplicity": {"LS": 1, "HS": 5}}
+    found = extract("low.xyz", tmp_path, **entry_changes)
+    assert pointgroup.deviation(found.high_spin.numbers, found.high_spin.positions, "C2") < 1e-10
+    assert np.abs(found.high_spin.positions[0]).max() < 1e-9
+    assert 0.1 < found.facts["high_spin"]["rmsd_to_exact_group_angstrom"] < 0.5
+    assert "its start was symmetrised with the atom pairs of LS (RMSD 0." in " ".join(found.facts["warnings"])
+
+
+def test_a_high_spin_structure_too_far_from_the_group_is_refused(tmp_path: Path) -> None:
+    bent_high_spin(tmp_path, 75.0)
+    changes = {"metal": "Fe", "high_spin_structure": "high.xyz", "multiplicity": {"LS": 1, "HS": 5}}
+    with pytest.raises(BadStructure, match=r"high\.xyz: the molecule is not C2: RMSD .* leave high_spin_structure out"):
+        extract("low.xyz", tmp_path, **changes)
+
+
 def test_structures_with_different_bonds_are_refused() -> None:
     low = stand_in()
     broken = low.positions.copy()
@@ -414,7 +526,8 @@ def test_the_shortfall_of_two_hydrogens_is_refused_or_reported() -> None:
 
 @needs_shared
 def test_both_halves_of_a_disordered_group_are_never_returned() -> None:
-    refused("7011014.cif", "C21", "C1", "H33", folder=SHARED, metal="Fe", point_group="Ci")
+    found = extract("7011014.cif", SHARED, metal="Fe", point_group="Ci", multiplicity={})
+    assert (found.facts["formula"], found.facts["atoms"]) == ("C24H60Cl2Fe2N4O2Si4", 98)
 
 
 @needs_shared
@@ -425,6 +538,7 @@ def test_an_extended_network_is_refused() -> None:
 # --- any molecule, any place ------------------------------------------------------------------------------------------
 
 HALL_NUMBERS = {1: 1, 2: 2, 4: 6, 5: 9, 9: 39, 14: 81, 15: 90, 19: 115, 29: 143, 33: 164, 56: 266, 61: 290, 62: 292}
+"""The ten most common space groups of the Cambridge database (P1, P-1, P21, C2/c, P21/c ...) and C2, Pca21, Pccn."""
 
 
 def lattice(number: int) -> list[float]:
@@ -433,40 +547,73 @@ def lattice(number: int) -> list[float]:
     return [27.0, 25.0, 29.0, *angles]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def fixed_point(operations: Any, op: int, site: np.ndarray) -> np.ndarray | None:
+    """Return a point on the symmetry element of an operation of order two, None if it has none (screw, glide)."""
+    rotation, shift = operations["rotations"][op], operations["translations"][op]
+    if np.array_equal(rotation, np.eye(3)) or not np.array_equal(rotation @ rotation, np.eye(3)):
+        return None
+    twice = rotation @ shift + shift
+    for cells in itertools.product((-1, 0, 1), repeat=3):
+        if np.abs(twice + rotation @ cells + cells).max() < 1e-9:
+            return (site + rotation @ site + shift + cells) / 2.0
+    return None
+
+
+def random_star(rng: np.random.Generator, count: int, turn: np.ndarray | None) -> np.ndarray | None:
+    """Return places (n, 3) in angstrom around the origin 1.95 away and 1.7 apart, in pairs under a rotation matrix."""
+    for _ in range(60):
+        directions = rng.normal(size=(count, 3))
+        arms = 1.95 * directions / np.linalg.norm(directions, axis=1)[:, None]
+        arms = arms if turn is None else np.vstack([arms, arms @ turn.T])
+        gaps = np.linalg.norm(arms[:, None] - arms[None], axis=2) + 9.0 * np.eye(len(arms))
+        if gaps.min() > 1.7:
+            return arms
+    return None
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     number=st.sampled_from(sorted(HALL_NUMBERS)),
+    special=st.booleans(),
     seed=st.integers(0, 2**20),
-    elements=st.lists(st.sampled_from(["F", "Cl", "Br", "O", "N"]), min_size=1, max_size=5),
+    elements=st.lists(st.sampled_from(["F", "Cl", "Br", "O", "N"]), min_size=2, max_size=4),
 )
-def test_a_random_molecule_on_a_general_site_comes_back_whole(
-    tmp_path: Path, number: int, seed: int, elements: list[str]
+def test_a_random_molecule_on_a_random_site_comes_back_whole(
+    tmp_path: Path, number: int, special: bool, seed: int, elements: list[str]
 ) -> None:
     rng = np.random.default_rng(seed)
-    directions = rng.normal(size=(len(elements), 3))
-    positions = np.vstack([np.zeros(3), 1.95 * directions / np.linalg.norm(directions, axis=1)[:, None]])
-    gaps = np.linalg.norm(positions[:, None] - positions[None], axis=2) + 9.0 * np.eye(len(positions))
-    assume(gaps.min() > 0.5)
     operations = cif.quiet(spglib.get_symmetry_from_database, HALL_NUMBERS[number])
     assert cif.quiet(spglib.get_spacegroup_type, HALL_NUMBERS[number]).number == number
+    rotations, shifts = operations["rotations"], operations["translations"]
     cell = np.asarray(cellpar_to_cell(lattice(number)))
-    site = rng.random(3)
-    places = operations["rotations"] @ site + operations["translations"] - site
-    apart = np.linalg.norm((places - np.rint(places)) @ cell, axis=1)
-    assume(np.sort(apart)[1:].min(initial=99.0) > 7.5)
-    shuffled = rng.integers(0, len(places), len(positions))
-    fractional = positions @ np.linalg.inv(cell) + site
-    # each atom is listed at any of its equivalent places and wrapped into the cell
-    listed = [
-        operations["rotations"][o] @ f + operations["translations"][o]
-        for o, f in zip(shuffled, fractional, strict=True)
-    ]
-    text = cif_text(lattice(number), operations, ["Zn", *elements], np.array(listed) % 1.0)
-    (tmp_path / "random.cif").write_text(text)
-    found = extract("random.cif", tmp_path, point_group="C1", multiplicity={}).low_spin
-    assert found.symbols == ("Zn", *elements)
-    distances = np.linalg.norm(found.positions[:, None] - found.positions[None], axis=2) * BOHR_TO_ANGSTROM
-    assert np.abs(distances + 9.0 * np.eye(len(positions)) - gaps).max() < 1e-4
+    site, turn = rng.random(3), None
+    elements = elements[:2] if special else elements
+    for op in rng.permutation(len(rotations)) if special else ():
+        point = fixed_point(operations, op, site)
+        if point is not None:
+            site, turn = point, cell.T @ rotations[op] @ np.linalg.inv(cell.T)
+            break
+    images = rotations @ site + shifts - site
+    apart = np.linalg.norm((images - np.rint(images)) @ cell, axis=1)
+    assume(np.sort(apart)[1 if turn is None else 2 :].min(initial=99.0) > 7.5)
+    arms = random_star(rng, len(elements), turn)
+    assume(arms is not None)
+    positions = np.vstack([np.zeros(3), arms])
+    fractional = positions[: len(elements) + 1] @ np.linalg.inv(cell) + site
+    # each atom is listed at any of its equivalent places and wrapped into the cell; partners under the element are not
+    chosen = rng.integers(0, len(rotations), len(fractional))
+    listed = [rotations[o] @ f + shifts[o] for o, f in zip(chosen, fractional, strict=True)]
+    (tmp_path / "random.cif").write_text(cif_text(lattice(number), operations, ["Zn", *elements], np.array(listed) % 1))
+    found = extract("random.cif", tmp_path, point_group="C1", multiplicity={})
+    symbols = ["Zn", *elements, *(elements if turn is not None else [])]
+    assert sorted(found.low_spin.symbols) == sorted(symbols)
+    if turn is None:
+        assert found.low_spin.symbols == tuple(symbols)
+    else:
+        assert found.facts["site_symmetry"] != "C1"
+    lengths = [np.sort(np.linalg.norm(p[:, None] - p[None], axis=2).ravel()) for p in
+               (found.low_spin.positions * BOHR_TO_ANGSTROM, positions)]  # fmt: skip
+    assert np.abs(lengths[0] - lengths[1]).max() < 1e-4
 
 
 def cif_text(cellpar: list[float], operations: Any, symbols: list[str], fractional: np.ndarray) -> str:

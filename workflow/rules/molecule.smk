@@ -20,3 +20,26 @@ rule extract_molecule:
         library_version=VERSION,
     script:
         "../scripts/extract_molecule.py"
+
+
+# A rule of its own: what the crystals say starts no calculation.
+rule compare_crystals:
+    input:
+        structures=lambda w: [
+            STRUCTURES / path
+            for key in ("low_spin_structure", "high_spin_structure")
+            if (path := SETTINGS.entry(w.complex).get(key))
+        ],
+    output:
+        "results/{complex}/molecule/crystal.json",
+    log:
+        "results/{complex}/molecule/compare_crystals.log",
+    conda:
+        "../../envs/spincross.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        library_version=VERSION,
+    script:
+        "../scripts/compare_crystals.py"

@@ -7,13 +7,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from spincross import conclusions, config, stages
+from spincross import build, conclusions, config, stages
 from spincross.config import Settings
 from spincross.errors import SpincrossError
 
 
+OTHERS = "`python -m spincross build --help`: build a model of a complex from a SMILES."
+
+
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m spincross", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m spincross", description=__doc__, epilog=OTHERS)
     parser.add_argument("stage", choices=sorted(STAGES), help="what to run; its inputs must lie under --results")
     parser.add_argument("--complex", required=True, help="id from structures/complexes.yaml")
     parser.add_argument("--state", choices=["LS", "HS"], default="HS")
@@ -76,6 +79,7 @@ def _report(settings: Settings, place: Place) -> None:
 
 STAGES: dict[str, Callable[[Settings, Place], None]] = {
     "molecule": lambda s, p: stages.extract_molecule(s, p.complex, p.root / "molecule"),
+    "crystal": lambda s, p: stages.compare_crystals(s, p.complex, p.root / "molecule"),
     "optimise": _optimise,
     "hessian": _hessian,
     "vibrations": _vibrations,
@@ -88,9 +92,13 @@ STAGES: dict[str, Callable[[Settings, Place], None]] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one stage; a failure of ours ends with its one sentence and exit code 1."""
-    options = _arguments().parse_args(arguments)
+    """Run one stage, or build a model; a failure of ours ends with its one sentence and exit code 1."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
+        if words[:1] == ["build"]:
+            build.main(words[1:])
+            return
+        options = _arguments().parse_args(words)
         content = config.read_yaml(options.config) | {"complexes": [options.complex]}
         settings = config.load(content, options.structures, str(options.config))
         STAGES[options.stage](settings, Place(options, settings))

@@ -356,7 +356,9 @@ SPIN = {"LS": "a singlet", "HS": "a quintet"}
 
 def main(arguments: list[str] | None = None) -> None:
     """Build one complex from the command line: id, SMILES, kind of the trans donors, LS and HS distances, folder."""
-    parser = argparse.ArgumentParser(description="Build cis-[Fe(N^N)2(NCS)2] in C2 and write its CIFs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m spincross build", description="Build cis-[Fe(N^N)2(NCS)2] in C2 and write its CIFs."
+    )
     parser.add_argument("complex", help="id of the complex, for example fe-phen2-ncs2")
     parser.add_argument("smiles", help="SMILES of the chelating ligand")
     parser.add_argument(
@@ -379,7 +381,3 @@ def main(arguments: list[str] | None = None) -> None:
             f"{d.anion} (NCS) angstrom fixed, all else relaxed with GFN2-xTB in C2 as {SPIN[state]}."
         )
         write_model(given.folder, name, given.complex, built[state], comment)
-
-
-if __name__ == "__main__":
-    main()

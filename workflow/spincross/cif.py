@@ -6,6 +6,7 @@ atom that symmetry (or the file) lists twice; different elements on one place ar
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +22,20 @@ from ase.io.cif import parse_cif
 from ase.spacegroup.spacegroup import parse_sitesym
 from numpy.typing import NDArray
 
+from spincross import disorder
 from spincross.errors import BadInput, BadStructure
 
 Array = NDArray[np.float64]
 
 MERGE_DISTANCE = 0.25
 """Atoms of one element closer than this (angstrom) are one atom that symmetry generated twice."""
+LARGEST_TEXT = 10_000_000
+"""Most characters of a CIF that are read, tables of reflections apart."""
+MOST_IMAGES = 20_000
+"""Most atoms of a cell before coinciding ones are merged."""
+LEAST_VOLUME = 7.0
+"""Least volume of a molecular crystal per atom other than H, cubic angstrom (18 is usual; diamond has 5.7)."""
+REFLECTIONS = re.compile(r"^(_shelx_(?:hkl|fab|res)_file|_iucr_refine_\w+)\s*\n;.*?\n;", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,7 @@ class Crystal:
     labels, symbols, occupancies : of each of the N atoms of the cell; occupancy 1.0 unless disordered
     fractional : (N, 3)
     origin : (N, 2) operation and row of the asymmetric unit that generated each atom
+    notes : what was decided about disorder, in sentences
     """
 
     name: str
@@ -66,6 +76,7 @@ class Crystal:
     occupancies: Array
     fractional: Array
     origin: NDArray[np.int_]
+    notes: tuple[str, ...] = ()
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -75,17 +86,33 @@ def read_blocks(path: Path) -> list[Block]:
     """Return every data block of a CIF; BadStructure if it cannot be read."""
     if not path.is_file():
         raise BadInput(f"{path} does not exist; put the structure there or correct the path in complexes.yaml")
+    text = _text(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            text = StringIO(path.read_bytes().decode("utf-8", errors="replace"))
-            blocks = [Block(b.name, dict(b)) for b in parse_cif(text)]
+            blocks = [Block(b.name, dict(b)) for b in parse_cif(StringIO(text))]
     except Exception as error:  # ASE raises many kinds for a damaged file
         what = f"{type(error).__name__}: {str(error)[:120]}"
         raise BadStructure(f"{path.name} cannot be read as a CIF ({what}); repair the file") from error
     if not blocks:
         raise BadStructure(f"{path.name} holds no data block; give a CIF with atom sites")
     return blocks
+
+
+def _text(path: Path) -> str:
+    """Return the text of a CIF without its tables of reflections; BadStructure where far too much is left."""
+    if path.stat().st_size > 20 * LARGEST_TEXT:
+        raise BadStructure(f"{path.name} has {path.stat().st_size / 1e6:.0f} MB; cut the reflections away")
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    if text.startswith("\ufeff"):
+        text = text[1:]
+    if "\0" in text:
+        raise BadStructure(f"{path.name} is not a text file (it holds zero bytes); save the CIF as UTF-8")
+    text = REFLECTIONS.sub(r"\1 ?", text)
+    if len(text) > LARGEST_TEXT:
+        size = f"{len(text) / 1e6:.0f} MB besides reflections (at most {LARGEST_TEXT / 1e6:.0f} are read)"
+        raise BadStructure(f"{path.name} holds {size}; keep one crystal and cut the rest away")
+    return text
 
 
 def choose_block(path: Path, blocks: list[Block], name: str | None) -> Block:
@@ -231,17 +258,50 @@ def read_crystal(path: Path, block_name: str | None = None) -> Crystal:
     labels = [str(v) for v in _column(name, block, "_atom_site_label", rows)]
     types = _column(name, block, "_atom_site_type_symbol", rows)
     symbols = [_element(name, t, label) for t, label in zip(types, labels, strict=True)]
-    shares = _column(name, block, "_atom_site_occupancy", rows)
-    listed = [float(v) if isinstance(v, int | float) else 1.0 for v in shares]
-    groups = [g not in (None, ".", "?", 0) for g in _column(name, block, "_atom_site_disorder_group", rows)]
-    asymmetric = _Sites(name, cell, labels, symbols, np.array(listed), coordinates)
-    fractional, origin, images = _expanded(asymmetric, rotations, translations)
-    occupancies = _chemical_occupancies(asymmetric.occupancies, len(rotations) / images, np.array(groups))
-    row = origin[:, 1]
-    return Crystal(
-        name, block, cell, rotations, translations, tuple(labels[i] for i in row), tuple(symbols[i] for i in row),
-        occupancies[row], fractional, origin,
+    groups = _column(name, block, "_atom_site_disorder_group", rows)
+    assemblies = _column(name, block, "_atom_site_disorder_assembly", rows)
+    rows_read = disorder.Rows(labels, symbols, _occupancies(name, block, labels), assemblies, groups, coordinates)
+    kept, notes = disorder.resolve(rows_read, cell, rotations, translations)
+    asymmetric = _Sites(
+        name, cell, [labels[k] for k in kept], [symbols[k] for k in kept], rows_read.occupancies[kept],
+        coordinates[kept],
     )  # fmt: skip
+    if len(kept) * len(rotations) > MOST_IMAGES:
+        raise BadStructure(f"{name}: {len(kept)} atoms and {len(rotations)} operators are too many; cut the file down")
+    fractional, origin, images = _expanded(asymmetric, rotations, translations)
+    tagged = np.array([disorder.tag(groups[k]) is not None for k in kept])
+    occupancies = _chemical_occupancies(asymmetric.occupancies, len(rotations) / images, tagged)
+    row = origin[:, 1]
+    found = Crystal(
+        name, block, cell, rotations, translations, tuple(asymmetric.labels[i] for i in row),
+        tuple(asymmetric.symbols[i] for i in row), occupancies[row], fractional, origin,
+        tuple(f"{name}: {note}" for note in notes),
+    )  # fmt: skip
+    _check_density(found)
+    return found
+
+
+def _occupancies(name: str, block: Block, labels: list[str]) -> Array:
+    """Return the listed occupancies, 1 where there is none; BadStructure for one that is no share of an atom."""
+    listed = []
+    for label, value in zip(labels, _column(name, block, "_atom_site_occupancy", len(labels)), strict=True):
+        if value in (None, ".", "?"):
+            value = 1.0
+        if not isinstance(value, int | float) or not 0.0 < value <= 1.001:
+            raise BadStructure(f"{name}: atom {label} has the occupancy {value}, not a number up to 1; repair the file")
+        listed.append(float(value))
+    return np.array(listed)
+
+
+def _check_density(crystal: Crystal) -> None:
+    """Refuse a cell that holds more atoms than a molecular crystal can."""
+    heavy = float(sum(o for s, o in zip(crystal.symbols, crystal.occupancies, strict=True) if s != "H"))
+    volume = float(abs(np.linalg.det(crystal.cell)))
+    if heavy > 1.0 and volume / heavy < LEAST_VOLUME:
+        raise BadStructure(
+            f"{crystal.name}: {heavy:.0f} atoms other than H share {volume:.0f} cubic angstrom, too many for a "
+            "molecular crystal; repair the cell, the operators or the atoms"
+        )
 
 
 @dataclass(frozen=True)
@@ -268,37 +328,35 @@ def _expanded(sites: _Sites, rotations: NDArray[np.int_], translations: Array) -
     Returns fractional coordinates (N, 3), the operation and row that generated each atom (N, 2), and how many
     distinct images each row of the asymmetric unit has (one for a row that only repeats another).
     """
-    positions: list[Array] = []
-    origin: list[tuple[int, int]] = []
+    total = len(sites.symbols) * len(rotations)
+    positions, origin, count = np.empty((total, 3)), np.empty((total, 2), dtype=int), 0
     for row, site in enumerate(sites.fractional):
         images = rotations @ site + translations
         for op, image in enumerate(images):
-            hit = _coinciding(sites, positions, origin, row, image)
+            hit = _coinciding(sites, positions[:count], origin[:count, 1], row, image)
             if hit is None:
                 near = images + np.rint(image - images)
                 same = np.linalg.norm((near - image) @ sites.cell, axis=1) < MERGE_DISTANCE
-                positions.append(near[same].mean(axis=0))
-                origin.append((op, row))
+                positions[count], origin[count] = near[same].mean(axis=0), (op, row)
+                count += 1
             elif sites.symbols[origin[hit][1]] != sites.symbols[row]:
                 labels = f"{sites.labels[origin[hit][1]]} and {sites.labels[row]}"
                 raise BadStructure(f"{sites.name}: atoms {labels} share one place; remove one of them")
-    places = np.array(origin)
-    return np.array(positions), places, np.maximum(np.bincount(places[:, 1], minlength=len(sites.symbols)), 1)
+    places = origin[:count]
+    copies = np.bincount(places[:, 1], minlength=len(sites.symbols))
+    return positions[:count], places, np.maximum(copies, 1)
 
 
-def _coinciding(
-    sites: _Sites, positions: list[Array], origin: list[tuple[int, int]], row: int, image: Array
-) -> int | None:
+def _coinciding(sites: _Sites, positions: Array, rows: NDArray[np.int_], row: int, image: Array) -> int | None:
     """Return the index of the atom at an image's place, None if the place is free.
 
     Two partly occupied rows on one place are alternatives, not one atom.
     """
-    if not positions:
+    if not len(positions):
         return None
-    difference = np.array(positions) - image
+    difference = positions - image
     distances = np.linalg.norm((difference - np.rint(difference)) @ sites.cell, axis=1)
-    rows = np.array(origin)[:, 1]
-    if sites.occupancies[row] < 0.99:
-        distances[(rows != row) & (sites.occupancies[rows] < 0.99)] = np.inf
+    if sites.occupancies[row] < disorder.WHOLE:
+        distances[(rows != row) & (sites.occupancies[rows] < disorder.WHOLE)] = np.inf
     nearest = int(distances.argmin())
     return nearest if distances[nearest] < MERGE_DISTANCE else None

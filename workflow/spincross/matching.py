@@ -2,7 +2,8 @@
 
 Atoms get colours from their element and, repeatedly, from the colours of their neighbours (Weisfeiler and Leman, 1968).
 Equal atoms that only shape can tell apart (the two ortho carbons of a ring) are assigned by a beam search that compares
-interatomic distances, which need no common orientation but cannot see a mirror image; that is settled at the end.
+interatomic distances, which need no common orientation but cannot see a mirror image; the best assignments are
+therefore compared once more by RMSD, in both hands.
 """
 
 from __future__ import annotations
@@ -41,16 +42,23 @@ def matched(reference: Molecule, other: Molecule, names: tuple[str, str]) -> tup
             f"{names[0]} is {reference.formula} but {names[1]} is {other.formula}; give one molecule in both files"
         )
     near, near_other = _neighbours(reference), _neighbours(other)
-    notes = []
+    orders = [list(range(len(other.symbols)))]
     if reference.symbols != other.symbols or near != near_other:
-        order = _assignment(reference, other, near, near_other, names)
-        other = Molecule(reference.symbols, other.positions[order], other.charge, other.point_group)
+        orders = _assignments(reference, other, near, near_other, names)
+    hands = (np.ones(3), np.array([-1.0, 1.0, 1.0]))
+    candidates = [
+        (_distance(reference, Molecule(reference.symbols, other.positions[o] * hand)) + 0.05 * n, n, k)
+        for n, hand in enumerate(hands)
+        for k, o in enumerate(orders)
+    ]
+    _, mirrored, chosen = min(candidates)
+    positions = other.positions[orders[chosen]] * hands[mirrored]
+    notes = []
+    if orders[chosen] != list(range(len(other.symbols))):
         notes.append(f"{names[1]}: atoms renumbered to the order of {names[0]}")
-    mirrored = other.at(other.positions * np.array([-1.0, 1.0, 1.0]))
-    if _distance(reference, mirrored) < _distance(reference, other) - 0.05:
-        other = mirrored
+    if mirrored:
         notes.append(f"{names[1]}: the molecule was mirrored to the hand of {names[0]}")
-    return other, notes
+    return Molecule(reference.symbols, positions, other.charge, other.point_group), notes
 
 
 def _neighbours(molecule: Molecule) -> list[set[int]]:
@@ -80,10 +88,10 @@ def _colours(molecule: Molecule, near: list[set[int]]) -> list[str]:
     return colours
 
 
-def _assignment(
+def _assignments(
     reference: Molecule, other: Molecule, near: list[set[int]], near_other: list[set[int]], names: tuple[str, str]
-) -> list[int]:
-    """Return, for each atom of the reference, the atom of the other molecule that is the same."""
+) -> list[list[int]]:
+    """Return, best first by distances, which atom of the other molecule is each atom of the reference."""
     colours, colours_other = _colours(reference, near), _colours(other, near_other)
     lengths, lengths_other = _lengths(reference), _lengths(other)
     beam: list[tuple[float, dict[int, int]]] = [(0.0, {})]
@@ -105,7 +113,7 @@ def _assignment(
             f"{names[0]} and {names[1]} have different bonds ({sum(map(len, near)) // 2} and "
             f"{sum(map(len, near_other)) // 2}); give one molecule in both files, or leave high_spin_structure out"
         )
-    return [beam[0][1][k] for k in range(len(colours))]
+    return [[taken[k] for k in range(len(colours))] for _, taken in beam]
 
 
 def _lengths(molecule: Molecule) -> Array:

@@ -24,6 +24,10 @@ Array = NDArray[np.float64]
 
 LARGEST_RMSD = 0.1
 """Largest RMSD, angstrom, between a structure and its image in the exact group."""
+LARGEST_AVERAGED_RMSD = 0.5
+"""Largest RMSD, angstrom, of a structure whose lost symmetry is averaged back in (see `averaged`)."""
+LARGEST_BOND_CHANGE = 0.2
+"""Largest change of a bond length, angstrom, in that average: opposite twists would shrink a ring."""
 SEARCH_TOLERANCE = 1.0
 """Largest distance, angstrom, between an image and its atom while a symmetry element is sought."""
 
@@ -72,6 +76,50 @@ def orient(molecule: Molecule, anchor: int | None, hints: tuple[Array, ...] = ()
     centred = molecule.positions - molecule.positions.mean(axis=0)
     axis = _best_axis(molecule, centred, hints)
     return _finish(molecule, _shifted(molecule, centred @ turn_to_z(axis).T, anchor), axis)
+
+
+def averaged(molecule: Molecule, permutation: list[int], pairs: list[tuple[int, int]]) -> Oriented:
+    """Put a molecule that has lost its symmetry element back into its group, the atoms paired as told.
+
+    With the pairing known, the best axis (or mirror normal) follows from least squares alone, however far the images
+    are from their atoms; the result is the mean of the molecule and its image.
+
+    Parameters
+    ----------
+    molecule : any orientation, its `point_group` is the one wanted
+    permutation : where the group's operation (the last one) sends each atom
+    pairs : bonded atoms
+
+    Raises
+    ------
+    BadStructure
+        if the RMSD exceeds `LARGEST_AVERAGED_RMSD` or a bond changes by more than `LARGEST_BOND_CHANGE`
+    """
+    group = molecule.point_group
+    centred, target = molecule.positions - molecule.positions.mean(axis=0), np.array(permutation)
+    axis = None
+    if group in ("C2", "Cs"):
+        overlap = centred.T @ centred[target]
+        _, vectors = np.linalg.eigh(overlap + overlap.T)
+        axis = vectors[:, -1] if group == "C2" else vectors[:, 0]
+        centred = centred @ turn_to_z(axis).T
+    exact = (centred + centred[target] @ pointgroup.operations(group)[-1]) / 2.0
+    shifts = np.linalg.norm(exact - centred, axis=1) * BOHR_TO_ANGSTROM
+    rmsd, deviation = float(np.sqrt((shifts**2).mean())), float(shifts.max())
+    first, second = np.array(pairs).T
+    lengths = [np.linalg.norm(p[first] - p[second], axis=1) * BOHR_TO_ANGSTROM for p in (centred, exact)]
+    change = float(np.abs(lengths[1] - lengths[0]).max())
+    if rmsd > LARGEST_AVERAGED_RMSD or change > LARGEST_BOND_CHANGE:
+        why = f"RMSD {rmsd:.2f} angstrom, largest deviation {deviation:.2f}, bonds change by up to {change:.2f}"
+        raise BadStructure(_refusal(group, why) + ", or leave high_spin_structure out")
+    fixed = _metal_at_origin(molecule, exact, target)
+    return Oriented(molecule.at(fixed), axis, rmsd, deviation, [int(i) for i in target])
+
+
+def _metal_at_origin(molecule: Molecule, positions: Array, target: NDArray[np.int_]) -> Array:
+    """Shift exact positions so that a lone heavy atom on the symmetry element (the metal) comes to the origin."""
+    own = [k for k in np.flatnonzero(target == np.arange(len(target))) if molecule.numbers[k] > 20]
+    return _shifted(molecule, positions, int(own[0])) if len(own) == 1 and molecule.point_group != "Ci" else positions
 
 
 def _origin(molecule: Molecule, anchor: int | None) -> Array:

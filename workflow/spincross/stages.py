@@ -29,6 +29,7 @@ from spincross import (
     vibrations,
 )
 from spincross.config import Settings, check
+from spincross.crystal_pair import crystal_facts
 from spincross.errors import BadInput, NotConverged
 from spincross.files import Json
 from spincross.molecule import Molecule
@@ -80,6 +81,18 @@ def extract_molecule(settings: Settings, complex_id: str, folder: Path) -> None:
     }
     facts = files.provenance(inputs, time.perf_counter() - start, converged=True, state=None, level=None)
     write_checked(folder / "molecule.json", {"provenance": facts, **found.facts}, "molecule")
+
+
+def compare_crystals(settings: Settings, complex_id: str, folder: Path) -> None:
+    """LS and HS structure -> crystal.json: octahedra, and for two measured crystals cells, strain, reflections."""
+    start = time.perf_counter()
+    entry = settings.entry(complex_id)
+    content = crystal_facts(complex_id, entry, crystal.extract_molecule(complex_id, entry, settings.structures))
+    inputs = {
+        key: settings.structures / entry[key] for key in ("low_spin_structure", "high_spin_structure") if entry.get(key)
+    }
+    facts = files.provenance(inputs, time.perf_counter() - start, converged=True, state=None, level=None)
+    write_checked(folder / "crystal.json", {"provenance": facts, **content}, "crystal")
 
 
 def optimise_parent(
