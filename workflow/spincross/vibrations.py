@@ -282,7 +282,7 @@ def phonopy_cell(molecule: Molecule) -> Phonopy:
 def plan_displacements(molecule: Molecule, step: float) -> list[Molecule]:
     """Return the symmetry-reduced displaced geometries (C1), central differences, step in bohr."""
     phonon = phonopy_cell(molecule)
-    phonon.generate_displacements(distance=step, is_plusminus=True, is_diagonal=False)
+    phonon.generate_displacements(distance=step, is_plusminus="auto", is_diagonal=False)
     displaced = []
     for atom, *shift in phonon.displacements:
         positions = molecule.positions.copy()
@@ -294,7 +294,7 @@ def plan_displacements(molecule: Molecule, step: float) -> list[Molecule]:
 def hessian_from_gradients(molecule: Molecule, gradients: list[Array], step: float) -> tuple[Array, float]:
     """Assemble displaced gradients (N, 3), Eh/bohr, into a Hessian (3N, 3N); also its sum-rule residual."""
     phonon = phonopy_cell(molecule)
-    phonon.generate_displacements(distance=step, is_plusminus=True, is_diagonal=False)
+    phonon.generate_displacements(distance=step, is_plusminus="auto", is_diagonal=False)
     phonon.forces = -np.array(gradients)
     phonon.produce_force_constants()
     count = len(molecule.symbols)
