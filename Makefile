@@ -7,7 +7,7 @@ LOCK := envs/requirements-cpu.txt
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources dft=1 --rerun-triggers mtime params input code
 export PYTHONPATH := workflow
 
-.PHONY: run test demo verify store lint clean
+.PHONY: run test demo verify store lint bench-landau clean
 
 run: $(VENV)/ready  ## compute the configured complexes, down to the report
 	$(SNAKEMAKE)
@@ -32,6 +32,9 @@ lint: $(VENV)/ready  ## format, style, types, workflow
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy workflow/spincross
 	$(BIN)/snakemake --lint
+
+bench-landau: $(VENV)/ready  ## median times of the Landau stage and of a phase diagram
+	$(BIN)/python tests/bench_landau.py
 
 $(VENV)/ready: $(LOCK)
 	$(PYTHON) -m venv $(VENV)

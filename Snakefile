@@ -23,4 +23,9 @@ rule all:
     input:
         expand("results/{complex}/report.html", complex=config["complexes"]),
         expand("results/{complex}/molecule/crystal.json", complex=config["complexes"]),
+        expand(
+            "results/{complex}/{level}/landau/figure_1.svg",
+            complex=WITH_LANDAU,
+            level=LEVEL,
+        ),
         "results/summary.tsv",

@@ -22,6 +22,9 @@ VERSION = spincross_config.VERSION
 DFT_THREADS = workflow.cores or 1
 LOWERED = "|".join(c for c in config["complexes"] if PARENTS[c] != "C1") or "none"
 
+WITH_LANDAU = [c for c in config["complexes"] if SETTINGS.entry(c)["landau"]]
+MODELLED = "|".join(WITH_LANDAU) or "none"
+
 
 def parent(complex_id, state, stage):
     """Results of a stage of a state in the parent group."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spincross.errors import BadInput
-from spincross.landau import LandauModel, a0_window, branch_rows, landau_account, no_landau
+from spincross.landau import LandauModel, a0_window, barriers, branch_rows, landau_account, no_landau
 from spincross.landau_branches import border_release, equal_energy_temperature, follow, settled, spinodals
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "workflow/schemas/landau.schema.json").read_text())
@@ -172,6 +172,31 @@ def test_the_barrier_is_the_lowest_pass_on_the_surface():
     assert EQ4.barrier(225.0, high, low) == pytest.approx(lowest_path.max() - high.energy, abs=1e-4)
 
 
+@pytest.mark.parametrize("model", [EQ4, EQ3])
+def test_barriers_are_saddles_on_the_whole_surface_in_both_domains(model):
+    up, down = spinodals(model)
+    found = barriers(model, up, down)
+    assert found["G_LH"][-1] == pytest.approx(0.0, abs=1e-6) and found["G_HL"][0] == pytest.approx(0.0, abs=1e-6)
+    for t, q, eta in list(zip(*(found[k] for k in ("temperature_K", "q_saddle", "eta_saddle")), strict=True))[1:-1]:
+        for sign in (1.0, -1.0):
+            assert model.gradient(t, q, sign * eta) == pytest.approx([0.0, 0.0], abs=1e-8)
+            curvatures = np.linalg.eigvalsh(model.hessian(t, q, sign * eta))
+            assert curvatures[0] < 0.0 < curvatures[1]
+    assert min(found["G_LH"] + found["G_HL"]) > -1e-9
+
+
+def test_high_spin_has_two_domains_and_low_spin_one():
+    low, minus, plus = EQ4.domains(225.0)
+    assert low.eta == 0.0 and plus.eta == -minus.eta == pytest.approx(math.sqrt(2.52))
+    assert EQ4.energy(225.0, plus.q, plus.eta) == EQ4.energy(225.0, minus.q, minus.eta)
+
+
+def test_no_saddle_is_said_where_there_is_one_minimum():
+    (only,) = EQ4.minima(150.0)
+    with pytest.raises(BadInput, match="no saddle"):
+        EQ4.barrier(150.0, only, only)
+
+
 def test_spinodals_do_not_depend_on_the_steps(jumps):
     coarse = follow(EQ4, [150.0, 300.0], heating=False, step=50.0).main_jump
     assert coarse.temperature == pytest.approx(jumps[1].temperature, rel=1e-9)
@@ -239,7 +264,10 @@ def test_a_complex_without_parameters_has_rows_for_no_branch():
 def test_rows_hold_both_branches(account):
     rows = branch_rows(account)
     assert len(rows) == 222 and {row["branch"] for row in rows} == {"heating", "cooling"}
-    assert set(rows[0]) == {"branch", "temperature_K", "q", "eta", "G", "S_SC", "S_SB"}
+    physical = {f"{key}_J_per_mol_K" for key in ("S_SC", "S_SB", "S_total")}
+    assert set(rows[0]) == {"branch", "temperature_K", "q", "eta", "G", "S_SC", "S_SB"} | physical
+    highest = max(row["S_total_J_per_mol_K"] for row in rows)
+    assert highest == pytest.approx(72.28 / 2.0)  # half of dS_SC above the middle, q = 0
 
 
 def test_the_full_landau_change_is_the_computed_spin_crossover_entropy(account):
@@ -269,6 +297,11 @@ def test_models_of_the_window_fulfil_both_constraints(account):
 def test_symmetry_breaking_costs_entropy_only_with_positive_a0_in_eq_3():
     assert float(EQ3.entropy_symmetry_breaking(1.5)) < 0.0
     assert float(replace(EQ3, a0=-0.03).entropy_symmetry_breaking(1.5)) > 0.0
+
+
+def test_the_sign_remark_is_computed(account):
+    (remark,) = [line for line in account["statements"] if line.startswith("Sign of a0")]
+    assert "a gain; in eq. 3" in remark and "a cost." in remark
 
 
 def test_borrowed_parameters_are_called_borrowed():

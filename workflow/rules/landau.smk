@@ -20,3 +20,27 @@ rule solve_landau:
         settings=config["landau"],
     script:
         "../scripts/solve_landau.py"
+
+
+rule draw_landau:
+    input:
+        "results/{complex}/{level}/landau/landau.json",
+    output:
+        [
+            f"results/{{complex}}/{{level}}/landau/{name}.{kind}"
+            for name in ("figure_1", "figure_2", "figure_5")
+            for kind in ("svg", "png", "tsv")
+        ],
+    log:
+        "results/{complex}/{level}/landau/draw_landau.log",
+    wildcard_constraints:
+        complex=MODELLED,
+    conda:
+        "../../envs/spincross.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        library_version=VERSION,
+    script:
+        "../scripts/draw_landau.py"

@@ -7,6 +7,7 @@ rule render_report:
     output:
         report("results/{complex}/report.html", caption="../report/page.rst"),
         "results/{complex}/summary.json",
+        directory("results/{complex}/figures"),
     log:
         "results/{complex}/render_report.log",
     conda:

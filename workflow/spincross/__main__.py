@@ -9,8 +9,7 @@ from pathlib import Path
 
 from spincross import build, conclusions, config, stages
 from spincross.config import Settings
-from spincross.errors import SpincrossError
-
+from spincross.errors import BadInput, SpincrossError
 
 OTHERS = "`python -m spincross build --help`: build a model of a complex from a SMILES."
 
@@ -25,6 +24,10 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--structures", type=Path, default=config.STRUCTURES)
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--workdir", type=Path, default=Path("work"), help="restart data; a killed run goes on from it")
+    parser.add_argument("--data", type=Path, help="fit: table with temperature_K, branch, chi_T_cm3_K_per_mol or more")
+    parser.add_argument("--free", default="", help="fit: parameters to fit, as T_SC,C,D (the default)")
+    parser.add_argument("--parameter", help="phase-diagram: name of a Landau parameter")
+    parser.add_argument("--range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="phase-diagram: its values")
     return parser
 
 
@@ -32,6 +35,7 @@ class Place:
     """Where the files of one complex, level, state and group lie."""
 
     def __init__(self, options: argparse.Namespace, settings: Settings) -> None:
+        self.options = options
         self.complex, self.state = options.complex, options.state
         self.parent_group = stages.parent_group(settings, options.complex)
         self.group = options.group or self.parent_group
@@ -77,6 +81,20 @@ def _report(settings: Settings, place: Place) -> None:
     conclusions.render_report(settings, place.complex, states, config.WORKFLOW / "report/page.html.j2", place.root)
 
 
+def _fit(settings: Settings, place: Place) -> None:
+    if place.options.data is None:
+        raise BadInput("fit needs --data with a tab-separated table")
+    free = [name for name in place.options.free.split(",") if name]
+    conclusions.fit_landau(settings, place.complex, place.options.data, free, place.base / "landau")
+
+
+def _phase_diagram(settings: Settings, place: Place) -> None:
+    chosen, limits = place.options.parameter, place.options.range
+    if chosen is None or limits is None:
+        raise BadInput("phase-diagram needs --parameter NAME and --range LOW HIGH")
+    conclusions.draw_phase_diagram(settings, place.complex, chosen, (limits[0], limits[1]), place.base / "landau")
+
+
 STAGES: dict[str, Callable[[Settings, Place], None]] = {
     "molecule": lambda s, p: stages.extract_molecule(s, p.complex, p.root / "molecule"),
     "crystal": lambda s, p: stages.compare_crystals(s, p.complex, p.root / "molecule"),
@@ -87,6 +105,9 @@ STAGES: dict[str, Callable[[Settings, Place], None]] = {
     "assess-symmetry-mode": _assess,
     "entropy": _entropy,
     "landau": lambda s, p: conclusions.solve_landau(s, p.complex, p.base / "entropy/entropy.json", p.base / "landau"),
+    "draw-landau": lambda s, p: conclusions.draw_landau(p.base / "landau/landau.json", p.base / "landau"),
+    "fit": _fit,
+    "phase-diagram": _phase_diagram,
     "report": _report,
 }
 

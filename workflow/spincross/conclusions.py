@@ -10,14 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from spincross import files, landau, report, symmetry_mode
+from spincross import drawings, files, landau, landau_fit, paper_figures, report, symmetry_mode
 from spincross.config import Settings
 from spincross.entropy import entropy_account, entropy_rows
 from spincross.entropy_shares import mode_rows
 from spincross.entropy_terms import usable_modes
+from spincross.errors import BadInput
 from spincross.files import Json
+from spincross.landau_data import read_table
+from spincross.landau_maps import phase_diagram
+from spincross.landau_model import LandauModel
 from spincross.stages import load_vibrations, write_checked, write_table
 from spincross.units import BOHR_TO_ANGSTROM
+
+PLANE_POINTS = 200
+"""Points of a phase diagram along each axis."""
 
 
 def compute_entropy(settings: Settings, complex_id: str, low: Path, high: Path, mode: Path, folder: Path) -> None:
@@ -57,6 +64,48 @@ def solve_landau(settings: Settings, complex_id: str, entropy: Path, folder: Pat
     facts = files.provenance({"entropy": entropy}, time.perf_counter() - start, converged=True)
     write_table(folder / "branches.tsv", landau.branch_rows(account))
     write_checked(folder / "landau.json", {"provenance": facts, **account}, "landau")
+
+
+def draw_landau(account: Path, folder: Path) -> None:
+    """Draw landau.json as the paper's figures: figure_1, figure_2, figure_5, each as SVG, PNG and TSV."""
+    content = files.read_json(account)
+    if content["parameters"] is None:
+        raise BadInput(f"{account} has no Landau parameters, so there is nothing to draw; {content['reason']}")
+    for name, (canvas, rows) in paper_figures.draw(content).items():
+        drawings.save(canvas, folder / name)
+        write_table(folder / f"{name}.tsv", rows)
+
+
+def own_model(settings: Settings, complex_id: str) -> LandauModel:
+    """Return the Landau model of a complex; BadInput if it has no parameters."""
+    parameters = settings.entry(complex_id)["landau"]
+    if parameters is None:
+        raise BadInput(f"{complex_id} has no Landau parameters in complexes.yaml; give it a1, T_SC, C, b to start from")
+    return LandauModel.from_parameters(parameters)
+
+
+def fit_landau(settings: Settings, complex_id: str, data: Path, free: list[str], folder: Path) -> None:
+    """Table of chi_M T, q, strain or intensity -> fit.json, fit.tsv, fit.svg, fit.png; starts from complexes.yaml."""
+    start = time.perf_counter()
+    table = read_table(data)
+    found = landau_fit.fit(own_model(settings, complex_id), table, free or landau_fit.FREE)
+    rows = landau_fit.curves(found, table)
+    facts = files.provenance({"data": data}, time.perf_counter() - start, converged=True)
+    files.write_json(folder / "fit.json", {"provenance": facts, "complex": complex_id, **found})
+    write_table(folder / "fit.tsv", rows)
+    drawings.save(paper_figures.figure_fit(rows), folder / "fit")
+    print("\n".join(found["text"]), flush=True)
+
+
+def draw_phase_diagram(
+    settings: Settings, complex_id: str, parameter: str, limits: tuple[float, float], folder: Path
+) -> None:
+    """Phases over temperature and one parameter -> phase_diagram_{parameter}.tsv, .svg, .png."""
+    low, high = settings.config["landau"]["temperature_range_K"]
+    values, temperatures = np.linspace(*limits, PLANE_POINTS), np.linspace(low, high, PLANE_POINTS)
+    found = phase_diagram(own_model(settings, complex_id), parameter, values, temperatures)
+    write_table(folder / f"phase_diagram_{parameter}.tsv", found.rows())
+    drawings.save(paper_figures.figure_phases(found), folder / f"phase_diagram_{parameter}")
 
 
 def state_geometry(folder: Path) -> Json:
@@ -109,9 +158,10 @@ def _links(root: Path, states: list[Path], names: tuple[str, ...]) -> dict[str, 
 
 
 def render_report(settings: Settings, complex_id: str, states: list[Path], template: Path, folder: Path) -> None:
-    """Everything of a complex -> report.html, summary.json."""
+    """Everything of a complex -> report.html, summary.json, and the figures of papers under figures/."""
     data = report_data(settings, complex_id, states)
     page = report.render_report(data, template.read_text())
+    drawings.write_all(report.all_figures(data), folder / "figures")
     with files.replacing(folder / "report.html") as temporary:
         temporary.write_text(page)
     files.write_json(folder / "summary.json", report.summary_row(data))

@@ -7,15 +7,32 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from spincross.figures import GREY, Figure, Json
+from spincross.figures import BLACK, BLUE, GREY, Figure, Json
+from spincross.files import replacing
 
+STYLE = {"svg.hashsalt": "spincross", "svg.fonttype": "none", "font.size": 10}
+XML = '<?xml version="1.0" encoding="utf-8"?>\n'
+FILES = {
+    "waterfall": (6.0, 4.2),
+    "curves": (7.0, 4.4),
+    "cumulative": (7.0, 4.4),
+    "spectra": (8.0, 4.6),
+    "landau-branches": (6.0, 5.6),
+    "landau-wells": (6.4, 4.4),
+    "landau-entropy": (6.4, 4.4),
+    "landau-surface": (6.4, 5.4),
+}
+"""Figures that are kept as files for papers, and their sizes in inches."""
 STATIC = ("well", "waterfall", "landau-branches")
 """Figures that get a static drawing in the page."""
 DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
@@ -29,17 +46,47 @@ def fallbacks(figures: dict[str, Figure]) -> dict[str, str]:
 
 def svg(figure: Figure, inches: tuple[float, float] = (7.0, 4.0)) -> str:
     """Draw lines, bars and guides of a flat plotly figure; return an svg element, equal for equal input."""
-    with matplotlib.rc_context({"svg.hashsalt": "spincross", "svg.fonttype": "none", "font.size": 10}):
+    return svg_text(canvas_of(figure, inches))
+
+
+def canvas_of(figure: Figure, inches: tuple[float, float] = (7.0, 4.0)) -> Canvas:
+    """Return the matplotlib figure of a plotly figure."""
+    with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=inches, layout="constrained")
         _draw(canvas, figure)
+    return canvas
+
+
+def svg_text(canvas: Canvas) -> str:
+    """Return a matplotlib figure as an svg element, equal for equal input."""
+    with matplotlib.rc_context(STYLE):
         text = io.StringIO()
-        canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    start = text.getvalue().index("<svg")
-    return text.getvalue()[start:]
+        canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, dpi=150)
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def save(canvas: Canvas, stem: Path) -> None:
+    """Write a matplotlib figure as SVG and PNG beside each other."""
+    with replacing(stem.with_suffix(".svg")) as temporary:
+        temporary.write_text(XML + svg_text(canvas))
+    with replacing(stem.with_suffix(".png")) as temporary, matplotlib.rc_context(STYLE):
+        canvas.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+
+
+def write_all(figures: dict[str, Figure], folder: Path) -> list[str]:
+    """Write SVG and PNG of every figure in FILES that exists; return their names."""
+    found = [name for name in FILES if name in figures]
+    for name in found:
+        save(canvas_of(figures[name], FILES[name]), folder / name)
+    return found
 
 
 def _draw(canvas: Canvas, figure: Figure) -> None:
     """Draw every trace into the subplot of its y axis."""
+    solid = [trace for trace in figure["data"] if trace["type"] == "surface"]
+    if solid:
+        _solid(canvas, solid[0], figure)
+        return
     names = sorted({trace.get("yaxis", "y") for trace in figure["data"]})
     grid = dict(zip(names, canvas.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0], strict=True))
     for trace in figure["data"]:
@@ -51,7 +98,19 @@ def _draw(canvas: Canvas, figure: Figure) -> None:
             _guide(axes, shape)
         if len(axes.get_legend_handles_labels()[1]) > 1:
             axes.legend(frameon=False, fontsize=9)
+        if figure["layout"].get(name.replace("y", "yaxis"), {}).get("visible") is False:
+            axes.set_yticks([])
+    _row_names(grid, figure)
     grid[names[-1]].set_xlabel(_title(figure["layout"].get("xaxis", {})))
+
+
+def _row_names(grid: dict[str, Axes], figure: Figure) -> None:
+    """Write the bold notes of stacked rows (states of the spectra) into their rows."""
+    titles = [n["text"] for n in figure["layout"].get("annotations", []) if str(n.get("text", "")).startswith("<b>")]
+    hidden = [a for n, a in grid.items() if figure["layout"].get(n.replace("y", "yaxis"), {}).get("visible") is False]
+    if len(titles) == len(hidden):
+        for title, axes in zip(titles, hidden, strict=True):
+            axes.set_title(_TAGS.sub("", title), loc="left", fontsize=9)
 
 
 def _trace(axes: Axes, trace: Json) -> None:
@@ -64,11 +123,38 @@ def _trace(axes: Axes, trace: Json) -> None:
             bottom=trace.get("base"),
             color=trace["marker"]["color"],
         )
+    elif trace.get("fill") == "toself":
+        axes.fill(trace["x"], trace["y"], color=BLUE, alpha=0.15, linewidth=0, label=label)
     elif "lines" in trace["mode"]:
         style = trace["line"]
-        marker = "o" if "markers" in trace["mode"] else None
+        sticks = isinstance((trace.get("marker") or {}).get("size"), list)
+        marker = "o" if "markers" in trace["mode"] and not sticks else None
         dash = DASHES[style.get("dash", "solid")]
-        axes.plot(trace["x"], trace["y"], dash, color=style["color"], marker=marker, markersize=4, label=label)
+        steps = "steps-post" if style.get("shape") == "hv" else "default"
+        y: Any = [None if v is None else 0.9 * v for v in trace["y"]] if sticks else trace["y"]
+        axes.plot(trace["x"], y, dash, color=style["color"], marker=marker, markersize=4, label=label, drawstyle=steps)
+    elif "error_y" in trace:
+        error = trace["error_y"]
+        limits = [error["arrayminus"], error["array"]]
+        axes.errorbar([_TAGS.sub("", x) for x in trace["x"]], trace["y"], limits, fmt="o", color=BLACK, markersize=3)
+    else:
+        axes.plot(trace["x"], trace["y"], "o", color=trace["marker"]["color"], markersize=6)
+
+
+def _solid(canvas: Canvas, trace: Json, figure: Figure) -> None:
+    """Draw a surface with the points that lie on it."""
+    axes: Any = canvas.add_subplot(projection="3d")
+    height = np.array(trace["z"], dtype=float)
+    x, y = np.meshgrid(np.array(trace["x"], dtype=float), np.array(trace["y"], dtype=float))
+    axes.plot_surface(x, y, height, cmap="viridis", linewidth=0, antialiased=False, rasterized=True)
+    for points in figure["data"]:
+        if points["type"] == "scatter3d":
+            axes.plot(points["x"], points["y"], points["z"], "o", color=points["marker"]["color"], zorder=10)
+    scene = figure["layout"]["scene"]
+    for name, write in (("xaxis", axes.set_xlabel), ("yaxis", axes.set_ylabel), ("zaxis", axes.set_zlabel)):
+        write(_title(scene[name]))
+    axes.view_init(elev=38, azim=-62)
+    axes.set_box_aspect(None, zoom=0.86)
 
 
 def _guide(axes: Axes, shape: Json) -> None:

@@ -280,21 +280,28 @@ def entropy_curves(
     return {"data": data, "layout": layout(400, **axes, legend=legend, margin={"l": 64, "r": 16, "t": 44, "b": 120})}
 
 
-def cumulative(wavenumbers: list[float], entropy: list[float]) -> Figure:
-    """Draw the vibrational entropy difference summed up to a wavenumber, J/(K mol)."""
-    trace = line(
-        [0.0, *rounded(wavenumbers, 2)],
-        [0.0, *rounded(entropy)],
-        "sum up to ν",
-        BLUE,
-        hovertemplate="up to %{x:.0f} cm⁻¹: %{y:.2f}<extra></extra>",
-    )
-    trace["line"]["shape"] = "hv"
+def cumulative(wavenumbers: list[float], entropy: list[float], parts: dict[str, list[float]] | None = None) -> Figure:
+    """Draw the vibrational entropy difference summed up to a wavenumber, J/(mol K), with the sums of its parts.
+
+    Parameters
+    ----------
+    wavenumbers : of the modes of both states, ascending, cm-1
+    entropy : sum up to and with each mode
+    parts : the same sum for each irrep or fragment, by name
+    """
+    styles = [(VERMILLION, "dash"), (GREEN, "dot"), (PURPLE, "dashdot"), (ORANGE, "dash"), (SKY, "dot")]
+    curves = [("all modes", entropy, (BLUE, "solid"))]
+    curves += [(name, values, style) for (name, values), style in zip((parts or {}).items(), styles, strict=False)]
+    data = []
+    for name, values, (colour, dash) in curves:
+        hover = f"{plain(name)} up to %{{x:.0f}} cm⁻¹: %{{y:.2f}}<extra></extra>"
+        x, y = [0.0, *rounded(wavenumbers, 2)], [0.0, *rounded(values)]
+        trace = line(x, y, plain(name), colour, dash=dash, hovertemplate=hover)
+        trace["line"]["shape"] = "hv"
+        data.append(trace)
     axes = {"xaxis": axis("wavenumber (cm⁻¹)"), "yaxis": axis(f"cumulative ΔS<sub>vib</sub> ({ENTROPY_UNIT})")}
-    return {
-        "data": [trace],
-        "layout": layout(360, **axes, showlegend=False, margin={"l": 64, "r": 16, "t": 16, "b": 56}),
-    }
+    margin = {"l": 64, "r": 16, "t": 44, "b": 56}
+    return {"data": data, "layout": layout(380, **axes, showlegend=len(data) > 1, margin=margin)}
 
 
 def _side_by_side(energies: list[float]) -> list[tuple[float, float]]:

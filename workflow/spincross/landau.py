@@ -43,6 +43,8 @@ WELL_POINTS = 201
 """Points of each curve G(q)."""
 HIGH_SYMMETRY_TEMPERATURE: float = 800.0
 """Where the paper expects the high-spin high-symmetry phase, K ("around 800 K", section 3.4)."""
+BARRIER_POINTS = 41
+"""Temperatures inside the hysteresis at which both barriers are computed."""
 WINDOW_FRACTIONS = (0.25, 0.5, 0.75, 0.99)
 """Fractions of the largest a0 at which eq. 3 is worked out."""
 
@@ -89,6 +91,7 @@ def landau_account(
             "cooling": _branch_lists(model, follow(model, grid, heating=False)),
         },
         "wells": [well(model, t) for t in well_temperatures(model, up, down, equal)],
+        "barriers": barriers(model, up, down),
         "entropy_check": check,
         "a0_window": a0_window(model, unit, up.temperature if up else model.T_SC),
     }
@@ -118,6 +121,7 @@ NULL_KEYS = (
     "equal_energy_temperature_K",
     "saturation_temperature_K",
     "q_leaves_one_temperature_K",
+    "barriers",
     "entropy_check",
     "a0_window",
 )
@@ -172,10 +176,33 @@ def well(model: LandauModel, temperature: float) -> Json:
         "q": q.tolist(),
         "G": model.energy_along_q(temperature, q).tolist(),
         "eta": model.eta(temperature, q).tolist(),
-        "stationary_points": [{"q": p.q, "eta": p.eta, "G": p.energy, "kind": p.kind} for p in points],
+        "stationary_points": [
+            {"q": p.q, "eta": p.eta, "G": p.energy, "kind": p.kind, "domains": 2 if p.eta else 1} for p in points
+        ],
         "barrier_low_to_high": model.barrier(temperature, low, high) if several else None,
         "barrier_high_to_low": model.barrier(temperature, high, low) if several else None,
     }
+
+
+def barriers(model: LandauModel, up: Jump | None, down: Jump | None) -> Json | None:
+    """Return G_LH and G_HL, from LS to HS and back over the saddle on (q, eta), inside the hysteresis; Landau units.
+
+    At the ends of the hysteresis one of them is zero. None without a hysteresis.
+    """
+    if up is None or down is None or down.temperature >= up.temperature:
+        return None
+    margin = 1e-9 * up.temperature
+    grid = np.linspace(down.temperature + margin, up.temperature - margin, BARRIER_POINTS)
+    lists: dict[str, list[float]] = {key: [] for key in ("temperature_K", "G_LH", "G_HL", "q_saddle", "eta_saddle")}
+    for t in grid.tolist():
+        minima = model.minima(t)
+        if len(minima) < 2:
+            continue
+        pass_ = model.saddle(t, minima[0], minima[-1])
+        row = (t, pass_.energy - minima[0].energy, pass_.energy - minima[-1].energy, pass_.q, pass_.eta)
+        for key, value in zip(lists, row, strict=True):
+            lists[key].append(value)
+    return lists
 
 
 def entropy_check(model: LandauModel, up: Jump | None, down: Jump | None, equal: float | None, entropy: Json) -> Json:
@@ -294,10 +321,21 @@ def _window_model(model: LandauModel, a0: float, excess: float, high_symmetry: f
 
 
 def branch_rows(account: Json) -> list[dict[str, float | str]]:
-    """Return the rows of branches.tsv: branch, temperature_K, q, eta, G, S_SC, S_SB; none without a model."""
+    """Return the rows of branches.tsv: branch, temperature_K, q, eta, G, S_SC, S_SB; none without a model.
+
+    With an entropy check, both entropies and their sum stand in J/(mol K) too, counted from q = 0, eta = 0.
+    """
     rows: list[dict[str, float | str]] = []
+    check = account.get("entropy_check")
+    unit = float(check["unit_J_per_mol_K"]) if check else None
     for name, lists in account["branches"].items():
         if lists:
             keys = list(lists)
             rows += [{"branch": name, **dict(zip(keys, row, strict=True))} for row in zip(*lists.values(), strict=True)]
+    if unit is None:
+        return rows
+    for row in rows:
+        crossover, breaking = float(row["S_SC"]) * unit, float(row["S_SB"]) * unit
+        row |= {"S_SC_J_per_mol_K": crossover, "S_SB_J_per_mol_K": breaking}
+        row["S_total_J_per_mol_K"] = crossover + breaking
     return rows

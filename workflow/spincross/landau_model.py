@@ -19,7 +19,7 @@ Each solution with eta > 0 stands for two domains, +eta and -eta.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -210,11 +210,26 @@ class LandauModel:
         """Return every minimum on -1 <= q <= 1, ascending in q."""
         return [point for point in self.stationary_points(temperature) if point.kind != "unstable"]
 
-    def barrier(self, temperature: float, start: StationaryPoint, end: StationaryPoint) -> float:
-        """Return the energy to climb from one minimum to reach another: the highest saddle between, Landau units."""
+    def saddle(self, temperature: float, start: StationaryPoint, end: StationaryPoint) -> StationaryPoint:
+        """Return the saddle of G over (q, eta) that the easiest path between two minima passes.
+
+        At fixed q, G has its only minimum over eta^2 on the valley eta(q), so every path from one q to the other lies
+        nowhere below the valley, and the valley's highest point between them is the pass.
+        """
         low, high = sorted((start.q, end.q))
-        saddles = [p.energy for p in self.stationary_points(temperature) if p.kind == "unstable" and low < p.q < high]
-        return max(saddles) - start.energy
+        between = [p for p in self.stationary_points(temperature) if p.kind == "unstable" and low < p.q < high]
+        if not between:
+            raise BadInput(f"no saddle lies between q = {low:.4f} and q = {high:.4f} at {temperature:g} K")
+        return max(between, key=lambda p: p.energy)
+
+    def barrier(self, temperature: float, start: StationaryPoint, end: StationaryPoint) -> float:
+        """Return the energy to climb from one minimum to reach another over `saddle`, Landau units."""
+        return self.saddle(temperature, start, end).energy - start.energy
+
+    def domains(self, temperature: float) -> list[StationaryPoint]:
+        """Return every minimum of the whole surface, those with eta > 0 in both domains, ascending in q, then eta."""
+        both = [replace(m, eta=sign * m.eta) for m in self.minima(temperature) for sign in ((-1, 1) if m.eta else (1,))]
+        return sorted(both, key=lambda m: (m.q, m.eta))
 
     def _candidates(self, temperature: float) -> Array:
         """Return the borders of range and regions and the polished roots of g' in their own region, ascending."""

@@ -17,7 +17,7 @@ def statements(model: LandauModel, account: Json) -> list[str]:
     lines += _check_statements(account["entropy_check"])
     if model.a0 == 0 and (model.D or model.E):
         lines.append("Eq. 4 has no a0 term: its symmetry-breaking entropy is zero.")
-    return lines + _window_statements(account["a0_window"])
+    return [*lines, *_window_statements(account["a0_window"]), *_sign_statements(model, account["a0_window"])]
 
 
 def _curve_statements(up: Json | None, down: Json | None) -> list[str]:
@@ -80,6 +80,24 @@ def _window_statements(window: Json | None) -> list[str]:
         ),
         *_bound_statements(window),
         *_model_statements(window["models"]),
+    ]
+
+
+def _sign_statements(model: LandauModel, window: Json | None) -> list[str]:
+    """Say with numbers which sign of a0 makes symmetry breaking cost entropy (Landau units per K)."""
+    a0 = model.a0 or (window["models"][-1]["a0"] if window else 0.0)
+    square = -2.0 * (model.D + model.E / 2.0) / model.b
+    if not a0 or square <= 0:
+        return []
+    alone = a0**2 * 100.0 / (2.0 * model.b)
+    cost = -a0 / 2.0 * square
+    return [
+        (
+            f"Sign of a0: eq. 1 alone with a0 = {-abs(a0):.4f} gives S_SB = a0^2 (T - T_SB)/(2 b) = {alone:+.4f} "
+            f"Landau units 100 K above its transition, a gain; in eq. 3 with a0 = {a0:.4f} the coupling drives eta and "
+            f"S_SB = -(a0/2) eta^2 = {cost:+.4f} at eta^2 = {square:.2f}, a {'cost' if cost < 0 else 'gain'}. The cost "
+            "that the paper speaks of needs a0 > 0 in eq. 3."
+        )
     ]
 
 

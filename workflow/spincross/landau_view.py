@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from spincross.figures import BLACK, BLUE, GREEN, VERMILLION, Figure, Json, axis, guide, layout, line, note, rounded
 from spincross.findings import Claim, number
+from spincross.landau_model import Q_MAX, Q_MIN, LandauModel
 
 Table = dict[str, list[Any]]
 
 HYSTERESIS_TOLERANCE = (3.0, 10.0)
 """Largest difference (K) of transition temperatures from the measured ones: supported, uncertain."""
 NO_MODEL = "No Landau parameters are known for this complex, so there is no Landau model and no entropy check."
+SURFACE_POINTS = 49
+"""Points of the surface along q and along eta."""
+SURFACE_TOP = 25.0
+"""Height at which the surface is cut, Landau units."""
 MOST_POINTS = 400
 """Points of a branch that are drawn."""
 
@@ -146,6 +153,9 @@ def figures_of(landau: Json) -> dict[str, Figure]:
     drawn = {"landau-branches": branches(landau)}
     if landau.get("wells"):
         drawn["landau-wells"] = wells(landau["wells"])
+        drawn["landau-surface"] = surface(landau)
+    if landau.get("entropy_check"):
+        drawn["landau-entropy"] = entropy_curves(landau)
     return drawn
 
 
@@ -215,3 +225,45 @@ def wells(found: list[Json]) -> Figure:
         data.append(dots | {"hovertemplate": "minimum at q = %{x:.3f}<extra></extra>"})
     axes = {"xaxis": axis("q (−1 LS, 1 HS)"), "yaxis": axis("G, Landau units (lowest point at 0)")}
     return {"data": data, "layout": layout(400, **axes)}
+
+
+def entropy_curves(landau: Json) -> Figure:
+    """Draw S_SC, S_SB and their sum on heating and cooling, J/(K mol), counted from q = 0 and eta = 0."""
+    unit = landau["entropy_check"]["unit_J_per_mol_K"]
+    data = []
+    for branch, dash in (("heating", "solid"), ("cooling", "dash")):
+        lists = landau["branches"][branch]
+        step = max(1, len(lists["temperature_K"]) // MOST_POINTS)
+        t = rounded(lists["temperature_K"][::step], 3)
+        parts = {key: unit * np.array(lists[key][::step]) for key in ("S_SC", "S_SB")}
+        named = (
+            ("S<sub>SC</sub>", parts["S_SC"], BLUE),
+            ("S<sub>SB</sub>", parts["S_SB"], VERMILLION),
+            ("total", parts["S_SC"] + parts["S_SB"], BLACK),
+        )
+        data += [line(t, rounded(values, 3), f"{name}, {branch}", colour, dash=dash) for name, values, colour in named]
+    axes = {"xaxis": axis("temperature (K)"), "yaxis": axis("Landau entropy (J K⁻¹ mol⁻¹)")}
+    return {"data": data, "layout": layout(420, **axes)}
+
+
+def surface(landau: Json) -> Figure:
+    """Draw G over q and eta at equal energy (T_SC without a hysteresis), with the minima of both domains."""
+    model = LandauModel(**landau["parameters"])
+    temperature = landau.get("equal_energy_temperature_K") or model.T_SC
+    q = np.linspace(Q_MIN, Q_MAX, SURFACE_POINTS)
+    largest = 1.25 * float(model.eta(temperature, Q_MAX)) or 1.0
+    eta = np.linspace(-largest, largest, SURFACE_POINTS)
+    energy = model.energy(temperature, q[None], eta[:, None])
+    minima = model.domains(temperature)
+    lowest = min(m.energy for m in minima)
+    height = np.minimum(energy - lowest, SURFACE_TOP)
+    solid = {"type": "surface", "x": rounded(q, 3), "y": rounded(eta, 3), "colorscale": "Viridis", "showscale": False}
+    solid |= {"z": [rounded(row, 3) for row in height], "name": "G"}
+    solid["hovertemplate"] = "q = %{x:.2f}<br>η = %{y:.2f}<br>G = %{z:.2f}<extra></extra>"
+    dots = {"type": "scatter3d", "mode": "markers", "x": rounded([m.q for m in minima], 3), "showlegend": False}
+    dots |= {"y": rounded([m.eta for m in minima], 3), "z": rounded([m.energy - lowest + 0.2 for m in minima], 3)}
+    dots |= {"marker": {"color": VERMILLION, "size": 5}, "hovertemplate": "minimum<extra></extra>", "name": "minima"}
+    titles = {"xaxis": "q", "yaxis": "η", "zaxis": "G (Landau units)"}
+    scene: Json = {name: {"title": {"text": text}} for name, text in titles.items()}
+    scene |= {"camera": {"eye": {"x": -1.3, "y": -1.5, "z": 1.1}}}
+    return {"data": [solid, dots], "layout": layout(520, scene=scene, margin={"l": 0, "r": 0, "t": 8, "b": 8})}

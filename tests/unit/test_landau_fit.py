@@ -1,0 +1,179 @@
+"""Fits of the Landau model: conversions, recovery of known parameters within their error bars, every guard."""
+
+import csv
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spincross.errors import BadInput
+from spincross.landau_branches import follow
+from spincross.landau_data import ferroelastic_strain, order_parameter, product_of, read_table
+from spincross.landau_fit import fit, high_spin, low_spin
+from spincross.landau_model import LandauModel
+
+EQ4 = LandauModel(a1=0.6, T_SC=235.0, C=35.0, b=10.0, D=-6.5, E=-12.2)
+START = replace(EQ4, T_SC=231.0, C=42.0, D=-6.2)
+GRID = np.arange(150.0, 290.0, 1.0)
+BRANCHES = {True: follow(EQ4, GRID, heating=True), False: follow(EQ4, GRID, heating=False)}
+
+
+def write(path, rows, header=None):
+    """Write a table."""
+    with path.open("w", newline="") as handle:
+        writer = csv.writer(handle, delimiter="\t")
+        writer.writerow(header or ["temperature_K", "branch", "chi_T_cm3_K_per_mol"])
+        writer.writerows(rows)
+    return path
+
+
+def synthetic(path, seed, noise=0.02, breaking="strain_e13", scale=0.0275):
+    """Write what an experiment on the paper's model would give: chi_M T and strain with noise, both branches."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for heating, branch in BRANCHES.items():
+        order = slice(None) if heating else slice(None, None, -1)
+        points = zip(branch.temperatures[order], branch.q[order], branch.eta[order], strict=True)
+        for t, q, eta in points:
+            chi = product_of(q, 0.05, 3.5) + noise * rng.standard_normal()
+            amplitude = scale * eta / math.sqrt(2.52)
+            if breaking == "intensity":
+                amplitude = amplitude**2
+            amplitude += 0.01 * scale * rng.standard_normal()
+            rows.append([f"{t}", "heating" if heating else "cooling", f"{chi:.6f}", f"{amplitude:.8f}"])
+    return write(path, rows, ["temperature_K", "branch", "chi_T_cm3_K_per_mol", breaking])
+
+
+# conversions
+
+
+def test_q_follows_from_chi_t_and_back():
+    q = np.linspace(-1.0, 1.0, 21)
+    assert order_parameter(product_of(q, 0.05, 3.5), 0.05, 3.5) == pytest.approx(q, abs=1e-12)
+    assert float(order_parameter(3.5, 0.0, 3.5)) == 1.0 and float(order_parameter(0.0, 0.0, 3.5)) == -1.0
+    with pytest.raises(BadInput, match="must be larger"):
+        order_parameter([1.0], 3.5, 0.0)
+
+
+def test_the_strain_of_the_paper_vanishes_at_90_degrees():
+    assert float(ferroelastic_strain(15.0, 90.0, 15.0)) == pytest.approx(0.0, abs=1e-15)
+    assert float(ferroelastic_strain(15.0, 93.1, 15.0)) == pytest.approx(0.5 * math.sin(math.radians(3.1)))
+
+
+def test_intensities_count_by_their_root(tmp_path):
+    rows = [[200 + k, "heating", 0.1 * k * k] for k in range(6)]
+    table = read_table(write(tmp_path / "t.tsv", rows, ["temperature_K", "branch", "intensity"]))
+    assert table.breaking == pytest.approx(np.sqrt(0.1) * np.arange(6)) and table.spin is None
+
+
+# two routes
+
+
+def test_the_phases_of_the_fit_are_those_of_the_branches():
+    heating, cooling = BRANCHES[True], BRANCHES[False]
+    low = heating.eta == 0
+    assert low_spin(EQ4, GRID[low]) == pytest.approx(heating.q[low], abs=1e-9)
+    high = cooling.eta > 0
+    assert high_spin(EQ4, GRID[high]) == pytest.approx(cooling.q[high], abs=1e-9)
+
+
+# recovery
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_synthetic_data_give_the_parameters_back_within_three_error_bars(tmp_path, seed):
+    found = fit(START, read_table(synthetic(tmp_path / "t.tsv", seed)))
+    truth = {"T_SC": 235.0, "C": 35.0, "D": -6.5, "chi_T_LS": 0.05, "chi_T_HS": 3.5}
+    for name, value in truth.items():
+        error = found["uncertainties"][name]
+        assert 0 < error < 0.1 * max(abs(value), 0.2), (name, error)
+        assert abs(found["values"][name] - value) < 3.0 * error, (name, found["values"][name], error)
+    assert found["chi_squared"] == pytest.approx(found["points"], rel=0.2)
+    assert found["standard_deviations"]["spin"] == pytest.approx(0.02, rel=0.2)
+    assert [j["branch"] for j in found["jumps"]] == ["heating", "cooling"]
+
+
+def test_one_error_bar_holds_about_two_thirds_of_the_fits(tmp_path):
+    """C and the two values of chi T, free of the rounding of the jumps to the grid."""
+    pulls = []
+    for seed in range(6):
+        found = fit(
+            replace(EQ4, T_SC=231.0, C=42.0),
+            read_table(synthetic(tmp_path / "t.tsv", seed)),
+            ("T_SC", "C"),
+            low=None,
+            high=None,
+        )
+        for name, value in (("C", 35.0), ("chi_T_LS", 0.05), ("chi_T_HS", 3.5)):
+            pulls.append((found["values"][name] - value) / found["uncertainties"][name])
+    assert 0.45 < np.mean(np.abs(pulls) < 1.0) < 0.9
+    assert np.abs(pulls).max() < 4.0
+
+
+def test_given_chi_values_are_kept(tmp_path):
+    found = fit(START, read_table(synthetic(tmp_path / "t.tsv", 4)), low=0.05, high=3.5)
+    assert set(found["values"]) == {"T_SC", "C", "D", "eta_scale"}
+
+
+def test_bragg_intensities_serve_as_well(tmp_path):
+    found = fit(START, read_table(synthetic(tmp_path / "t.tsv", 5, breaking="intensity")))
+    assert abs(found["values"]["D"] + 6.5) < 3.0 * found["uncertainties"]["D"]
+
+
+# guards
+
+
+def test_parameters_that_the_data_do_not_tell_apart_are_named(tmp_path):
+    table = read_table(synthetic(tmp_path / "t.tsv", 1))
+    with pytest.raises(BadInput, match="a1 and b set the units"):
+        fit(START, table, ("a1",))
+    with pytest.raises(BadInput, match="no parameter is free"):
+        fit(START, table, ())
+    with pytest.raises(BadInput, match=r"do not tell|do not depend"):
+        fit(replace(START, B=0.0), table, ("T_SC", "C", "D", "E", "T_c"))
+
+
+def test_a_gradual_table_has_no_transition_in_range(tmp_path):
+    rows = [[200 + k, "heating", 0.1 + 0.05 * k] for k in range(20)]
+    with pytest.raises(BadInput, match="no transition in range"):
+        fit(START, read_table(write(tmp_path / "t.tsv", rows)))
+    flat = [[200 + k, "heating", 0.1] for k in range(20)]
+    with pytest.raises(BadInput, match="no transition in range"):
+        fit(START, read_table(write(tmp_path / "t.tsv", flat)))
+
+
+GOOD = [[200 + k, "heating", 0.1] for k in range(6)]
+COOLING = [[t, "cooling", 0.1] for t in (205, 204, 206, 203, 202)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "words"),
+    [
+        ([*GOOD, [206, "heating", "nan"]], None, "line 8: chi_T_cm3_K_per_mol is nan"),
+        ([*GOOD, [206, "heating", ""]], None, "line 8: chi_T_cm3_K_per_mol is empty"),
+        ([*GOOD, [206, "heating", "x"]], None, "is no number"),
+        ([*GOOD, [206, "heating", 28.0]], None, "outside -0.5 to 10; check its unit"),
+        ([*GOOD, [-67, "heating", 0.1]], None, "temperature_K = -67 lies outside"),
+        ([*GOOD, [204.5, "heating", 0.1]], None, "temperatures of heating decrease or repeat at 204.5 K"),
+        (COOLING, None, "temperatures of cooling turn round"),
+        ([*GOOD, [260, "heating", 0.1]], None, "gap from 205 to 260 K"),
+        ([*GOOD, [206, "warming", 0.1]], None, "branch must be heating or cooling, found 'warming'"),
+        (GOOD[:3], None, "3 points, at least 5"),
+        (GOOD, ["temperature_C", "branch", "q"], "column 'temperature_C' is not known"),
+        (GOOD, ["temperature_K", "branch", "chi_T_emu_K_per_mol"], "the unit is part of a name"),
+        ([[1, 2]], ["temperature_K", "q"], "no column branch"),
+        ([[200, "heating"]], ["temperature_K", "branch"], "no order parameter"),
+        ([[200, "heating", 1, 1]], ["temperature_K", "branch", "q", "chi_T_cm3_K_per_mol"], "more than one of"),
+        ([], None, "has no rows"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_refused_in_one_sentence(tmp_path, rows, header, words):
+    with pytest.raises(BadInput, match=words) as error:
+        read_table(write(tmp_path / "t.tsv", rows, header))
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_table(tmp_path / "none.tsv")
