@@ -151,12 +151,22 @@ def test_the_whole_complex_comes_back_with_its_site_symmetry(name: str, group: s
     assert found.facts["cif"]["temperature_K"] == 100.0
 
 
+def test_the_axis_is_given_in_the_frame_of_the_cell_and_is_z_in_that_of_the_molecule() -> None:
+    facts = extract("two_fold.cif").facts
+    assert facts["axis_cell"] == pytest.approx([0.0, 0.0, 1.0])
+    mirror = extract("mirror.cif", point_group="Cs").facts
+    assert mirror["axis_cell"] == pytest.approx([0.0, 1.0, 0.0])
+    assert mirror["atom_permutation"][:3] == [0, 1, 2]
+
+
 def test_of_two_independent_molecules_the_first_is_taken_with_a_warning() -> None:
     assert "several independent" in extract("two_independent.cif").facts["warnings"][0]
 
 
 def test_one_of_several_blocks_is_chosen_by_name() -> None:
-    assert extract("several_blocks.cif", block="second").facts["cif"]["space_group"] == "Pccn (56)"
+    second = extract("several_blocks.cif", block="second").facts
+    assert second["cif"]["space_group"] == "Pccn (56)"
+    assert "block second was taken out of first, second" in second["warnings"][0]
     assert extract("several_blocks.cif", block="first").facts["cif"]["space_group"] == "P2_1/c (14)"
 
 
@@ -637,3 +647,18 @@ def test_a_cell_reader_keeps_each_atom_once() -> None:
     found = cif.read_crystal(DATA / "two_fold.cif")
     assert len(found.symbols) == 4 * 15
     assert found.symbols.count("Zn") == 4
+
+
+@pytest.mark.parametrize(
+    ("hall", "site", "name"),
+    [(388, [0.0, 0.0, 0.0], "D2d"), (227, [0.0, 0.0, 0.0], "D2h"), (355, [0.0, 0.0, 0.0], "S4")],
+)
+def test_larger_site_groups_are_recognised_by_name(tmp_path: Path, hall: int, site: list[float], name: str) -> None:
+    operations = cif.quiet(spglib.get_symmetry_from_database, hall)
+    kind = cif.quiet(spglib.get_spacegroup_type, hall)
+    cell = [12.0, 12.0, 15.0, 90.0, 90.0, 90.0]
+    arms = [[0.0, 0.0, 2.0]] if name == "D2h" else [[1.3, 0.0, 1.5]] if name == "S4" else [[1.3, 1.3, 1.1]]
+    places = np.vstack([np.zeros((1, 3)), arms]) / cell[:3] + site
+    (tmp_path / "high.cif").write_text(cif_text(cell, operations, ["Zn", "Cl"], places))
+    found = extract("high.cif", tmp_path, point_group="C1", multiplicity={})
+    assert found.facts["site_symmetry"] == name, kind.international_short

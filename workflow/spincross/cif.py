@@ -251,7 +251,8 @@ def _check_group(name: str, block: Block, rotations: NDArray[np.int_], translati
 
 def read_crystal(path: Path, block_name: str | None = None) -> Crystal:
     """Read a CIF and fill its unit cell; every atom appears once."""
-    block = choose_block(path, read_blocks(path), block_name)
+    blocks = read_blocks(path)
+    block = choose_block(path, blocks, block_name)
     name, cell, coordinates = path.name, _cell(path.name, block), _coordinates(path.name, block)
     rotations, translations = read_operations(name, block)
     rows = len(coordinates)
@@ -272,6 +273,8 @@ def read_crystal(path: Path, block_name: str | None = None) -> Crystal:
     tagged = np.array([disorder.tag(groups[k]) is not None for k in kept])
     occupancies = _chemical_occupancies(asymmetric.occupancies, len(rotations) / images, tagged)
     row = origin[:, 1]
+    if len(blocks) > 1:
+        notes.insert(0, f"block {block.name} was taken out of {', '.join(b.name for b in blocks)}")
     found = Crystal(
         name, block, cell, rotations, translations, tuple(asymmetric.labels[i] for i in row),
         tuple(asymmetric.symbols[i] for i in row), occupancies[row], fractional, origin,

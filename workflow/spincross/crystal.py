@@ -27,6 +27,7 @@ from spincross.completeness import (
     check_strays,
     one_of_each,
 )
+from spincross.disorder import WHOLE
 from spincross.errors import BadInput, BadStructure
 from spincross.molecule import Molecule, bonds, metal_bonds
 from spincross.species import Species, choose_species, find_species, site_axes, site_group, site_operations
@@ -105,7 +106,7 @@ def _cif_facts(crystal: Crystal, found: list[Species]) -> Json:
     block = crystal.block
     temperature = block.get("_diffrn_ambient_temperature") or block.get("_cell_measurement_temperature")
     kind = space_group(crystal.rotations, crystal.translations)
-    counts = Counter("network" if s.network else s.formula for s in found)
+    counts = Counter("network" if s.network else s.formula + _mark(crystal, s) for s in found)
     formula = block.get("_chemical_formula_sum")
     return {
         "block": block.name,
@@ -114,6 +115,11 @@ def _cif_facts(crystal: Crystal, found: list[Species]) -> Json:
         "formula_sum": formula if isinstance(formula, str) else None,
         "species": [{"formula": name, "count": count} for name, count in sorted(counts.items())],
     }
+
+
+def _mark(crystal: Crystal, species: Species) -> str:
+    """Return a remark on a species whose formula holds alternatives."""
+    return " (disordered)" if min(crystal.occupancies[species.atoms]) < WHOLE else ""
 
 
 def _from_xyz(path: Path, entry: Json) -> Raw:
@@ -243,11 +249,20 @@ def _structure_facts(entry: Json, raw: Raw, found: orientation.Oriented) -> Json
     return {
         "site_symmetry": raw.site_symmetry if raw.crystal else entry["point_group"],
         "axis_cartesian": None if found.axis is None else [float(x) for x in found.axis],
+        "axis_cell": _in_cell(raw.crystal, found.axis),
         "rmsd_to_exact_group_angstrom": found.rmsd,
         "coordination_number": None if entry["metal"] is None else len(metal_list),
         "bonds_angstrom": metal_list,
         "cif": raw.cif,
     }
+
+
+def _in_cell(crystal: Crystal | None, axis: Array | None) -> list[float] | None:
+    """Return a direction in units of the cell's vectors, the largest component 1; None without a cell or an axis."""
+    if crystal is None or axis is None:
+        return None
+    direction = axis @ np.linalg.inv(crystal.cell)
+    return [round(float(x), 4) + 0.0 for x in direction / direction[np.abs(direction).argmax()]]
 
 
 def check_same_operation(names: tuple[str, str], low: Molecule, high: Molecule) -> list[int]:

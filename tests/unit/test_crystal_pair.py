@@ -1,0 +1,119 @@
+"""LS and HS crystal of one complex: what crystal.json says of two measured crystals, and of built models."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import spglib
+import yaml
+from ase.geometry import cellpar_to_cell
+
+from spincross import __main__ as command
+from spincross import crystal, crystal_pair, files
+from spincross.cif import quiet
+from spincross.units import BOHR_TO_ANGSTROM
+
+ROOT = Path(__file__).resolve().parents[2]
+STRUCTURES = ROOT / "structures"
+LOW_CELL = [20.0, 16.0, 18.0, 90.0, 90.0, 90.0]
+HIGH_CELL = [20.4, 16.3, 18.2, 90.0, 93.1, 90.0]
+ENTRY = {
+    "title": "pair", "low_spin_structure": "low.cif", "high_spin_structure": "high.cif", "origin": "cif",
+    "source": "test", "charge": 0, "multiplicity": {"LS": 1, "HS": 5}, "point_group": "C2", "metal": "Fe",
+}  # fmt: skip
+
+
+def write_cif(path: Path, cell: list[float], hall: int, symbols: tuple[str, ...], places: np.ndarray) -> None:
+    """Write a CIF from Cartesian places (angstrom) around the site 1/4, 1/4, 0.1."""
+    operations = quiet(spglib.get_symmetry_from_database, hall)
+    keys = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+    lines = [
+        "data_x",
+        "_diffrn_ambient_temperature 90(1)",
+        *(f"_cell_{k} {v}" for k, v in zip(keys, cell, strict=True)),
+    ]
+    lines += ["loop_", "_space_group_symop_operation_xyz"]
+    for rotation, shift in zip(operations["rotations"], operations["translations"], strict=True):
+        parts = ["".join(f"{'+' if c > 0 else '-'}{'xyz'[k]}" for k, c in enumerate(row) if c) for row in rotation]
+        lines.append("'" + ",".join(p + "+1/2" * int(t > 0) for p, t in zip(parts, shift, strict=True)) + "'")
+    lines += ["loop_", "_atom_site_label", *(f"_atom_site_fract_{x}" for x in "xyz")]
+    fractional = places @ np.linalg.inv(np.asarray(cellpar_to_cell(cell))) + [0.25, 0.25, 0.1]
+    rows = zip(symbols, fractional, strict=True)
+    lines += [f"{s}{i} {x:.6f} {y:.6f} {z:.6f}" for i, (s, (x, y, z)) in enumerate(rows)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> dict[str, Any]:
+    """Return crystal.json of the 35-atom model in a Pccn cell (LS, on the axis) and in a P21/c cell (HS, distorted)."""
+    for state, cell, hall, noise in (("low", LOW_CELL, 266, 0.0), ("high", HIGH_CELL, 81, 0.04)):
+        symbols, positions, _ = files.read_xyz(STRUCTURES / f"fe-pmi2-ncs2/{state}_spin.xyz")
+        places = positions * BOHR_TO_ANGSTROM + np.random.default_rng(2).normal(0.0, noise + 1e-9, positions.shape)
+        half = 18 if state == "low" else 35
+        write_cif(tmp_path / f"{state}.cif", cell, hall, symbols[:half], places[:half])
+    found = crystal.extract_molecule("pair", ENTRY, tmp_path)
+    facts = crystal_pair.crystal_facts("pair", ENTRY, found)
+    schema = json.loads((ROOT / "workflow/schemas/crystal.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(files.plain({"provenance": {}, **facts}))
+    return facts
+
+
+def test_the_lost_twofold_shows_in_the_reflections_and_in_the_strain(pair: dict[str, Any]) -> None:
+    assert pair["not_compared"] is None
+    groups = pair["space_groups"]
+    assert (groups["LS"], groups["HS"]) == ("Pccn (56)", "P2_1/c (14)")
+    assert (groups["relation_of_HS_to_LS"], groups["index"]) == ("subgroup", 2)
+    assert pair["reflections"]["extinct_in_LS_allowed_in_HS"] == [
+        {"class": "0kl", "condition": "l odd"},
+        {"class": "hk0", "condition": "h+k odd"},
+    ]
+    assert pair["reflections"]["extinct_in_HS_allowed_in_LS"] == []
+    beta = np.radians(93.1)
+    assert pair["strain"]["e13"] == pytest.approx(0.5 * 18.2 * np.cos(beta) / 18.0)
+    volumes = 20.0 * 16.0 * 18.0, 20.4 * 16.3 * 18.2 * np.sin(beta)
+    assert pair["strain"]["volume"] == pytest.approx(volumes[1] / volumes[0] - 1.0)
+    assert [pair["cells"][s]["complexes_per_cell"] for s in ("LS", "HS")] == [4, 4]
+    assert pair["cells"]["LS"]["temperature_K"] == 90.0
+
+
+def test_bonds_angles_and_octahedra_are_those_of_the_files(pair: dict[str, Any]) -> None:
+    low, high = (pair["octahedra"][s] for s in ("LS", "HS"))
+    assert sorted(b["length"] for b in low["bonds_angstrom"]) == pytest.approx(
+        np.repeat([1.94, 1.95, 1.97], 2), abs=1e-4
+    )
+    assert len(low["angles"]) == 15
+    assert [len(s["bends"]) for s in (low, high)] == [2, 2]
+    assert low["bends"][0]["degrees"] == pytest.approx(low["bends"][1]["degrees"], abs=1e-3)
+    assert abs(high["bends"][0]["degrees"] - high["bends"][1]["degrees"]) > 0.1
+    # the mean of the six is 1.9533: 2 (0.0133 + 0.0033 + 0.0167)
+    assert low["zeta_angstrom"] == pytest.approx(2 * (0.0133 + 0.0033 + 0.0167), abs=1e-3)
+    assert low["sigma_degrees"] < high["sigma_degrees"]
+    assert low["theta_degrees"] < high["theta_degrees"]
+    assert low["volume_angstrom3"] < high["volume_angstrom3"]
+
+
+def test_the_cell_of_a_built_model_is_not_compared(tmp_path: Path) -> None:
+    command.main(["crystal", "--complex", "fe-pmi2-ncs2", "--results", str(tmp_path)])
+    facts = files.read_json(tmp_path / "fe-pmi2-ncs2/molecule/crystal.json")
+    assert facts["not_compared"] == "built model: its cell is invented"
+    assert [facts[k] for k in ("cells", "strain", "space_groups", "reflections")] == [None] * 4
+    assert facts["octahedra"]["HS"]["sigma_degrees"] > facts["octahedra"]["LS"]["sigma_degrees"]
+
+
+@pytest.mark.parametrize("complex_id", ["h2co", "fe-aai2-ncs2"])
+def test_every_other_complex_has_a_crystal_json_too(complex_id: str) -> None:
+    entry = yaml.safe_load((STRUCTURES / "complexes.yaml").read_text())[complex_id]
+    facts = crystal_pair.crystal_facts(complex_id, entry, crystal.extract_molecule(complex_id, entry, STRUCTURES))
+    assert facts["not_compared"]
+    assert (facts["octahedra"]["LS"] is None) == (entry["metal"] is None)
+
+
+def test_one_measured_crystal_alone_is_not_compared_with_itself(tmp_path: Path) -> None:
+    symbols, positions, _ = files.read_xyz(STRUCTURES / "fe-pmi2-ncs2/low_spin.xyz")
+    write_cif(tmp_path / "low.cif", LOW_CELL, 266, symbols[:18], positions[:18] * BOHR_TO_ANGSTROM)
+    entry = {k: v for k, v in ENTRY.items() if k != "high_spin_structure"}
+    facts = crystal_pair.crystal_facts("one", entry, crystal.extract_molecule("one", entry, tmp_path))
+    assert facts["not_compared"] == "one structure was given for both spin states"
