@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from spincross import cif, crystal, files, matching, orientation, pointgroup
+from spincross import cif, completeness, crystal, disorder, files, matching, orientation, pointgroup
 from spincross.errors import BadInput, BadStructure
 from spincross.molecule import Molecule
 from spincross.units import BOHR_TO_ANGSTROM
@@ -662,3 +662,50 @@ def test_larger_site_groups_are_recognised_by_name(tmp_path: Path, hall: int, si
     (tmp_path / "high.cif").write_text(cif_text(cell, operations, ["Zn", "Cl"], places))
     found = extract("high.cif", tmp_path, point_group="C1", multiplicity={})
     assert found.facts["site_symmetry"] == name, kind.international_short
+
+
+FAN = np.array([[np.cos(a), np.sin(a), -0.33] for a in np.radians([0.0, 120.0, 240.0])])
+
+
+@pytest.mark.parametrize(
+    ("symbols", "places", "bare"),
+    [
+        ("CCCC", [[0, 0, 0], *(1.46 * FAN)], True),  # a methine carbon without its hydrogen
+        ("CCCC", [[0, 0, 0], *(1.46 * FAN * [1, 1, 0])], False),  # the same, planar
+        ("OC", [[0, 0, 0], [0, 0, 1.43]], True),  # an alcohol
+        ("OC", [[0, 0, 0], [0, 0, 1.22]], False),  # a carbonyl
+        ("NC", [[0, 0, 0], [0, 0, 1.47]], True),  # an amine
+        ("NC", [[0, 0, 0], [0, 0, 1.15]], False),  # a nitrile
+    ],
+)
+def test_a_bare_single_bond_or_corner_asks_for_a_hydrogen(symbols: str, places: list[Any], bare: bool) -> None:
+    vectors = np.array(places)
+    found = completeness._has_room(tuple(symbols), vectors, 0, list(range(1, len(symbols))))
+    assert found is bare
+
+
+@pytest.mark.parametrize(("length", "bare"), [(2.1, True), (1.65, False)])
+def test_water_on_a_metal_needs_hydrogen_and_an_oxo_ligand_does_not(length: float, bare: bool) -> None:
+    assert completeness._has_room(("O", "Fe"), np.array([[0.0, 0, 0], [0, 0, length]]), 0, [1]) is bare
+
+
+@pytest.mark.parametrize("assembly", [None, "A"])
+@pytest.mark.parametrize(
+    ("groups", "shares", "left_out"),
+    [
+        ("1212", [0.6, 0.4, 0.7, 0.3], [1, 3]),  # two disordered places that share the numbers of their groups
+        ("1212", [0.4, 0.6, 0.4, 0.6], [0, 2]),
+        ("1212", [0.5, 0.5, 0.7, 0.3], [3]),  # the first place stays undecided
+        ("....", [0.6, 0.4, 0.7, 0.3], [1, 3]),
+        (["-1", "-1", "-1", "-1"], [0.5] * 4, []),  # on a symmetry element
+        ("....", [0.6, 0.3, 0.7, 0.3], [3]),
+    ],
+)
+def test_each_disordered_place_is_resolved_by_itself(
+    groups: Any, shares: list[float], left_out: list[int], assembly: str | None
+) -> None:
+    places = np.array([[0.1, 0.1, 0.1], [0.14, 0.1, 0.1], [0.5, 0.5, 0.5], [0.54, 0.5, 0.5]])
+    rows = disorder.Rows(["A", "B", "C", "D"], ["Cl"] * 4, np.array(shares), [assembly] * 4, list(groups), places)
+    kept, notes = disorder.resolve(rows, 20.0 * np.eye(3), np.eye(3, dtype=int)[None], np.zeros((1, 3)))
+    assert kept == [k for k in range(4) if k not in left_out]
+    assert bool(notes) is bool(left_out)

@@ -64,7 +64,10 @@ def resolve(rows: Rows, cell: Array, rotations: NDArray[np.int_], translations: 
     """
     dropped: set[int] = set()
     notes = []
-    for keep, leave, how in [*_by_group(rows), *_by_occupancy(rows, cell, rotations, translations)]:
+    for keep, leave, how in [
+        *_by_group(rows, cell, rotations, translations),
+        *_by_occupancy(rows, cell, rotations, translations),
+    ]:
         dropped.update(leave)
         notes.append(
             f"disorder resolved {how}: kept {_names(rows, keep)} (occupancy {rows.occupancies[keep[0]]:.2f}), "
@@ -78,22 +81,41 @@ def _names(rows: Rows, chosen: list[int]) -> str:
     return ", ".join(rows.labels[k] for k in chosen)
 
 
-def _by_group(rows: Rows) -> list[tuple[list[int], list[int], str]]:
-    """Return rows kept and left out for every assembly with one clearly largest disorder group."""
-    assemblies: dict[str | None, dict[str, list[int]]] = {}
+def _by_group(
+    rows: Rows, cell: Array, rotations: NDArray[np.int_], translations: Array
+) -> list[tuple[list[int], list[int], str]]:
+    """Return rows kept and left out for every assembly with one clearly largest disorder group.
+
+    Many files number the groups 1 and 2 everywhere and name no assembly; where that mixes occupancies, each region is
+    an assembly of its own.
+    """
+    assemblies: dict[str | None, list[int]] = {}
     for k, group in enumerate(rows.groups):
         if tag(group) is not None:
-            assemblies.setdefault(tag(rows.assemblies[k]), {}).setdefault(str(group), []).append(k)
+            assemblies.setdefault(tag(rows.assemblies[k]), []).append(k)
     found = []
-    for groups in assemblies.values():
-        # a negative group overlaps its own image under the symmetry element it sits on: no choice keeps the symmetry
-        shares = {name: float(rows.occupancies[members].mean()) for name, members in groups.items()}
-        ranked = sorted(shares, key=lambda name: -shares[name])
-        spread = max(float(np.ptp(rows.occupancies[members])) for members in groups.values())
-        clear = len(ranked) > 1 and shares[ranked[0]] - shares[ranked[1]] > CLEAR and spread < CLEAR
-        if clear and not any(name.startswith("-") for name in groups) and sum(shares.values()) < 1.0 + CLEAR:
-            found.append((groups[ranked[0]], [k for name in ranked[1:] for k in groups[name]], "by disorder groups"))
+    for members in assemblies.values():
+        choices = [_major_group(rows, members)]
+        if choices == [None]:
+            regions = _regions(rows, members, cell, rotations, translations)
+            choices = [_major_group(rows, region) for region in regions]
+        found += [(*choice, "by disorder groups") for choice in choices if choice is not None]
     return found
+
+
+def _major_group(rows: Rows, members: list[int]) -> tuple[list[int], list[int]] | None:
+    """Return rows of the largest disorder group and of the others; None where that is no clear choice."""
+    groups: dict[str, list[int]] = {}
+    for k in members:
+        groups.setdefault(str(rows.groups[k]), []).append(k)
+    shares = {name: float(rows.occupancies[own].mean()) for name, own in groups.items()}
+    ranked = sorted(shares, key=lambda name: -shares[name])
+    spread = max(float(np.ptp(rows.occupancies[own])) for own in groups.values())
+    clear = len(ranked) > 1 and shares[ranked[0]] - shares[ranked[1]] > CLEAR and spread < CLEAR
+    # a negative group overlaps its own image under the symmetry element it sits on: no choice keeps the symmetry
+    if not clear or any(name.startswith("-") for name in groups) or sum(shares.values()) > 1.0 + CLEAR:
+        return None
+    return groups[ranked[0]], [k for name in ranked[1:] for k in groups[name]]
 
 
 def _by_occupancy(
