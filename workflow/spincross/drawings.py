@@ -37,6 +37,7 @@ STATIC = ("well", "waterfall", "landau-branches")
 """Figures that get a static drawing in the page."""
 DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 _TAGS = re.compile(r"<[^>]+>")
+_SCRIPTS = re.compile(r"<(sub|sup)>([\w/]+)</\1>")
 
 
 def fallbacks(figures: dict[str, Figure]) -> dict[str, str]:
@@ -101,7 +102,21 @@ def _draw(canvas: Canvas, figure: Figure) -> None:
         if figure["layout"].get(name.replace("y", "yaxis"), {}).get("visible") is False:
             axes.set_yticks([])
     _row_names(grid, figure)
+    if any(trace["type"] == "bar" for trace in figure["data"]):
+        _notes(grid[names[0]], figure)
     grid[names[-1]].set_xlabel(_title(figure["layout"].get("xaxis", {})))
+
+
+def _notes(axes: Axes, figure: Figure) -> None:
+    """Write the notes of a bar chart: values above bars, the name of a band at its left end."""
+    for note in figure["layout"].get("annotations", []):
+        paper = note.get("xref") == "paper"
+        coords: Any = axes.get_yaxis_transform() if paper else "data"
+        place = (0.01, note["y"]) if paper else (_text(str(note["x"])), note["y"])
+        axes.annotate(_text(note["text"]), place, xytext=(0, 3), textcoords="offset points", xycoords=coords,
+                      ha="left" if paper else "center", va="bottom", fontsize=8)  # fmt: skip
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.05 * (high - low))
 
 
 def _row_names(grid: dict[str, Axes], figure: Figure) -> None:
@@ -115,10 +130,10 @@ def _row_names(grid: dict[str, Axes], figure: Figure) -> None:
 
 def _trace(axes: Axes, trace: Json) -> None:
     """Draw one trace: a bar chart or a line."""
-    label = _TAGS.sub("", trace.get("name", "")) if trace.get("showlegend", True) else ""
+    label = _text(trace.get("name", "")) if trace.get("showlegend", True) else ""
     if trace["type"] == "bar":
         axes.bar(
-            [_TAGS.sub("", str(x)) for x in trace["x"]],
+            [_text(str(x)) for x in trace["x"]],
             trace["y"],
             bottom=trace.get("base"),
             color=trace["marker"]["color"],
@@ -136,7 +151,7 @@ def _trace(axes: Axes, trace: Json) -> None:
     elif "error_y" in trace:
         error = trace["error_y"]
         limits = [error["arrayminus"], error["array"]]
-        axes.errorbar([_TAGS.sub("", x) for x in trace["x"]], trace["y"], limits, fmt="o", color=BLACK, markersize=3)
+        axes.errorbar([_text(x) for x in trace["x"]], trace["y"], limits, fmt="o", color=BLACK, markersize=3)
     else:
         axes.plot(trace["x"], trace["y"], "o", color=trace["marker"]["color"], markersize=6)
 
@@ -170,4 +185,9 @@ def _guide(axes: Axes, shape: Json) -> None:
 def _title(axis: Json) -> str:
     """Return an axis title without tags."""
     text = (axis.get("title") or {}).get("text", "")
-    return _TAGS.sub("", text.replace("<sup>1/2</sup>", "$^{1/2}$"))
+    return _text(text)
+
+
+def _text(text: str) -> str:
+    """Return text with sub- and superscripts for matplotlib, without other tags."""
+    return _TAGS.sub("", _SCRIPTS.sub(lambda m: f"${'_' if m[1] == 'sub' else '^'}{{\\mathrm{{{m[2]}}}}}$", text))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 
 from spincross.units import HARTREE_TO_EV, HARTREE_TO_KJ_PER_MOL
 
@@ -28,6 +29,10 @@ _FONT = {
     "color": "#1f2933",
 }
 ENTROPY_UNIT = "J K⁻¹ mol⁻¹"
+MOST_STEPS = 60
+"""Modes of both states above which the cumulative entropy is drawn broadened."""
+BROADENING = 15.0
+"""Width of that broadening, cm-1."""
 DEGENERATE_EV = 0.06
 """Levels closer than this stand side by side in the level diagram."""
 
@@ -290,18 +295,30 @@ def cumulative(wavenumbers: list[float], entropy: list[float], parts: dict[str, 
     parts : the same sum for each irrep or fragment, by name
     """
     styles = [(VERMILLION, "dash"), (GREEN, "dot"), (PURPLE, "dashdot"), (ORANGE, "dash"), (SKY, "dot")]
+    many = len(wavenumbers) > MOST_STEPS
     curves = [("all modes", entropy, (BLUE, "solid"))]
     curves += [(name, values, style) for (name, values), style in zip((parts or {}).items(), styles, strict=False)]
     data = []
     for name, values, (colour, dash) in curves:
         hover = f"{plain(name)} up to %{{x:.0f}} cm⁻¹: %{{y:.2f}}<extra></extra>"
-        x, y = [0.0, *rounded(wavenumbers, 2)], [0.0, *rounded(values)]
-        trace = line(x, y, plain(name), colour, dash=dash, hovertemplate=hover)
-        trace["line"]["shape"] = "hv"
+        x, y = broadened(wavenumbers, values) if many else ([0.0, *wavenumbers], [0.0, *values])
+        trace = line(rounded(x, 2), rounded(y), plain(name), colour, dash=dash, hovertemplate=hover)
+        trace["line"]["shape"] = "linear" if many else "hv"
         data.append(trace)
     axes = {"xaxis": axis("wavenumber (cm⁻¹)"), "yaxis": axis(f"cumulative ΔS<sub>vib</sub> ({ENTROPY_UNIT})")}
     margin = {"l": 64, "r": 16, "t": 44, "b": 56}
     return {"data": data, "layout": layout(380, **axes, showlegend=len(data) > 1, margin=margin)}
+
+
+def broadened(wavenumbers: list[float], sums: list[float]) -> tuple[list[float], list[float]]:
+    """Return a cumulative sum with each step spread by a Gaussian of BROADENING cm-1; wavenumbers (cm-1) and sums.
+
+    The modes of LS and of HS come in turn, so with many modes the bare sum swings by a whole mode at every step.
+    """
+    steps, places = np.diff(np.array(sums), prepend=0.0), np.array(wavenumbers)
+    grid = np.linspace(0.0, places.max() + 4.0 * BROADENING, 801)
+    spread = ndtr((grid[:, None] - places[None]) / BROADENING)
+    return grid.tolist(), (spread @ steps).tolist()
 
 
 def _side_by_side(energies: list[float]) -> list[tuple[float, float]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from spincross.landau_model import LandauModel
+from spincross.landau_model import Q_MAX, LandauModel
 
 Json = dict[str, Any]
 
@@ -85,8 +86,9 @@ def _window_statements(window: Json | None) -> list[str]:
 
 def _sign_statements(model: LandauModel, window: Json | None) -> list[str]:
     """Say with numbers which sign of a0 makes symmetry breaking cost entropy (Landau units per K)."""
-    a0 = model.a0 or (window["models"][-1]["a0"] if window else 0.0)
-    square = -2.0 * (model.D + model.E / 2.0) / model.b
+    inside = window["models"][-1] if window and not model.a0 else {"a0": model.a0, "T_c_K": model.T_c}
+    a0 = inside["a0"]
+    square = float(replace(model, a0=a0, T_c=inside["T_c_K"]).eta_squared(model.T_SC, Q_MAX))
     if not a0 or square <= 0:
         return []
     alone = a0**2 * 100.0 / (2.0 * model.b)
@@ -95,7 +97,8 @@ def _sign_statements(model: LandauModel, window: Json | None) -> list[str]:
         (
             f"Sign of a0: eq. 1 alone with a0 = {-abs(a0):.4f} gives S_SB = a0^2 (T - T_SB)/(2 b) = {alone:+.4f} "
             f"Landau units 100 K above its transition, a gain; in eq. 3 with a0 = {a0:.4f} the coupling drives eta and "
-            f"S_SB = -(a0/2) eta^2 = {cost:+.4f} at eta^2 = {square:.2f}, a {'cost' if cost < 0 else 'gain'}. The cost "
+            f"S_SB = -(a0/2) eta^2 = {cost:+.4f} at q = 1 and T_SC (eta^2 = {square:.2f}), "
+            f"a {'cost' if cost < 0 else 'gain'}. The cost "
             "that the paper speaks of needs a0 > 0 in eq. 3."
         )
     ]

@@ -79,6 +79,8 @@ def figure_1(rows: Rows, model: LandauModel) -> Canvas:
             label = f"{ENLARGED} × $S_{{SB}}$, eq. 1 alone, a0 < 0"
             lower.plot(t, ENLARGED * alone, ":", color=PURPLE, label=label)
         _dress(upper)
+        if panel == "c":
+            lower.set_ylim(-2.0 * model.a1, 1.1 * model.a1)
         _dress(lower, "lower right" if panel == "c" else "best")
         upper.set_ylabel("order parameter")
         lower.set_ylabel(ENTROPY_LABEL)

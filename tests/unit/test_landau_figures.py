@@ -1,0 +1,86 @@
+"""The paper's Landau figures: their curves are the closed forms, their files are there, the same each time."""
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+
+from spincross import conclusions, drawings, files, landau_curves, paper_figures
+from spincross.errors import BadInput
+from spincross.landau import landau_account, no_landau
+from spincross.landau_maps import phase_diagram
+from spincross.landau_model import LandauModel
+
+PAPER = {"a1": 0.6, "T_SC": 235.0, "C": 35.0, "b": 10.0, "D": -6.5, "E": -12.2}
+EQ4 = LandauModel(**PAPER)
+
+
+@cache
+def account():
+    """Return the account of the paper's parameters."""
+    return landau_account(PAPER, np.linspace(100.0, 400.0, 61).tolist())
+
+
+def test_figure_1_holds_the_closed_forms_of_eq_1_and_eq_2():
+    rows = landau_curves.figure_1(EQ4, account()["a0_window"])
+    t = paper_figures.column(rows, "a", "temperature_K")
+    below = np.maximum(0.0, 235.0 - t)
+    assert paper_figures.column(rows, "a", "eta") == pytest.approx(np.sqrt(0.06 * below), abs=1e-10)
+    assert paper_figures.column(rows, "a", "S_SB") == pytest.approx(-(0.6**2) * below / 20.0, abs=1e-10)
+    q = np.clip(np.cbrt(0.6 * (t - 235.0) / 35.0), -1.0, 1.0)
+    assert paper_figures.column(rows, "b", "q") == pytest.approx(q, abs=1e-10)
+
+
+def test_ascending_symmetry_breaking_costs_entropy_in_eq_3_and_gains_it_in_eq_1_alone():
+    rows = landau_curves.figure_1(EQ4, account()["a0_window"])
+    t, cost = (paper_figures.column(rows, "c", name) for name in ("temperature_K", "S_SB"))
+    assert cost.max() == 0.0 and cost[t > 260.0].max() < -0.01
+    assert paper_figures.column(rows, "c", "S_total")[-1] > paper_figures.column(rows, "c", "S_total")[0]
+    assert paper_figures.column(rows, "c, eq. 1 alone with a0 < 0", "S_SB")[-1] > 0.0
+
+
+def test_figure_2_has_eta_of_one_in_the_high_spin_phase():
+    rows = landau_curves.figure_2(account())
+    for branch in ("heating", "cooling"):
+        q, eta = (paper_figures.column(rows, branch, name) for name in ("q", "eta_normalised"))
+        assert eta[q == 1.0] == pytest.approx(1.0) and eta[q < 0] == pytest.approx(0.0)
+
+
+def test_the_valley_along_eta_is_the_lowest_energy_at_each_eta():
+    eta, q = np.linspace(-2.0, 2.0, 41), np.linspace(-1.0, 1.0, 4001)
+    _, valley = landau_curves.valley_along_eta(EQ4, 225.0, eta)
+    brute = EQ4.energy(225.0, q[None], eta[:, None]).min(axis=1)
+    assert np.all(valley <= brute + 1e-12) and valley == pytest.approx(brute, abs=1e-5)
+    low, high = EQ4.minima(225.0)
+    assert valley.min() == pytest.approx(min(low.energy, high.energy), abs=0.1)
+
+
+def test_figure_5_has_three_surfaces_and_both_cuts_at_five_temperatures():
+    rows = landau_curves.figure_5(account())
+    assert len({row["temperature_K"] for row in rows if row["panel"] == "a"}) == 3
+    for panel in ("b, along q", "b, along eta"):
+        assert len({row["temperature_K"] for row in rows if row["panel"] == panel}) == 5
+    inside = [row for row in rows if row["panel"] == "a" and abs(row["q"]) == 1.2]
+    assert inside and max(abs(row["eta"]) for row in rows) >= math.sqrt(2.52)
+
+
+def test_every_figure_is_written_as_svg_png_and_tsv(tmp_path):
+    files.write_json(tmp_path / "landau.json", account())
+    conclusions.draw_landau(tmp_path / "landau.json", tmp_path)
+    for name in ("figure_1", "figure_2", "figure_5"):
+        assert (tmp_path / f"{name}.svg").read_text().startswith("<?xml")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert len((tmp_path / f"{name}.tsv").read_text().splitlines()) > 100
+
+
+def test_a_complex_without_parameters_is_not_drawn(tmp_path):
+    files.write_json(tmp_path / "landau.json", no_landau("none are known"))
+    with pytest.raises(BadInput, match="nothing to draw"):
+        conclusions.draw_landau(tmp_path / "landau.json", tmp_path)
+
+
+def test_a_phase_diagram_is_drawn_the_same_each_time():
+    found = phase_diagram(EQ4, "E", np.linspace(-20.0, -5.0, 11), np.linspace(150.0, 300.0, 13))
+    first, second = (drawings.svg_text(paper_figures.figure_phases(found)) for _ in range(2))
+    assert first == second and "hysteresis" in first
