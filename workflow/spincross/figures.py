@@ -310,6 +310,16 @@ def cumulative(wavenumbers: list[float], entropy: list[float], parts: dict[str, 
     return {"data": data, "layout": layout(380, **axes, showlegend=len(data) > 1, margin=margin)}
 
 
+def carriers(sums: Json) -> dict[str, list[float]]:
+    """Return the cumulative sums by irrep and by fragment under readable names; none where there are no shares."""
+    fragments = {"core": "core (metal and donors)", "ncs": "NCS (C, S)", "ligands": "rest of the ligands"}
+    irreps = sums.get("by_irrep_J_per_mol_K") or {}
+    named = {f"irrep {name}": values for name, values in irreps.items() if len(irreps) > 1}
+    found = sums.get("by_fragment_J_per_mol_K") or {}
+    moving = {fragments[k]: v for k, v in found.items() if any(v)}
+    return named | (moving if len(moving) > 1 else {})
+
+
 def broadened(wavenumbers: list[float], sums: list[float]) -> tuple[list[float], list[float]]:
     """Return a cumulative sum with each step spread by a Gaussian of BROADENING cm-1; wavenumbers (cm-1) and sums.
 

@@ -422,18 +422,10 @@ def _entropy_figures(data: Json) -> dict[str, Figure]:
     return {
         "waterfall": figures.waterfall(terms, findings.band(entropy), findings.calorimetric_window(data["entry"])),
         "curves": figures.entropy_curves(entropy["temperatures_K"], curves, band),
-        "cumulative": figures.cumulative(sums["wavenumbers_per_cm"], sums["entropy_J_per_mol_K"], _parts(sums)),
+        "cumulative": figures.cumulative(
+            sums["wavenumbers_per_cm"], sums["entropy_J_per_mol_K"], figures.carriers(sums)
+        ),
     }
-
-
-def _parts(sums: Json) -> dict[str, list[float]]:
-    """Return the cumulative sums by irrep and by fragment under readable names; none where there are no shares."""
-    fragments = {"core": "core (metal and donors)", "ncs": "NCS (C, S)", "ligands": "rest of the ligands"}
-    irreps = sums.get("by_irrep_J_per_mol_K") or {}
-    named = {f"irrep {name}": values for name, values in irreps.items() if len(irreps) > 1}
-    found = sums.get("by_fragment_J_per_mol_K") or {}
-    moving = {fragments[k]: v for k, v in found.items() if any(v)}
-    return named | (moving if len(moving) > 1 else {})
 
 
 def _molecule_figures(data: Json) -> dict[str, Figure]:
