@@ -101,12 +101,30 @@ def optimise_parent(
     """Optimise a state in the parent group from the extracted molecule."""
     molecule = load_molecule(settings, complex_id, xyz, group).symmetrised()
     spin = settings.state(complex_id, state)
-    try:
-        hessian = cheap.gfn2_hessian(molecule, spin.multiplicity) if settings.entry(complex_id)["metal"] else None
-    except NotConverged as error:
-        optimise.print_line(f"  starting from geomeTRIC's Hessian: {error}")
-        hessian = None
+    hessian = _start_hessian(settings, complex_id)
     _optimise(settings, complex_id, molecule, spin, {"molecule": xyz}, folder, work, hessian=hessian)
+
+
+def _start_hessian(settings: Settings, complex_id: str) -> optimise.StartHessian | None:
+    """Return how to get the optimiser's first Hessian; None (geomeTRIC's guess) for molecules without a metal."""
+
+    def gfn2(
+        molecule: Molecule, level: electronic.Level, state: electronic.State, guess: optimise.Orbitals
+    ) -> Array | None:
+        try:
+            return cheap.gfn2_hessian(molecule, state.multiplicity)
+        except NotConverged as error:
+            optimise.print_line(f"  starting from geomeTRIC's Hessian: {error}")
+            return None
+
+    def analytic(
+        molecule: Molecule, level: electronic.Level, state: electronic.State, guess: optimise.Orbitals
+    ) -> Array:
+        return vibrations.analytic_hessian(molecule, level, state, guess, settings.hessian)[0]
+
+    if settings.entry(complex_id)["metal"] is None:
+        return None
+    return {"gfn2": gfn2, "analytic": analytic}.get(settings.config["optimisation"]["start_hessian"])
 
 
 def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: Path, work: Path) -> None:
@@ -137,7 +155,8 @@ def _take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
 
 def _optimise(
     settings: Settings, complex_id: str, molecule: Molecule, state: electronic.State, inputs: dict[str, Path],
-    folder: Path, work: Path, guess: optimise.Orbitals | None = None, hessian: Array | None = None,
+    folder: Path, work: Path, guess: optimise.Orbitals | None = None,
+    hessian: Array | optimise.StartHessian | None = None,
 ) -> None:  # fmt: skip
     optimise.print_line(f"{complex_id} {state.name} {molecule.point_group}: {len(molecule.symbols)} atoms")
     result = optimise.optimise(molecule, settings.level, state, work, settings.optimisation, guess, hessian)
