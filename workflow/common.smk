@@ -26,6 +26,16 @@ WITH_LANDAU = [c for c in config["complexes"] if SETTINGS.entry(c)["landau"]]
 MODELLED = "|".join(WITH_LANDAU) or "none"
 
 
+def structure_files(w):
+    """The structure files that the entry of a complex names."""
+    entry = SETTINGS.entry(w.complex)
+    return [
+        STRUCTURES / entry[k]
+        for k in ("low_spin_structure", "high_spin_structure")
+        if entry.get(k)
+    ]
+
+
 def parent(complex_id, state, stage):
     """Results of a stage of a state in the parent group."""
     return f"results/{complex_id}/{LEVEL}/{state}/{PARENTS[complex_id]}/{stage}"

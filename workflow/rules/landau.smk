@@ -4,7 +4,6 @@
 rule solve_landau:
     input:
         entropy="results/{complex}/{level}/entropy/entropy.json",
-        complexes=STRUCTURES / "complexes.yaml",
     output:
         "results/{complex}/{level}/landau/landau.json",
         "results/{complex}/{level}/landau/branches.tsv",
@@ -18,6 +17,7 @@ rule solve_landau:
     params:
         library_version=VERSION,
         settings=config["landau"],
+        parameters=lambda w: SETTINGS.entry(w.complex)["landau"],
     script:
         "../scripts/solve_landau.py"
 

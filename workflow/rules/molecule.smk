@@ -3,8 +3,7 @@
 
 rule extract_molecule:
     input:
-        low_spin=lambda w: STRUCTURES / SETTINGS.entry(w.complex)["low_spin_structure"],
-        complexes=STRUCTURES / "complexes.yaml",
+        structure_files,
     output:
         "results/{complex}/molecule/molecule.xyz",
         "results/{complex}/molecule/molecule_high_spin.xyz",
@@ -17,7 +16,7 @@ rule extract_molecule:
         mem_mb=1000,
         runtime=10,
     params:
-        library_version=VERSION,
+        entry=lambda w: SETTINGS.structure_keys(w.complex),
     script:
         "../scripts/extract_molecule.py"
 
@@ -25,11 +24,7 @@ rule extract_molecule:
 # A rule of its own: what the crystals say starts no calculation.
 rule compare_crystals:
     input:
-        structures=lambda w: [
-            STRUCTURES / path
-            for key in ("low_spin_structure", "high_spin_structure")
-            if (path := SETTINGS.entry(w.complex).get(key))
-        ],
+        structure_files,
     output:
         "results/{complex}/molecule/crystal.json",
     log:

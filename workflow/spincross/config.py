@@ -90,6 +90,12 @@ class Settings:
             raise BadInput(f"complex {complex_id!r} is not in {self.structures}/complexes.yaml; known: {known}")
         return dict(self.complexes[complex_id])
 
+    def structure_keys(self, complex_id: str) -> Json:
+        """Return the keys of an entry that the molecule depends on: a new title or literature value moves no atom."""
+        return {
+            k: v for k, v in self.entry(complex_id).items() if k not in ("title", "literature", "landau", "calorimetry")
+        }
+
     def state(self, complex_id: str, name: str) -> electronic.State:
         """Return a spin state of a complex."""
         return electronic.State(name, int(self.entry(complex_id)["multiplicity"][name]))

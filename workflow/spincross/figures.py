@@ -361,6 +361,10 @@ def _column(levels: list[Json], left: float, spin: str) -> list[Json]:
     return traces
 
 
+CORE_LIMIT_EV = -40.0
+"""Levels below this one are core levels: drawn, but outside the first view."""
+
+
 def orbital_levels(orbitals: dict[str, Json]) -> Figure:
     """Draw the frontier orbital energies (eV) of each state, spin up and spin down; metal share on hover."""
     data: list[Json] = []
@@ -377,7 +381,10 @@ def orbital_levels(orbitals: dict[str, Json]) -> Figure:
     for name, colour, dash in (("occupied", BLUE, "solid"), ("empty", VERMILLION, "dot")):
         data.append(line([None], [None], name, colour, dash=dash))
     axes = {"xaxis": axis("", tickvals=ticks, ticktext=labels, showgrid=False, zeroline=False, tickfont={"size": 11})}
-    axes["yaxis"] = axis("orbital energy (eV)", zeroline=False)
+    energies = [o["energy_hartree"] * HARTREE_TO_EV for spins in orbitals.values() for o in sum(spins.values(), [])]
+    valence = [e for e in energies if e > CORE_LIMIT_EV]
+    span = {"range": [min(valence) - 1.0, max(valence) + 1.0]} if valence else {}
+    axes["yaxis"] = axis("orbital energy (eV)", zeroline=False, **span)
     return {"data": data, "layout": layout(480, **axes, margin={"l": 64, "r": 16, "t": 44, "b": 76})}
 
 

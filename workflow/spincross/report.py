@@ -136,6 +136,8 @@ def warnings(data: Json) -> list[str]:
         found.append(
             "The structure is a built model, not a measured one: no crystal structure was at hand when it was made."
         )
+    else:
+        found.append(f"The structure was read from a CIF: {data['molecule'].get('source', 'source not stated')}.")
     borrowed = landau_view.borrowed_from(data.get("landau") or {}, data["entry"])
     if borrowed:
         found.append(f"The Landau parameters are borrowed from {borrowed}; they say nothing about this complex.")
