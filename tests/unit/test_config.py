@@ -96,3 +96,14 @@ def test_a_structure_without_the_axis_asked_for_is_refused(structures, tmp_path)
 def test_an_unsupported_point_group_is_refused(structures, group):
     with pytest.raises(BadInput, match="point_group"):
         stages.parent_group(structures(point_group=group), "h2co")
+
+
+def test_a_measured_cif_beside_a_built_model_is_used_and_said(structures, tmp_path):
+    built = structures()
+    assert built.entry("h2co")["origin"] == "built model"
+    (tmp_path / "h2co/measured_low_spin.cif").write_text("data_x")
+    found = structures().entry("h2co")
+    assert found["low_spin_structure"] == "h2co/measured_low_spin.cif"
+    assert found["high_spin_structure"] is None
+    assert found["origin"] == "cif"
+    assert "measured_low_spin.cif" in found["source"]

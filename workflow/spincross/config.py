@@ -16,6 +16,8 @@ from spincross.files import Json, read_json
 
 VERSION = __version__
 WORKFLOW = Path(__file__).resolve().parents[1]
+MEASURED = {"low_spin_structure": "measured_low_spin.cif", "high_spin_structure": "measured_high_spin.cif"}
+"""File names under which a measured CIF takes the place of a built model."""
 STRUCTURES = WORKFLOW.parent / "structures"
 SCHEMAS = WORKFLOW / "schemas"
 
@@ -88,7 +90,8 @@ class Settings:
         if complex_id not in self.complexes:
             known = ", ".join(self.complexes)
             raise BadInput(f"complex {complex_id!r} is not in {self.structures}/complexes.yaml; known: {known}")
-        return dict(self.complexes[complex_id])
+        entry = dict(self.complexes[complex_id])
+        return entry | (_measured(entry, complex_id, self.structures) if entry["origin"] == "built model" else {})
 
     def structure_keys(self, complex_id: str) -> Json:
         """Return the keys of an entry that the molecule depends on: a new title or literature value moves no atom."""
@@ -119,6 +122,19 @@ def load(config: Json, structures: Path, name: str = "config") -> Settings:
     for complex_id in config["complexes"]:
         _check_files(settings.entry(complex_id), complex_id, structures)
     return settings
+
+
+def _measured(entry: Json, complex_id: str, structures: Path) -> Json:
+    """Return the keys that measured CIFs, put beside a built model as MEASURED names, replace; nothing without them."""
+    places = {
+        key: f"{complex_id}/{name}" for key, name in MEASURED.items() if (structures / complex_id / name).is_file()
+    }
+    if not places:
+        return {}
+    low = places.get("low_spin_structure", places.get("high_spin_structure"))
+    names = ", ".join(Path(p).name for p in places.values())
+    source = f"{names} beside the built model ({entry['source']})"
+    return {"low_spin_structure": low, "high_spin_structure": None} | places | {"origin": "cif", "source": source}
 
 
 def _check_files(entry: Json, complex_id: str, structures: Path) -> None:
