@@ -17,7 +17,7 @@ from spincross import lattice, octahedron
 from spincross.cif import Crystal, space_group
 from spincross.crystal import Extraction, Raw, is_built
 from spincross.errors import BadStructure
-from spincross.molecule import Molecule, bonds
+from spincross.molecule import Molecule, neighbours
 from spincross.units import BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
@@ -60,7 +60,7 @@ def site_facts(molecule: Molecule, metal: str | None) -> Json | None:
     centres = [k for k, s in enumerate(molecule.symbols) if s == metal]
     if len(centres) != 1:
         return None
-    near = _neighbours(molecule)
+    near = neighbours(molecule)
     centre, positions = centres[0], molecule.positions * BOHR_TO_ANGSTROM
     donors = sorted(near[centre])
     vectors = positions[donors] - positions[centre]
@@ -78,14 +78,6 @@ def site_facts(molecule: Molecule, metal: str | None) -> Json | None:
         "bends": _bends(positions, centre, near),
         **_octahedral(positions[centre], positions[donors]),
     }
-
-
-def _neighbours(molecule: Molecule) -> list[set[int]]:
-    near: list[set[int]] = [set() for _ in molecule.symbols]
-    for i, j in bonds(molecule.symbols, molecule.positions):
-        near[i].add(j)
-        near[j].add(i)
-    return near
 
 
 def _octahedral(centre: Array, donors: Array) -> Json:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spincross import pointgroup
 from spincross.errors import BadStructure
-from spincross.molecule import Molecule, bonds
+from spincross.molecule import Molecule, neighbours
 from spincross.units import BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
@@ -41,7 +41,7 @@ def matched(reference: Molecule, other: Molecule, names: tuple[str, str]) -> tup
         raise BadStructure(
             f"{names[0]} is {reference.formula} but {names[1]} is {other.formula}; give one molecule in both files"
         )
-    near, near_other = _neighbours(reference), _neighbours(other)
+    near, near_other = neighbours(reference), neighbours(other)
     orders = [list(range(len(other.symbols)))]
     if reference.symbols != other.symbols or near != near_other:
         orders = _assignments(reference, other, near, near_other, names)
@@ -59,15 +59,6 @@ def matched(reference: Molecule, other: Molecule, names: tuple[str, str]) -> tup
     if mirrored:
         notes.append(f"{names[1]}: the molecule was mirrored to the hand of {names[0]}")
     return Molecule(reference.symbols, positions, other.charge, other.point_group), notes
-
-
-def _neighbours(molecule: Molecule) -> list[set[int]]:
-    """Return the bonded atoms of each atom."""
-    near: list[set[int]] = [set() for _ in molecule.symbols]
-    for i, j in bonds(molecule.symbols, molecule.positions):
-        near[i].add(j)
-        near[j].add(i)
-    return near
 
 
 def _distance(reference: Molecule, other: Molecule) -> float:

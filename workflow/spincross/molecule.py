@@ -83,6 +83,15 @@ def bonds(symbols: tuple[str, ...], positions: Array, scale: float = 1.25) -> li
     return [(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(close, 1)), strict=True)]
 
 
+def neighbours(molecule: Molecule) -> list[set[int]]:
+    """Return the bonded atoms of each atom (see `bonds`)."""
+    near: list[set[int]] = [set() for _ in molecule.symbols]
+    for i, j in bonds(molecule.symbols, molecule.positions):
+        near[i].add(j)
+        near[j].add(i)
+    return near
+
+
 def metal_bonds(molecule: Molecule, metal: str | None) -> list[dict[str, Any]]:
     """List the bonds of every metal atom: atoms [metal, donor], their symbols, length in angstrom."""
     found: list[dict[str, Any]] = []

@@ -25,7 +25,7 @@ from spincross import electronic, pointgroup, response
 from spincross.electronic import Level, State
 from spincross.errors import BadInput, StaleData
 from spincross.files import fingerprint, read_arrays, write_arrays
-from spincross.molecule import Molecule, bonds
+from spincross.molecule import Molecule, neighbours
 from spincross.optimise import Orbitals, Report, locked, print_line
 from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
 
@@ -162,18 +162,15 @@ def fragments(molecule: Molecule, metal: str | None) -> dict[str, list[int]]:
     """Return atom indices of the `core` (metal and its donors) and of the `ncs` groups; empty where there are none."""
     if metal is None or metal not in molecule.symbols:
         return {"core": [], "ncs": []}
-    neighbours: dict[int, set[int]] = {i: set() for i in range(len(molecule.symbols))}
-    for i, j in bonds(molecule.symbols, molecule.positions):
-        neighbours[i].add(j)
-        neighbours[j].add(i)
+    near = neighbours(molecule)
     centre = molecule.symbols.index(metal)
     ncs = []
-    for donor in neighbours[centre]:
-        for carbon in neighbours[donor] - {centre}:
-            ends = neighbours[carbon] - {donor}
+    for donor in near[centre]:
+        for carbon in near[donor] - {centre}:
+            ends = near[carbon] - {donor}
             if molecule.symbols[carbon] == "C" and [molecule.symbols[e] for e in ends] == ["S"]:
                 ncs += [donor, carbon, *ends]
-    return {"core": [centre, *sorted(neighbours[centre])], "ncs": sorted(ncs)}
+    return {"core": [centre, *sorted(near[centre])], "ncs": sorted(ncs)}
 
 
 def fragment_shares(groups: dict[str, list[int]], atom_shares: Array) -> dict[str, Array]:
