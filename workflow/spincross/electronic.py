@@ -279,51 +279,6 @@ def _occupation(method: Any, mol: gto.Mole) -> tuple[tuple[int, int], ...]:
     return tuple((int(v[0]), int(v[1])) if mol.spin else (int(v) // 2, int(v) // 2) for v in values)
 
 
-def candidate_occupations(solution: Solution) -> list[tuple[tuple[int, int], ...]]:
-    """Return the occupation found and those with one beta electron moved between irreps (5A against 5B)."""
-    found = solution.occupation
-    if found is None or len(found) != 2 or solution.mean_field.mol.spin == 0:
-        return [found] if found is not None else []
-    (a0, b0), (a1, b1) = found
-    moved: list[tuple[tuple[int, int], ...]] = [((a0, b0 - 1), (a1, b1 + 1)), ((a0, b0 + 1), (a1, b1 - 1))]
-    return [found] + [m for m in moved if min(m[0] + m[1]) >= 0]
-
-
-def lowest_state(
-    molecule: Molecule,
-    level: Level,
-    state: State,
-    max_memory: float = 8000,
-    guess: tuple[Array, Array] | None = None,
-) -> tuple[Solution, list[dict[str, Any]]]:
-    """Converge every candidate occupation at one geometry and return the lowest with a table of all.
-
-    The table holds occupation (per irrep, alpha and beta), energy_hartree or None, s_squared, cycles.
-    A candidate that does not converge is listed as such; it is no error while another one does.
-    """
-    first = solve(molecule, level, state, guess, max_memory)
-    solutions = [first]
-    table = [_candidate_row(first.occupation, first)]
-    for occupation in candidate_occupations(first)[1:]:
-        try:
-            other = solve(molecule, level, replace(state, occupation=occupation), first.orbitals, max_memory)
-        except NotConverged:
-            table.append(_candidate_row(occupation, None))
-            continue
-        solutions.append(other)
-        table.append(_candidate_row(occupation, other))
-    return min(solutions, key=lambda s: s.energy), table
-
-
-def _candidate_row(occupation: tuple[tuple[int, int], ...] | None, solution: Solution | None) -> dict[str, Any]:
-    return {
-        "electrons_per_irrep": [list(pair) for pair in occupation] if occupation else None,
-        "energy_hartree": solution.energy if solution else None,
-        "s_squared": solution.s_squared if solution else None,
-        "cycles": solution.cycles if solution else None,
-    }
-
-
 def gradient(solution: Solution) -> Array:
     """Return the nuclear gradient (N, 3), Eh/bohr, with the response of the integration grid."""
     method = solution.mean_field.nuc_grad_method()

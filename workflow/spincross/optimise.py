@@ -28,6 +28,7 @@ from geometric.optimize import Optimizer, OptParams
 from numpy.typing import NDArray
 
 from spincross import electronic, pointgroup
+from spincross.candidates import lowest_state
 from spincross.electronic import Level, Solution, State
 from spincross.errors import BadInput, NotConverged, StaleData, SymmetryLost
 from spincross.files import read_arrays, read_json, write_arrays, write_json
@@ -354,9 +355,7 @@ def _start(
         report(f"  resuming in {folder.name}")
         return stored["candidates"], replace(state, occupation=occupation), load_orbitals(folder / "orbitals.npz")
     if guess is None:
-        solution, candidates = electronic.lowest_state(molecule, level, state, settings.max_memory)
-        for row in candidates:
-            report(f"  electrons per irrep {row['electrons_per_irrep']}: E {row['energy_hartree']} Eh")
+        solution, candidates = lowest_state(molecule, level, state, settings.max_memory, report=report)
         guess, occupation = solution.orbitals, solution.occupation
     else:
         candidates, occupation = [], state.occupation
