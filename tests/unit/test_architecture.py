@@ -10,10 +10,10 @@ LIBRARY = ROOT / "workflow/spincross"
 
 ORDER = """
 units errors machine files pointgroup molecule xc_cache response electronic candidates cheap optimise vibrations
-symmetry_mode orientation matching disorder cif species completeness octahedron lattice crystal crystal_pair model_cif build
-mode_entropy entropy_terms entropy_shares entropy
-landau_model landau_branches landau_text landau_maps landau_curves landau landau_data landau_fit gates config reference
-figures findings scenes drawings paper_figures landau_view report stages conclusions __main__
+symmetry_mode orientation matching disorder cif species completeness octahedron lattice crystal crystal_pair
+model_cif build mode_entropy entropy_terms entropy_shares entropy landau_model landau_branches landau_text
+landau_maps landau_curves landau landau_data landau_fit gates config reference figures findings scenes drawings
+paper_figures landau_view report stages conclusions __main__
 """.split()  # noqa: SIM905 - a paragraph reads better than forty lines
 
 

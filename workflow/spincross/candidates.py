@@ -97,8 +97,8 @@ def d_swaps(solution: Solution) -> list[Start]:
     empty = sorted(np.flatnonzero(filled == 0), key=lambda i: -shares[i])[: 5 - len(donors)]
     starts: list[Start] = []
     for target in map(int, sorted(empty, key=lambda i: energies[i])[:T2G_LEFT]):
-        chosen = [target if i == source else i for i in np.flatnonzero(filled > 0)]
-        beta = np.array(coefficients[:, chosen], dtype=float)
+        beta = np.array(coefficients[:, filled > 0], dtype=np.float64)
+        beta[:, np.flatnonzero(filled > 0) == source] = coefficients[:, [target]]
         starts.append((_occupation_after(solution, source, target), (solution.orbitals[0], beta)))
     return starts
 
