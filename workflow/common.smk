@@ -5,7 +5,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from spincross import config as spincross_config
-from spincross import reference, stages
+from spincross import files, reference, stages
 from spincross.errors import SpincrossError
 
 STRUCTURES = Path(workflow.basedir) / "structures"
@@ -58,6 +58,13 @@ def recorded(stage):
         return str(place / "record.json") if usable else "no usable reference record"
 
     return path
+
+
+def planned_bundles(w):
+    """Input function: the bundles of displacements that the plan asks for."""
+    plan = files.read_json(Path(checkpoints.plan_displacements.get(**w).output[0]))
+    folder = f"results/{w.complex}/{w.level}/{w.state}/{w.point_group}/vibrations"
+    return [f"{folder}/displacements/{k}.npz" for k in range(len(plan["bundles"]))]
 
 
 def report_inputs(w):

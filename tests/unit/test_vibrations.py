@@ -1,36 +1,19 @@
-"""Normal modes, sum rules, and two routes to a Hessian."""
+"""Normal modes, noise floor, irreps and their counts; phonopy as the second opinion."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.vibrations.data import VibrationsData
 
-from spincross import electronic, vibrations
-from spincross.electronic import Level, State
-from spincross.errors import BadInput, StaleData
+from sample_molecules import H2CO, PEROXIDE, springs
+from spincross import displacements, files, mode_entropy, vibrations
 from spincross.molecule import Molecule
-from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM, HARTREE_TO_PER_CM
+from spincross.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV, HARTREE_TO_PER_CM
 
-PLACES = np.array([[0, 0, 0], [0, 0, 1.2], [0.94, 0.2, -0.57], [-0.94, -0.2, -0.57]]) * ANGSTROM_TO_BOHR
-H2CO = Molecule(("C", "O", "H", "H"), PLACES, 0, "C2")
-TWISTED = np.array([[0.73, 0, 0], [-0.73, 0, 0], [0.9, 0.85, 0.5], [-0.9, -0.85, 0.5]]) * ANGSTROM_TO_BOHR
-PEROXIDE = Molecule(("O", "O", "H", "H"), TWISTED, 0, "C2")
-"""Not planar: springs along the pairs of a planar molecule do not hold its atoms in the plane."""
-
-
-def springs(molecule, stiffness=0.3):
-    """Return the Hessian of springs along every pair: exact sum rules for translations and rotations."""
-    count = len(molecule.symbols)
-    hessian = np.zeros((count, 3, count, 3))
-    for i in range(count):
-        for j in range(i):
-            unit = molecule.positions[i] - molecule.positions[j]
-            block = stiffness * np.outer(unit, unit) / (unit @ unit)
-            for a, b, sign in ((i, i, 1), (j, j, 1), (i, j, -1), (j, i, -1)):
-                hessian[a, :, b] += sign * block
-    return hessian.reshape(3 * count, 3 * count)
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT = ROOT / "structures/fe-pm-pea2-ncs2/low_spin.xyz"
 
 
 def test_a_diatomic_vibrates_at_the_root_of_k_over_mu():
@@ -79,81 +62,57 @@ def test_the_noise_floor_is_what_a_broken_sum_rule_gives_a_translation():
     assert broken.translation_residual == pytest.approx(5e-5, rel=1e-6)
 
 
-def test_rebuilt_diagonal_blocks_fulfil_the_sum_rule():
-    rng = np.random.default_rng(0)
-    rebuilt = vibrations.rebuilt_diagonal(rng.normal(size=(12, 12)))
-    symmetric = rebuilt.reshape(4, 3, 4, 3)
-    blocks = symmetric.sum(axis=2)
-    np.testing.assert_allclose(blocks + blocks.transpose(0, 2, 1), 0, atol=1e-12)
-
-
-def test_c2_halves_the_displacements_of_a_79_atom_complex_to_238():
-    rng = np.random.default_rng(0)
-    half = rng.uniform(-12, 12, size=(39, 3))
-    turned = half @ np.diag([-1.0, -1.0, 1.0])
-    molecule = Molecule(("Fe", *["C"] * 78), np.vstack([[[0, 0, 0]], half, turned]), 0, "C2")
-    assert len(vibrations.plan_displacements(molecule, 5e-3)) == 238
-
-
-def test_finite_differences_of_a_harmonic_surface_return_its_hessian():
-    hessian = springs(H2CO)
-    displaced = vibrations.plan_displacements(H2CO, 5e-3)
-    gradients = [(hessian @ (m.positions - H2CO.positions).reshape(-1)).reshape(-1, 3) for m in displaced]
-    found, residual = vibrations.hessian_from_gradients(H2CO, gradients, 5e-3)
-    assert len(displaced) < 24
-    np.testing.assert_allclose(found, hessian, atol=1e-9)
-    assert residual < 1e-9
-
-
-@pytest.fixture(scope="module", params=[1, 3])
-def routes(request, tmp_path_factory):
-    level = Level(grid_level=1)
-    state = State("x", request.param)
-    guess = electronic.solve(H2CO, level, state).orbitals
-    folder = tmp_path_factory.mktemp("routes")
-    settings = vibrations.Settings(response_grid_level=1)
-    hessians = {
-        method: vibrations.compute_hessian(
-            H2CO, level, state, guess, replace(settings, method=method), folder, lambda text: None
-        )
-        for method in ("analytic", "finite differences")
-    }
-    return hessians, (level, state, guess, settings, folder)
-
-
-def test_both_routes_agree_within_2_per_cm_in_every_mode(routes):
-    first, second = (vibrations.normal_modes(H2CO, hessian) for hessian, _ in routes[0].values())
-    assert first.irreps == second.irreps
-    np.testing.assert_allclose(first.wavenumbers, second.wavenumbers, atol=2.0)
-
-
-def test_finite_differences_fulfil_the_sum_rule_and_the_analytic_route_does_not(routes):
-    assert routes[0]["finite differences"][1] < 1e-9
-    assert routes[0]["analytic"][1] > 1e-6
-
-
-def test_stored_gradients_are_not_repeated_and_stale_ones_are_refused(routes):
-    level, state, guess, settings, folder = routes[1]
-    lines = []
-    tight = level.tightened(settings.scf_energy_tolerance, settings.scf_gradient_tolerance)
-    vibrations.finite_difference_hessian(H2CO, tight, state, guess, settings, folder, lines.append)
-    assert all("  0 cycles" in line for line in lines)
-    with pytest.raises(StaleData, match="another geometry"):
-        vibrations.finite_difference_hessian(
-            H2CO, tight, state, guess, replace(settings, step=4e-3), folder, lines.append
-        )
-
-
-def test_an_unknown_method_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="magic"):
-        vibrations.compute_hessian(H2CO, Level(), State("LS", 1), None, vibrations.Settings(method="magic"), tmp_path)
-
-
-def test_a_hessian_of_another_geometry_is_refused():
-    with pytest.raises(StaleData, match="differs"):
-        vibrations.check_geometry({"positions": H2CO.positions + 1e-3}, H2CO, "hessian.npz")
-
-
 def test_molden_text_lists_every_mode():
     found = vibrations.normal_modes(H2CO, springs(H2CO))
     assert vibrations.molden_text(H2CO, found).count("vibration") == 6
+
+
+def test_the_default_complex_has_231_vibrations_116_of_a_and_115_of_b():
+    symbols, positions, _ = files.read_xyz(DEFAULT)
+    molecule = Molecule(symbols, positions, 0, "C2").symmetrised()
+    # 39 pairs and iron on the axis: chi(C2) = -1, so 118 A + 119 B; minus 2 A and 4 B of translation and rotation
+    assert len(symbols) == 79
+    assert vibrations.modes_per_irrep(molecule) == {"A": 116, "B": 115}
+
+
+def phonopy_of(molecule, hessian):
+    """Return phonopy with our Hessian as force constants, in its default units (eV, angstrom, amu)."""
+    phonon = displacements.phonopy_cell(molecule)
+    lengths = phonon.unitcell.cell * BOHR_TO_ANGSTROM
+    count = len(molecule.symbols)
+    cell = displacements.PhonopyAtoms(
+        symbols=list(molecule.symbols),
+        scaled_positions=phonon.unitcell.scaled_positions,
+        cell=lengths,
+        masses=molecule.masses,
+    )
+    phonon = displacements.Phonopy(cell, supercell_matrix=np.eye(3, dtype=int), primitive_matrix="P", symprec=1e-5)
+    blocks = hessian.reshape(count, 3, count, 3).transpose(0, 2, 1, 3)
+    phonon.force_constants = blocks * HARTREE_TO_EV / BOHR_TO_ANGSTROM**2
+    return phonon
+
+
+def test_irreps_equal_those_of_phonopy():
+    rng = np.random.default_rng(1)
+    hessian = springs(PEROXIDE) + 1e-6 * np.diag(rng.uniform(1, 2, 12))
+    hessian = vibrations.pointgroup.symmetrise_hessian(PEROXIDE.numbers, PEROXIDE.positions, hessian, "C2")
+    ours = vibrations.normal_modes(PEROXIDE, hessian)
+    phonon = phonopy_of(PEROXIDE, hessian)
+    phonon.run_irreps([0, 0, 0])
+    labels = [
+        label
+        for label, band in zip(phonon.irreps._ir_labels, phonon.irreps._degenerate_sets, strict=True)
+        for _ in band
+    ]
+    assert labels[6:] == list(ours.irreps)
+
+
+def test_entropy_equals_that_of_phonopy():
+    hessian = springs(PEROXIDE)
+    ours = vibrations.normal_modes(PEROXIDE, hessian)
+    phonon = phonopy_of(PEROXIDE, hessian)
+    phonon.run_mesh([1, 1, 1])
+    phonon.run_thermal_properties(temperatures=[100.0, 298.15], cutoff_frequency=1.0)  # THz: leaves out 6 zeros
+    theirs = phonon.thermal_properties.entropy
+    for temperature, value in zip((100.0, 298.15), theirs, strict=True):
+        assert mode_entropy.harmonic_entropy(ours.wavenumbers, temperature).sum() == pytest.approx(value, rel=1e-5)

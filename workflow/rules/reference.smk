@@ -48,7 +48,14 @@ if RECALLED:
             "../scripts/recall_record.py"
 
     ruleorder: recall_optimise > optimise_broken > optimise_parent
-    ruleorder: recall_hessian > compute_hessian
+
+    if config["hessian"]["method"] == "analytic":
+
+        ruleorder: recall_hessian > compute_hessian
+
+    else:
+
+        ruleorder: recall_hessian > gather_hessian
     ruleorder: recall_scan > follow_symmetry_mode
 
 

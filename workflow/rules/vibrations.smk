@@ -1,40 +1,104 @@
-# Hessian, then normal modes with irreps.
+# Hessian, then normal modes. Finite differences are scattered: a plan, displacements in bundles, and the gathering;
+# the analytic Hessian is one job.
+
+VIBRATIONS = "results/{complex}/{level}/{state}/{point_group}/vibrations"
 
 
-rule compute_hessian:
-    input:
-        optimised("results/{complex}/{level}/{state}/{point_group}/optimise"),
-    output:
-        "results/{complex}/{level}/{state}/{point_group}/vibrations/hessian.npz",
-        "results/{complex}/{level}/{state}/{point_group}/vibrations/hessian.json",
-    log:
-        "results/{complex}/{level}/{state}/{point_group}/vibrations/compute_hessian.log",
-    benchmark:
-        "results/{complex}/{level}/{state}/{point_group}/vibrations/benchmark.tsv"
-    conda:
-        "../../envs/spincross.yaml"
-    threads: DFT_THREADS
-    resources:
-        mem_mb=config["memory_mb"],
-        runtime=2880,
-        dft=1,
-    params:
-        work="work/{complex}/{level}/{state}/{point_group}/hessian",
-    script:
-        "../scripts/compute_hessian.py"
+if config["hessian"]["method"] == "analytic":
+
+    rule compute_hessian:
+        input:
+            optimised("results/{complex}/{level}/{state}/{point_group}/optimise"),
+        output:
+            f"{VIBRATIONS}/hessian.npz",
+            f"{VIBRATIONS}/hessian.json",
+        log:
+            f"{VIBRATIONS}/compute_hessian.log",
+        benchmark:
+            f"{VIBRATIONS}/benchmark.tsv"
+        conda:
+            "../../envs/spincross.yaml"
+        threads: DFT_THREADS
+        resources:
+            mem_mb=config["memory_mb"],
+            runtime=2880,
+            dft=1,
+        params:
+            work="work/{complex}/{level}/{state}/{point_group}/hessian",
+        script:
+            "../scripts/compute_hessian.py"
+
+else:
+
+    checkpoint plan_displacements:
+        input:
+            optimised("results/{complex}/{level}/{state}/{point_group}/optimise"),
+        output:
+            f"{VIBRATIONS}/plan.json",
+        log:
+            f"{VIBRATIONS}/plan_displacements.log",
+        conda:
+            "../../envs/spincross.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=10,
+        script:
+            "../scripts/plan_displacements.py"
+
+    rule compute_displacements:
+        input:
+            optimised("results/{complex}/{level}/{state}/{point_group}/optimise"),
+            plan=f"{VIBRATIONS}/plan.json",
+        output:
+            VIBRATIONS + "/displacements/{bundle}.npz",
+        log:
+            VIBRATIONS + "/displacements/{bundle}.log",
+        benchmark:
+            VIBRATIONS + "/displacements/{bundle}.tsv"
+        wildcard_constraints:
+            bundle=r"\d+",
+        conda:
+            "../../envs/spincross.yaml"
+        threads: DFT_THREADS
+        resources:
+            mem_mb=config["memory_mb"],
+            runtime=2880,
+            dft=1,
+        params:
+            work="work/{complex}/{level}/{state}/{point_group}/hessian",
+        script:
+            "../scripts/compute_displacements.py"
+
+    rule gather_hessian:
+        input:
+            optimised("results/{complex}/{level}/{state}/{point_group}/optimise"),
+            plan=f"{VIBRATIONS}/plan.json",
+            parts=planned_bundles,
+        output:
+            f"{VIBRATIONS}/hessian.npz",
+            f"{VIBRATIONS}/hessian.json",
+        log:
+            f"{VIBRATIONS}/gather_hessian.log",
+        conda:
+            "../../envs/spincross.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        script:
+            "../scripts/gather_hessian.py"
 
 
 rule analyse_vibrations:
     input:
         optimised("results/{complex}/{level}/{state}/{point_group}/optimise"),
-        "results/{complex}/{level}/{state}/{point_group}/vibrations/hessian.npz",
-        "results/{complex}/{level}/{state}/{point_group}/vibrations/hessian.json",
+        f"{VIBRATIONS}/hessian.npz",
+        f"{VIBRATIONS}/hessian.json",
     output:
-        "results/{complex}/{level}/{state}/{point_group}/vibrations/vibrations.json",
-        "results/{complex}/{level}/{state}/{point_group}/vibrations/modes.npz",
-        "results/{complex}/{level}/{state}/{point_group}/vibrations/modes.molden",
+        f"{VIBRATIONS}/vibrations.json",
+        f"{VIBRATIONS}/modes.npz",
+        f"{VIBRATIONS}/modes.molden",
     log:
-        "results/{complex}/{level}/{state}/{point_group}/vibrations/analyse_vibrations.log",
+        f"{VIBRATIONS}/analyse_vibrations.log",
     conda:
         "../../envs/spincross.yaml"
     resources:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from spincross import build, conclusions, config, stages
+from spincross import build, conclusions, config, stages, vibration_stages
 from spincross.config import Settings
 from spincross.errors import BadInput, SpincrossError
 
@@ -56,12 +56,14 @@ def _optimise(settings: Settings, place: Place) -> None:
 
 
 def _vibrations(settings: Settings, place: Place) -> None:
-    stages.analyse_vibrations(settings, place.complex, place.state, place.here / "optimise", place.here / "vibrations")
+    vibration_stages.analyse_vibrations(
+        settings, place.complex, place.state, place.here / "optimise", place.here / "vibrations"
+    )
 
 
 def _hessian(settings: Settings, place: Place) -> None:
     optimised, out = place.here / "optimise", place.here / "vibrations"
-    stages.compute_hessian(settings, place.complex, place.state, optimised, out, place.work / "hessian")
+    vibration_stages.compute_hessian(settings, place.complex, place.state, optimised, out, place.work / "hessian")
 
 
 def _entropy(settings: Settings, place: Place) -> None:

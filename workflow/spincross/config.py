@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from spincross import __version__, electronic, optimise, vibrations
+from spincross import __version__, electronic, force_constants, optimise
 from spincross.errors import BadInput
 from spincross.files import Json, read_json
 
@@ -81,9 +81,10 @@ class Settings:
         return optimise.Settings(**keys, max_memory=self.config["memory_mb"])
 
     @property
-    def hessian(self) -> vibrations.Settings:
+    def hessian(self) -> force_constants.Settings:
         """How to compute Hessians."""
-        return vibrations.Settings(**self.config["hessian"], max_memory=self.config["memory_mb"])
+        keys = {k: v for k, v in self.config["hessian"].items() if k != "displacements_per_job"}
+        return force_constants.Settings(**keys, max_memory=self.config["memory_mb"])
 
     def entry(self, complex_id: str) -> Json:
         """Return the entry of a complex; BadInput if there is none."""

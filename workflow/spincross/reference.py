@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from spincross import electronic, files, optimise, vibrations
+from spincross import electronic, files, force_constants, optimise
 from spincross.config import Settings
 from spincross.errors import BadInput
 from spincross.files import Json
@@ -125,4 +125,4 @@ def check_hessian(settings: Settings, complex_id: str, state: str, group: str) -
     """Raise StaleData if a recorded Hessian does not belong to the recorded geometry."""
     symbols, positions, _ = files.read_xyz(folder(settings, complex_id, state, group, "optimise") / "geometry.xyz")
     place = folder(settings, complex_id, state, group, "vibrations") / "hessian.npz"
-    vibrations.check_geometry(files.read_arrays(place), Molecule(symbols, positions), str(place))
+    force_constants.check_geometry(files.read_arrays(place), Molecule(symbols, positions), str(place))

@@ -21,6 +21,7 @@ from spincross import (
     crystal,
     electronic,
     files,
+    force_constants,
     gates,
     optimise,
     pointgroup,
@@ -33,7 +34,7 @@ from spincross.crystal_pair import crystal_facts
 from spincross.errors import BadInput, NotConverged
 from spincross.files import Json
 from spincross.molecule import Molecule
-from spincross.units import HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KJ_PER_MOL
+from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Array = NDArray[np.float64]
 
@@ -120,7 +121,7 @@ def _start_hessian(settings: Settings, complex_id: str) -> optimise.StartHessian
     def analytic(
         molecule: Molecule, level: electronic.Level, state: electronic.State, guess: optimise.Orbitals
     ) -> Array:
-        return vibrations.analytic_hessian(molecule, level, state, guess, settings.hessian)[0]
+        return force_constants.analytic_hessian(molecule, level, state, guess, settings.hessian)[0]
 
     if settings.entry(complex_id)["metal"] is None:
         return None
@@ -136,7 +137,7 @@ def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: P
     """
     mode = files.read_json(parent / "symmetry_mode/scan.json")
     if not mode["broken"]:
-        _take_over(parent / "optimise", folder, reference.STAGE_FILES["optimise"])
+        take_over(parent / "optimise", folder, reference.STAGE_FILES["optimise"])
         return
     start = parent / "symmetry_mode/displaced.xyz"
     molecule = load_molecule(settings, complex_id, start, "C1")
@@ -147,7 +148,8 @@ def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: P
     _optimise(settings, complex_id, molecule, spin, inputs, folder, work, guess, hessian)
 
 
-def _take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
+def take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
+    """Copy results of the parent group."""
     for name in names:
         with files.replacing(folder / name) as temporary:
             temporary.write_bytes((parent / name).read_bytes())
@@ -186,102 +188,9 @@ def _optimise(
     write_checked(folder / "optimise.json", content, "optimise")
 
 
-def compute_hessian(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path, work: Path) -> None:
-    """Compute the Hessian of an optimised geometry: hessian.npz and hessian.json.
-
-    Where HS without symmetry is its stable parent, the parent's Hessian is taken over.
-    """
-    start = time.perf_counter()
-    source = files.read_json(optimised / "optimise.json")
-    group = source["point_group"]
-    if group != folder.parent.name:
-        _take_over(folder.parents[1] / group / "vibrations", folder, ("hessian.json", "hessian.npz"))
-        return
-    molecule = load_molecule(settings, complex_id, optimised / "geometry.xyz", group).symmetrised()
-    guess = optimise.load_orbitals(optimised / "orbitals.npz")
-    spin = settings.state(complex_id, state)
-    optimise.print_line(f"{complex_id} {state} {group}: Hessian, {settings.hessian.method}")
-    hessian, residual = vibrations.compute_hessian(molecule, settings.level, spin, guess, settings.hessian, work)
-    files.write_arrays(
-        folder / "hessian.npz",
-        hessian=hessian, positions=molecule.positions, numbers=molecule.numbers, masses=molecule.masses,
-    )  # fmt: skip
-    facts = files.provenance(
-        {"optimise": optimised / "optimise.json", "geometry": optimised / "geometry.xyz"},
-        time.perf_counter() - start,
-        level=source["provenance"]["level"],
-        state=state,
-        multiplicity=spin.multiplicity,
-        point_group=group,
-        converged=True,
-    )
-    content = {
-        "provenance": facts,
-        "complex": complex_id,
-        "method": asdict(settings.hessian),
-        "sum_rule_hartree_per_bohr2": residual,
-    }
-    write_checked(folder / "hessian.json", content, "hessian")
-
-
-def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path) -> None:
-    """Hessian -> vibrations.json, modes.npz, modes.molden."""
-    start = time.perf_counter()
-    source = files.read_json(optimised / "optimise.json")
-    stored, facts = files.read_arrays(folder / "hessian.npz"), files.read_json(folder / "hessian.json")
-    molecule = load_molecule(settings, complex_id, optimised / "geometry.xyz", source["point_group"]).symmetrised()
-    vibrations.check_geometry(stored, molecule, "hessian.npz")
-    found = vibrations.normal_modes(molecule, stored["hessian"])
-    groups = vibrations.fragments(molecule, settings.entry(complex_id)["metal"])
-    shares = vibrations.atom_fractions(found.modes)
-    real = found.wavenumbers[found.wavenumbers > 0]
-    inputs = {name: folder / name for name in ("hessian.npz", "hessian.json")}
-    content = {
-        "provenance": files.provenance(inputs, time.perf_counter() - start, **_state_facts(facts["provenance"])),
-        "hessian_origin": facts["provenance"]["origin"],
-        "hessian_wall_seconds": facts["provenance"]["wall_seconds"],
-        "complex": complex_id,
-        "level": source["level"],
-        "state": state,
-        "point_group": source["point_group"],
-        "multiplicity": source["multiplicity"],
-        "energy_hartree": source["energy_hartree"],
-        "method": facts["method"]["method"],
-        "wavenumbers_per_cm": found.wavenumbers,
-        "irreps": list(found.irreps),
-        "imaginary_modes": found.imaginary,
-        "undetermined_modes": found.undetermined,
-        "noise_floor_per_cm": found.noise_floor,
-        "sum_rule_hartree_per_bohr2": facts["sum_rule_hartree_per_bohr2"],
-        "translation_rule_hartree_per_bohr2": found.translation_residual,
-        "rotation_rule_hartree_per_bohr2": found.rotation_residual,
-        "reduced_masses_amu": vibrations.reduced_masses(molecule.masses, found.modes),
-        "core_fraction": shares[groups["core"]].sum(axis=0),
-        "ncs_fraction": shares[groups["ncs"]].sum(axis=0),
-        "fragment_fractions": vibrations.fragment_shares(groups, shares),
-        "parent_irrep_fractions": vibrations.parent_irrep_shares(
-            molecule, found.modes, parent_group(settings, complex_id)
-        ),
-        "masses_amu": molecule.masses,
-        "zero_point_energy_kJ_per_mol": float(0.5 * real.sum() * PER_CM_TO_KJ_PER_MOL),
-        "warnings": _mode_warnings(found),
-    }
-    files.write_arrays(folder / "modes.npz", modes=found.modes, wavenumbers=found.wavenumbers, masses=molecule.masses)
-    with files.replacing(folder / "modes.molden") as temporary:
-        temporary.write_text(vibrations.molden_text(molecule, found))
-    write_checked(folder / "vibrations.json", content, "vibrations")
-
-
-def _state_facts(provenance: Json) -> Json:
+def state_facts(provenance: Json) -> Json:
+    """Return what a later stage says about the state it works on."""
     return {k: provenance[k] for k in ("level", "state", "multiplicity", "point_group", "converged")}
-
-
-def _mode_warnings(found: vibrations.Vibrations) -> list[str]:
-    return [
-        f"mode {i + 1} at {found.wavenumbers[i]:.1f} cm-1 lies inside the noise floor of "
-        f"{found.noise_floor:.1f} cm-1: undetermined"
-        for i in found.undetermined
-    ]
 
 
 def load_vibrations(folder: Path) -> vibrations.Vibrations:
@@ -326,7 +235,7 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
     files.write_xyz(folder / "displaced.xyz", moved.symbols, [moved.positions], [f"{complex_id} HS start of C1"])
     table = [{"q_amu_half_angstrom": f"{q:.6f}", "energy_hartree": f"{e:.9f}"} for q, e in rows]
     write_table(folder / "scan.tsv", table or [{"q_amu_half_angstrom": "", "energy_hartree": ""}])
-    facts = _state_facts(files.read_json(parent / "vibrations/vibrations.json")["provenance"])
+    facts = state_facts(files.read_json(parent / "vibrations/vibrations.json")["provenance"])
     seconds = time.perf_counter() - start
     write_checked(folder / "scan.json", {"provenance": files.provenance(inputs, seconds, **facts), **content}, "scan")
 
@@ -370,7 +279,7 @@ def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, brok
         after = load_molecule(settings, complex_id, broken / "optimise/geometry.xyz", "C1")
         content |= _broken_facts(scanned, found, molecule, after, parent_result, relaxed)
     inputs = {"scan": folder / "scan.json", "relaxed": broken / "optimise/optimise.json"}
-    facts = files.provenance(inputs, time.perf_counter() - start, **_state_facts(scanned["provenance"]))
+    facts = files.provenance(inputs, time.perf_counter() - start, **state_facts(scanned["provenance"]))
     write_checked(
         folder / "mode.json", {"provenance": facts, "scan_origin": scanned["provenance"]["origin"], **content}, "mode"
     )

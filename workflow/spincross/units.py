@@ -18,3 +18,10 @@ GAS_CONSTANT: float = constants.R
 PER_CM_TO_KELVIN: float = constants.value("second radiation constant") * 100.0
 """h c / k: the temperature of one wavenumber, in K cm."""
 PER_CM_TO_KJ_PER_MOL: float = constants.h * constants.c * 100.0 * constants.N_A / 1000.0
+
+DEBYE_TO_ATOMIC_UNITS: float = 1e-21 / constants.c / constants.e / constants.value("Bohr radius")
+"""One debye in e bohr."""
+KM_PER_MOL_OF_DIPOLE_DERIVATIVE: float = (
+    constants.e**2 / constants.atomic_mass * constants.N_A / (12.0 * constants.epsilon_0 * constants.c**2) / 1000.0
+)
+"""Integrated infrared intensity (km/mol) of a mode with a dipole derivative of 1 e/amu^1/2."""

@@ -1,0 +1,104 @@
+"""Displacements: how many, in which bundles, kept and refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sample_molecules import H2CO, springs
+from spincross import displacements, electronic, files
+from spincross.displacements import Point, Surface
+from spincross.electronic import Level, State
+from spincross.errors import StaleData, WrongState
+from spincross.molecule import Molecule
+
+LEVEL = Level(basis="sto-3g", grid_level=0, scf_energy_tolerance=1e-9, scf_gradient_tolerance=1e-5)
+
+
+def quiet(text):
+    pass
+
+
+def test_c2_halves_the_displacements_of_a_79_atom_complex_to_238():
+    rng = np.random.default_rng(0)
+    half = rng.uniform(-12, 12, size=(39, 3))
+    turned = half @ np.diag([-1.0, -1.0, 1.0])
+    molecule = Molecule(("Fe", *["C"] * 78), np.vstack([[[0, 0, 0]], half, turned]), 0, "C2")
+    assert len(displacements.plan_displacements(molecule, 5e-3)) == 238
+
+
+def test_bundles_are_even_and_hold_every_displacement_once():
+    for count in (0, 1, 10, 238):
+        for size in (1, 3, 7, 300):
+            found = displacements.bundles(count, size)
+            assert [i for bundle in found for i in bundle] == list(range(count))
+            assert all(len(bundle) <= size for bundle in found)
+            assert len(found) == -(-count // size)
+
+
+def test_the_smallest_bundle_keeps_start_up_below_5_percent():
+    for seconds in (0.5, 30.0, 100.0, 5000.0):
+        size = displacements.smallest_bundle(seconds)
+
+        def share(n, seconds=seconds):
+            return displacements.STARTUP_SECONDS / (displacements.STARTUP_SECONDS + n * seconds)
+
+        assert share(size) <= displacements.STARTUP_SHARE
+        assert size == 1 or share(size - 1) > displacements.STARTUP_SHARE
+
+
+@pytest.fixture(scope="module")
+def hydrogen():
+    molecule = Molecule(("H", "H"), np.array([[0.0, 0, 0], [0, 0, 1.4]]))
+    state = State("LS", 1)
+    surface = Surface(LEVEL, state, electronic.solve(molecule, LEVEL, state).orbitals)
+    return surface, displacements.plan_displacements(molecule, 5e-3)
+
+
+def test_a_killed_bundle_repeats_only_what_was_not_stored(hydrogen, tmp_path):
+    surface, displaced = hydrogen
+    displacements.compute_points(displaced, [0], surface, tmp_path, quiet)
+    lines = []
+    points = displacements.compute_points(displaced, range(len(displaced)), surface, tmp_path, lines.append)
+    assert ["found" in line for line in lines] == [True] + [False] * (len(displaced) - 1)
+    again = displacements.compute_points(displaced, range(len(displaced)), surface, tmp_path, lines.append)
+    assert all("found" in line for line in lines[len(displaced) :])
+    np.testing.assert_array_equal([p.gradient for p in points], [p.gradient for p in again])
+
+
+@pytest.mark.parametrize("change", ["step", "geometry", "level", "state"])
+def test_a_stale_point_is_refused(hydrogen, tmp_path, change):
+    surface, displaced = hydrogen
+    geometry = displaced[0]
+    displacements.kept_point(geometry, surface, tmp_path, "displacement_0000", quiet)
+    if change == "step":
+        geometry = displacements.plan_displacements(Molecule(("H", "H"), np.array([[0.0, 0, 0], [0, 0, 1.4]])), 4e-3)[0]
+    elif change == "geometry":
+        geometry = geometry.at(geometry.positions + 1e-6)
+    elif change == "level":
+        surface = replace(surface, level=replace(LEVEL, grid_level=1))
+    else:
+        surface = replace(surface, state=State("HS", 3))
+    with pytest.raises(StaleData, match="belongs to another"):
+        displacements.kept_point(geometry, surface, tmp_path, "displacement_0000", quiet)
+
+
+def test_points_stored_without_their_geometry_are_refused(hydrogen, tmp_path):
+    surface, displaced = hydrogen
+    files.write_arrays(tmp_path / "displacement_0000/point.npz", gradient=np.zeros((2, 3)), key=np.array("old"))
+    with pytest.raises(StaleData, match="belongs to another"):
+        displacements.kept_point(displaced[0], surface, tmp_path, "displacement_0000", quiet)
+
+
+def points_on(hessian, displaced, energy=-100.0):
+    shifts = [(m.positions - H2CO.positions).reshape(-1) for m in displaced]
+    return [Point((hessian @ s).reshape(-1, 3), np.zeros(3), energy + 0.5 * s @ hessian @ s, 5, 1.0) for s in shifts]
+
+
+def test_a_displaced_scf_in_another_state_is_an_error():
+    hessian, displaced = springs(H2CO), displacements.plan_displacements(H2CO, 5e-3)
+    points = points_on(hessian, displaced)
+    assert displacements.require_one_surface(H2CO, displaced, points, hessian, -100.0) < 1e-12
+    points[3] = replace(points[3], energy=points[3].energy - 3e-4)
+    with pytest.raises(WrongState, match="displacement 3 lies 3.0e-04 Eh off"):
+        displacements.require_one_surface(H2CO, displaced, points, hessian, -100.0)

@@ -1,0 +1,221 @@
+"""Displaced geometries: planned by symmetry, computed in bundles, stored one by one.
+
+Central differences of gradients need every atom moved along x, y and z both ways; phonopy leaves out what the point
+group relates. Each displaced geometry is one SCF, started from the undisplaced density, and one gradient with grid
+response. A result is stored as it finishes, with its geometry and level, so that jobs on several machines can share
+the work, a killed one repeats a single gradient, and nothing stale is ever used.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from phonopy import Phonopy
+from phonopy.structure.atoms import PhonopyAtoms
+
+from spincross import electronic
+from spincross.electronic import Level, State
+from spincross.errors import StaleData, WrongState
+from spincross.files import fingerprint, read_arrays, write_arrays
+from spincross.molecule import Molecule
+from spincross.optimise import Orbitals, Report, locked
+from spincross.units import DEBYE_TO_ATOMIC_UNITS
+
+Array = NDArray[np.float64]
+
+CELL_MARGIN = 30.0
+"""Room (bohr) around the molecule in the periodic cell that phonopy needs."""
+SAME_GEOMETRY = 1e-7
+"""Largest difference of a coordinate (bohr) at which a stored gradient answers for a geometry."""
+SURFACE_TOLERANCE = 1e-5
+"""Largest energy (Eh) by which a displaced SCF may miss the harmonic surface: 0.03 kJ/mol, a hundred times the cubic
+term of a 5e-3 bohr step."""
+STARTUP_SECONDS = 8.0
+"""Time (s) a job takes before its first SCF: the interpreter, the libraries, the input files; measured."""
+STARTUP_SHARE = 0.05
+"""Largest share of a job's time that may go into its start."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One displaced geometry, done: gradient (N, 3), Eh/bohr; dipole (3,), e bohr; energy, Eh; its cost."""
+
+    gradient: Array
+    dipole: Array
+    energy: float
+    cycles: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What is needed to compute a gradient near a geometry.
+
+    Parameters
+    ----------
+    level, state : with the tight SCF thresholds of finite differences
+    guess : occupied orbitals of the undisplaced geometry
+    max_memory : MB
+    """
+
+    level: Level
+    state: State
+    guess: Orbitals
+    max_memory: float = 8000
+
+    def key(self, molecule: Molecule) -> str:
+        """Return a checksum of surface, thresholds, state and atoms (not positions)."""
+        return fingerprint([electronic.level_fingerprint(self.level, self.state, molecule), asdict(self.level)])
+
+    def point(self, molecule: Molecule) -> Point:
+        """Compute one geometry."""
+        start = time.perf_counter()
+        solution = electronic.solve(molecule, self.level, self.state, self.guess, self.max_memory)
+        gradient = electronic.gradient(solution)
+        dipole = electronic.dipole(solution) * DEBYE_TO_ATOMIC_UNITS
+        return Point(gradient, dipole, solution.energy, solution.cycles, time.perf_counter() - start)
+
+
+def phonopy_cell(molecule: Molecule) -> Phonopy:
+    """Put the molecule in a large cell, lengths in bohr, so that phonopy can plan displacements by symmetry."""
+    span = np.ptp(molecule.positions, axis=0) + CELL_MARGIN
+    edge = float(span.max())
+    lattice = np.diag([edge, edge * 1.07, edge * 1.13])  # three different edges: no symmetry but the molecule's
+    cell = PhonopyAtoms(
+        symbols=list(molecule.symbols),
+        positions=molecule.positions + lattice.diagonal() / 2,
+        cell=lattice,
+        masses=molecule.masses,
+    )
+    return Phonopy(cell, supercell_matrix=np.eye(3, dtype=int), primitive_matrix="P", symprec=1e-5)
+
+
+def displaced_cell(molecule: Molecule, step: float) -> Phonopy:
+    """Return phonopy's cell with its symmetry-reduced displacements, central differences, step in bohr."""
+    phonon = phonopy_cell(molecule)
+    phonon.generate_displacements(distance=step, is_plusminus="auto", is_diagonal=False)
+    return phonon
+
+
+def plan_displacements(molecule: Molecule, step: float) -> list[Molecule]:
+    """Return the symmetry-reduced displaced geometries (C1), central differences, step in bohr."""
+    displaced = []
+    for atom, *shift in displaced_cell(molecule, step).displacements:
+        positions = molecule.positions.copy()
+        positions[int(atom)] += shift
+        displaced.append(molecule.at(positions, "C1"))
+    return displaced
+
+
+def bundles(count: int, size: int) -> list[range]:
+    """Split the indices 0 to count - 1 into bundles of at most `size`, in order, as even as they come.
+
+    >>> bundles(10, 4)
+    [range(0, 4), range(4, 7), range(7, 10)]
+    """
+    number = -(-count // size)
+    borders = [-(-count * k // number) for k in range(number + 1)] if number else [0]
+    return [range(a, b) for a, b in zip(borders, borders[1:], strict=False)]
+
+
+def smallest_bundle(seconds: float) -> int:
+    """Return how many displacements of so many seconds each keep a job's start-up below STARTUP_SHARE of it.
+
+    >>> smallest_bundle(600.0)
+    1
+    """
+    return max(1, math.ceil(STARTUP_SECONDS * (1.0 - STARTUP_SHARE) / STARTUP_SHARE / max(seconds, 0.1)))
+
+
+def stored_point(path: Path, molecule: Molecule, key: str) -> Point | None:
+    """Read a point if it is stored; StaleData if it belongs to another geometry, level or step."""
+    if not path.exists():
+        return None
+    stored = read_arrays(path)
+    if "positions" not in stored or str(stored["key"]) != key:
+        raise StaleData(f"{path} belongs to another level, state or molecule; remove its folder")
+    same_shape = stored["positions"].shape == molecule.positions.shape
+    shift = float(np.abs(stored["positions"] - molecule.positions).max()) if same_shape else np.inf
+    if shift > SAME_GEOMETRY:
+        raise StaleData(
+            f"{path} belongs to another geometry or step: a coordinate differs by {shift:.1e} bohr "
+            f"(allowed {SAME_GEOMETRY:.0e}); remove its folder"
+        )
+    return _point(stored)
+
+
+def _point(stored: dict[str, NDArray[Any]]) -> Point:
+    return Point(
+        stored["gradient"],
+        stored["dipole"],
+        float(stored["energy"]),
+        int(stored["cycles"]),
+        float(stored["seconds"]),
+    )
+
+
+def kept_point(molecule: Molecule, surface: Surface, folder: Path, name: str, report: Report) -> Point:
+    """Return the point `name` of a work folder, computing and storing it unless it is there.
+
+    Raises
+    ------
+    StaleData
+        if the stored point belongs to another geometry, level or step
+    BadInput
+        if another run is computing this very point
+    """
+    path, key = folder / name / "point.npz", surface.key(molecule)
+    done = stored_point(path, molecule, key)
+    if done is not None:
+        report(f"  {name}: found, {done.seconds:.1f} s saved")
+        return done
+    with locked(path.parent):
+        point = surface.point(molecule)
+        write_arrays(path, key=np.array(key), positions=molecule.positions, **asdict(point))
+    report(f"  {name}: {point.cycles} cycles  {point.seconds:.1f} s")
+    return point
+
+
+def compute_points(
+    displaced: list[Molecule], indices: Iterable[int], surface: Surface, folder: Path, report: Report
+) -> list[Point]:
+    """Return the points of one bundle of displacements, each kept in `folder` as it finishes."""
+    return [kept_point(displaced[i], surface, folder, f"displacement_{i:04d}", report) for i in indices]
+
+
+def require_one_surface(
+    molecule: Molecule, displaced: list[Molecule], points: list[Point], hessian: Array, energy: float
+) -> float:
+    """Return the largest deviation (Eh) of the displaced energies from E + g d + d H d / 2.
+
+    The gradient g, nearly zero, is what the displaced gradients leave on average once H d is taken off.
+
+    Parameters
+    ----------
+    energy : of the undisplaced geometry, Eh
+
+    Raises
+    ------
+    WrongState
+        if a displaced SCF lies off this surface by more than SURFACE_TOLERANCE: it fell into another state
+    """
+    shifts = np.array([(geometry.positions - molecule.positions).reshape(-1) for geometry in displaced])
+    bends = shifts @ hessian
+    slope = np.mean([p.gradient.reshape(-1) - bend for p, bend in zip(points, bends, strict=True)], axis=0)
+    rises = shifts @ slope + 0.5 * (shifts * bends).sum(axis=1)
+    misses = np.abs(np.array([p.energy for p in points]) - energy - rises)
+    worst = int(np.argmax(misses))
+    if misses[worst] > SURFACE_TOLERANCE:
+        raise WrongState(
+            f"displacement {worst} lies {misses[worst]:.1e} Eh off the harmonic surface (allowed "
+            f"{SURFACE_TOLERANCE:.0e}): its SCF fell into another electronic state; look for a lower state of the "
+            "undisplaced molecule"
+        )
+    return float(misses[worst])

@@ -1,0 +1,148 @@
+"""Hessians by two routes: finite differences of gradients, or analytic.
+
+On the CPU, PySCF's analytic Kohn-Sham Hessian leaves out that the integration grid moves with the atoms (PySCF issues
+3437, 3339), which breaks the sum rule. Two ways around it: finite differences of gradients that have the grid response,
+or the analytic Hessian with its diagonal blocks rebuilt from the sum rule, H[A,A] = -sum over B != A of H[A,B].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spincross import electronic, pointgroup, response
+from spincross.displacements import Point, Surface, displaced_cell, plan_displacements
+from spincross.electronic import Level, State
+from spincross.errors import StaleData
+from spincross.infrared import dipole_derivatives
+from spincross.molecule import Molecule
+from spincross.optimise import Orbitals, Report, print_line
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to get a Hessian.
+
+    Parameters
+    ----------
+    method : `analytic` (diagonal blocks rebuilt) or `finite differences`
+    step : displacement of finite differences, bohr
+    response_grid_level : grid of the exchange-correlation kernel in the analytic route
+    scf_energy_tolerance, scf_gradient_tolerance : of the undisplaced and every displaced SCF
+    max_memory : MB
+    """
+
+    method: str = "finite differences"
+    step: float = 5e-3
+    response_grid_level: int = 1
+    scf_energy_tolerance: float = 1e-11
+    scf_gradient_tolerance: float = 1e-7
+    max_memory: float = 8000
+
+    def surface(self, level: Level, state: State, guess: Orbitals) -> Surface:
+        """Return where gradients are computed: this level with the tight SCF thresholds of derivatives."""
+        tight = level.tightened(self.scf_energy_tolerance, self.scf_gradient_tolerance)
+        return Surface(tight, state, guess, self.max_memory)
+
+
+@dataclass(frozen=True)
+class ForceConstants:
+    """A Hessian as computed.
+
+    Parameters
+    ----------
+    hessian : (3N, 3N), Eh/bohr2, symmetrised, sum rules enforced
+    sum_rule : max |sum over B of H[A,B]| before that, Eh/bohr2
+    dipole_derivatives : (3, 3N), e; None where the route gives none
+    """
+
+    hessian: Array
+    sum_rule: float
+    dipole_derivatives: Array | None = None
+
+
+def rebuilt_diagonal(hessian: Array) -> Array:
+    """Replace the diagonal blocks of a (3N, 3N) Hessian by minus the sum of the others, and symmetrise."""
+    count = len(hessian) // 3
+    blocks = ((hessian + hessian.T) / 2).reshape(count, 3, count, 3).copy()
+    for atom in range(count):
+        blocks[atom, :, atom] = 0.0
+        block = -blocks[atom].sum(axis=1)
+        blocks[atom, :, atom] = (block + block.T) / 2
+    return blocks.reshape(3 * count, 3 * count)
+
+
+def analytic_hessian(
+    molecule: Molecule, level: Level, state: State, guess: Orbitals, settings: Settings, report: Report = print_line
+) -> tuple[Array, float]:
+    """Return the analytic Hessian (3N, 3N), Eh/bohr2, diagonal blocks rebuilt, and max |sum rule| before that.
+
+    Only atoms that the point group does not relate are displaced; the rest follows by symmetry.
+    """
+    solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, settings.max_memory)
+    unique = unique_atoms(molecule)
+    columns = response.hessian_columns(solution.mean_field, unique, settings.response_grid_level, report)
+    full = _completed(molecule, columns, unique)
+    blocks = full.reshape(len(molecule.symbols), 3, -1, 3)
+    residual = float(np.abs(blocks.sum(axis=2)).max())
+    rebuilt = rebuilt_diagonal(full)
+    return pointgroup.symmetrise_hessian(molecule.numbers, molecule.positions, rebuilt, molecule.point_group), residual
+
+
+def unique_atoms(molecule: Molecule) -> list[int]:
+    """Return the first atom of every orbit of the point group."""
+    images = pointgroup.permutations(molecule.numbers, molecule.positions, molecule.point_group)
+    return sorted({int(min(p[i] for p in images)) for i in range(len(molecule.symbols))})
+
+
+def _completed(molecule: Molecule, columns: Array, unique: list[int]) -> Array:
+    """Fill (3N, 3N) from the columns (3N, 3n) of unique atoms: H[p(i), p(j)] = R H[i, j] R^T."""
+    count = len(molecule.symbols)
+    matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
+    images = pointgroup.permutations(molecule.numbers, molecule.positions, molecule.point_group)
+    full, times = np.zeros((3 * count, 3 * count)), np.zeros(count)
+    for matrix, image, op in zip(matrices, images, pointgroup.operations(molecule.point_group), strict=True):
+        for k, atom in enumerate(unique):
+            target = int(image[atom])
+            full[:, 3 * target : 3 * target + 3] += matrix @ columns[:, 3 * k : 3 * k + 3] @ op.T
+            times[target] += 1
+    return full / np.repeat(times, 3)
+
+
+def hessian_from_gradients(molecule: Molecule, gradients: list[Array], step: float) -> tuple[Array, float]:
+    """Assemble displaced gradients (N, 3), Eh/bohr, into a Hessian (3N, 3N); also its sum-rule residual."""
+    phonon = displaced_cell(molecule, step)
+    phonon.forces = -np.array(gradients)
+    phonon.produce_force_constants()
+    count = len(molecule.symbols)
+    raw = np.asarray(phonon.force_constants).transpose(0, 2, 1, 3).reshape(3 * count, 3 * count)
+    residual = float(np.abs(raw.reshape(count, 3, count, 3).sum(axis=2)).max())
+    rebuilt = rebuilt_diagonal(raw)
+    return pointgroup.symmetrise_hessian(molecule.numbers, molecule.positions, rebuilt, molecule.point_group), residual
+
+
+def analytic(molecule: Molecule, surface: Surface, settings: Settings, report: Report = print_line) -> ForceConstants:
+    """Return the analytic Hessian of a geometry; the dipole derivatives are not part of this route."""
+    found, residual = analytic_hessian(molecule, surface.level, surface.state, surface.guess, settings, report)
+    return ForceConstants(found, residual)
+
+
+def from_points(molecule: Molecule, points: list[Point], step: float) -> ForceConstants:
+    """Assemble all points of the planned displacements (step in bohr)."""
+    found, residual = hessian_from_gradients(molecule, [p.gradient for p in points], step)
+    derivatives = dipole_derivatives(molecule, plan_displacements(molecule, step), [p.dipole for p in points])
+    return ForceConstants(found, residual, derivatives)
+
+
+def check_geometry(stored: dict[str, NDArray[Any]], molecule: Molecule, name: str) -> None:
+    """Raise StaleData if a stored Hessian belongs to another geometry."""
+    if stored["positions"].shape != molecule.positions.shape:
+        raise StaleData(f"{name} holds {len(stored['positions'])} atoms, the geometry has {len(molecule.symbols)}")
+    shift = float(np.abs(stored["positions"] - molecule.positions).max())
+    if shift > 1e-5:
+        raise StaleData(f"{name} belongs to a geometry that differs by {shift:.1e} bohr; compute it again")
