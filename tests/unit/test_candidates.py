@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spincross import candidates, electronic
-from spincross.electronic import Level, State
+from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.units import ANGSTROM_TO_BOHR
 

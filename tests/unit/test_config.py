@@ -40,6 +40,9 @@ def test_every_key_of_the_default_configuration_has_a_comment_above_it():
         (("temperatures_K",), [-3], ["temperatures_K", "-3"]),
         (("complex",), "h2co", ["complex", "allowed keys"]),
         (("memory_mb",), "8 GB", ["memory_mb", "8 GB"]),
+        (("gates", "on_failure"), "ignore", ["gates.on_failure", "ignore"]),
+        (("gates", "density_asymmetry"), 0, ["gates.density_asymmetry", "0"]),
+        (("levels", "pbe0_def2-svp", "device"), "tpu", ["device", "tpu"]),
         (("hessian", "method"), "numeric", ["hessian.method", "numeric"]),
     ],
 )

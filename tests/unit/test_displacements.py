@@ -8,8 +8,8 @@ import pytest
 from sample_molecules import H2CO, springs
 from spincross import displacements, electronic, files
 from spincross.displacements import Point, Surface
-from spincross.electronic import Level, State
 from spincross.errors import StaleData, WrongState
+from spincross.levels import Level, State
 from spincross.molecule import Molecule
 
 LEVEL = Level(basis="sto-3g", grid_level=0, scf_energy_tolerance=1e-9, scf_gradient_tolerance=1e-5)

@@ -5,8 +5,8 @@ import pytest
 
 from sample_molecules import H2CO, springs
 from spincross import displacements, electronic, force_constants, vibrations
-from spincross.electronic import Level, State
 from spincross.errors import StaleData
+from spincross.levels import Level, State
 
 
 def test_rebuilt_diagonal_blocks_fulfil_the_sum_rule():

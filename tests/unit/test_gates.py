@@ -1,40 +1,107 @@
-"""A wrong state is refused with its numbers."""
+"""A wrong state is refused with its numbers, or warned about where the configuration says so."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from spincross import electronic, gates, response
-from spincross.electronic import State
-from spincross.errors import WrongState
+from sample_h2co import EXCITED, H2CO, LEVEL
+from spincross import electronic, gates, populations, response
+from spincross.errors import SymmetryLost, WrongState
+from spincross.gates import Stability
+from spincross.levels import State
+from spincross.molecule import Molecule
+from spincross.units import ANGSTROM_TO_BOHR
 
-LIMITS = {"s_squared_warning": 0.1, "s_squared_error": 0.5, "metal_spin_high": [3.4, 4.1], "stability": False}
+LIMITS = {
+    "s_squared_warning": 0.1,
+    "s_squared_error": 0.5,
+    "metal_spin_high": [3.4, 4.1],
+    "density_asymmetry": 1e-3,
+    "stability": True,
+    "on_failure": "error",
+}
+WARN = LIMITS | {"on_failure": "warning"}
+IRON = SimpleNamespace(symbols=("Fe", "N"))
 
 
-def result(s_squared):
-    molecule = SimpleNamespace(symbols=("Fe", "N"))
-    return SimpleNamespace(solution=SimpleNamespace(s_squared=s_squared), molecule=molecule)
+@pytest.fixture(autouse=True)
+def symmetric(monkeypatch, request):
+    if "triplet" not in request.fixturenames:
+        monkeypatch.setattr(gates.descent, "asymmetry", lambda solution, molecule: 0.0)
+
+
+def judge(s_squared, state, metal=None, limits=LIMITS, tested=Stability()):  # noqa: B008 - frozen
+    return gates.judge(SimpleNamespace(s_squared=s_squared), IRON, state, metal, limits, tested)
 
 
 def test_spin_contamination_is_a_warning_then_an_error():
-    assert gates.judge(result(2.05), State("HS", 3), None, LIMITS)["warnings"] == []
-    assert "2.300" in gates.judge(result(2.3), State("HS", 3), None, LIMITS)["warnings"][0]
+    assert judge(2.05, State("HS", 3)) == []
+    assert "2.300" in judge(2.3, State("HS", 3))[0]
     with pytest.raises(WrongState, match=r"2\.600"):
-        gates.judge(result(2.6), State("HS", 3), None, LIMITS)
+        judge(2.6, State("HS", 3))
 
 
 def test_iron_without_its_four_unpaired_electrons_is_refused(monkeypatch):
-    monkeypatch.setattr(electronic, "spin_populations", lambda solution: np.array([2.9, 1.1]))
+    monkeypatch.setattr(populations, "spin_populations", lambda solution: np.array([2.9, 1.1]))
     with pytest.raises(WrongState, match=r"2\.90"):
-        gates.judge(result(6.01), State("HS", 5), "Fe", LIMITS)
+        judge(6.01, State("HS", 5), "Fe")
 
 
-@pytest.mark.parametrize(("eigenvalue", "count"), [(-0.05, 1), (0.05, 0)])
-def test_an_unstable_solution_is_said_with_its_eigenvalue(monkeypatch, eigenvalue, count):
-    monkeypatch.setattr(response, "lowest_rotation", lambda mean_field, grid: eigenvalue)
-    converged = result(2.0)
-    converged.solution.mean_field = None
-    found = gates.judge(converged, State("HS", 3), None, LIMITS | {"stability": True})
-    assert found["stability_eigenvalue_hartree"] == eigenvalue
-    assert len([text for text in found["warnings"] if f"{eigenvalue:.4f}" in text]) == count
+def test_a_solution_that_stays_unstable_is_an_error_with_its_eigenvalue():
+    with pytest.raises(WrongState, match=r"-0\.0500"):
+        judge(2.0, State("HS", 3), tested=Stability(-0.05, [np.zeros((1, 1))] * 2))
+    assert judge(2.0, State("HS", 3), tested=Stability(0.05)) == []
+
+
+def test_an_open_shell_singlet_below_a_closed_shell_is_a_warning():
+    assert "RKS to UKS" in judge(0.0, State("LS", 1), tested=Stability(-0.05))[0]
+
+
+def test_in_warning_mode_every_failure_is_a_sentence_with_its_numbers(monkeypatch):
+    monkeypatch.setattr(populations, "spin_populations", lambda solution: np.array([2.9, 1.1]))
+    monkeypatch.setattr(gates.descent, "asymmetry", lambda solution, molecule: 0.25)
+    iron = SimpleNamespace(symbols=("Fe", "N"), point_group="C2")
+    tested = Stability(-0.05, [np.zeros((1, 1))] * 2)
+    found = gates.judge(SimpleNamespace(s_squared=7.0), iron, State("HS", 5), "Fe", WARN, tested)
+    assert all(text.startswith("gate failed: ") for text in found)
+    assert [number in text for number, text in zip(("7.000", "2.90", "2.50e-01", "-0.0500"), found, strict=True)] == [
+        True
+    ] * 4
+
+
+def test_a_density_that_left_the_group_is_refused_with_the_number(triplet):
+    solution = triplet[0]
+    assert gates.judge(solution, H2CO, State("HS", 3), None, LIMITS, Stability()) == []
+    labels = gates.descent.irreps.adapted(solution.mean_field.mol, "C2").labels(solution.orbitals[0])
+    alpha = solution.orbitals[0].copy()
+    virtual = np.asarray(solution.mean_field.mo_coeff[0])[:, np.asarray(solution.mean_field.mo_occ[0]) == 0]
+    names = gates.descent.irreps.adapted(solution.mean_field.mol, "C2").labels(virtual)
+    a, b = labels.index("A"), names.index("B")
+    alpha[:, a] = np.cos(0.1) * alpha[:, a] + np.sin(0.1) * virtual[:, b]
+    broken = SimpleNamespace(orbitals=(alpha, solution.orbitals[1]), mean_field=solution.mean_field, s_squared=2.0)
+    with pytest.raises(SymmetryLost, match=r"breaks C2 by 1\.4.e-01 electrons"):
+        gates.judge(broken, H2CO, State("HS", 3), None, LIMITS, Stability())
+
+
+def test_the_stability_test_marks_what_can_be_followed():
+    excited = electronic.solve(H2CO, LEVEL, State("HS", 3, EXCITED))
+    found = gates.stability(excited, LIMITS)
+    assert found.eigenvalue < gates.UNSTABLE
+    assert found.mode is not None
+    assert gates.stability(excited, LIMITS | {"stability": False}) == Stability()
+
+
+@pytest.mark.parametrize(("overlap", "followed"), [(1.0, True), (-1.0, False)])
+def test_only_spin_preserving_modes_of_a_closed_shell_are_followed(monkeypatch, overlap, followed):
+    mode = [np.array([[1.0]]), np.array([[overlap]])]
+    monkeypatch.setattr(response, "lowest_mode", lambda mean_field, grid: (-0.05, mode))
+    solution = SimpleNamespace(mean_field=SimpleNamespace(mol=SimpleNamespace(spin=0)))
+    assert (gates.stability(solution, LIMITS).mode is not None) == followed
+
+
+def test_ncs_groups_are_found_as_nitrogen_carbon_sulfur():
+    line = np.array([[0, 0, 0], [0, 0, 2.0], [0, 0, 3.17], [0, 0, 4.8], [2.0, 0, 0]]) * ANGSTROM_TO_BOHR
+    molecule = Molecule(("Fe", "N", "C", "S", "N"), line)
+    assert gates.ncs_groups(molecule, "Fe") == [(1, 2, 3)]
+    assert gates.ncs_groups(molecule, None) == []

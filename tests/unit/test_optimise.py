@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from spincross import optimise
-from spincross.electronic import Level, State
 from spincross.errors import BadInput, NotConverged, StaleData, SymmetryLost
+from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.pointgroup import deviation
 from spincross.units import ANGSTROM_TO_BOHR

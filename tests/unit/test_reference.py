@@ -46,6 +46,23 @@ def test_a_record_of_another_structure_is_not_used(settings, tmp_path):
     assert reference.available(settings) == []
 
 
+@pytest.mark.parametrize("device", ["auto", "cpu", "gpu", None])
+def test_a_record_serves_every_device(settings, device):
+    content = copy.deepcopy(settings.config)
+    level = content["levels"]["pbe0_def2-svp"]
+    level.pop("device", None) if device is None else level.update(device=device)
+    assert len(reference.available(config.load(content, settings.structures))) == 1
+
+
+def test_a_molden_file_goes_with_a_record_where_there_is_one(settings, tmp_path):
+    place = reference.folder(settings, "h2co", "LS", "C2", "optimise")
+    reference.recall(place, tmp_path / "without", "optimise")
+    (place / "orbitals.molden").write_text("[Molden Format]")
+    reference.recall(place, tmp_path / "with", "optimise")
+    found = [(tmp_path / name / "orbitals.molden").exists() for name in ("without", "with")]
+    assert found == [False, True]
+
+
 def test_an_incomplete_record_is_not_used(settings):
     (reference.folder(settings, "h2co", "LS", "C2", "optimise") / "orbitals.npz").unlink()
     assert reference.available(settings) == []

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross import electronic
-from spincross.electronic import Level, Solution, State
+from spincross.electronic import Solution
 from spincross.errors import NotConverged
+from spincross.levels import Level, State, term
+from spincross.mean_field import electrons_per_irrep
 from spincross.molecule import Molecule
 
 Array = NDArray[np.float64]
@@ -46,25 +48,29 @@ def lowest_state(
 
     Returns
     -------
-    solution, and rows with electrons_per_irrep (alpha and beta), energy_hartree or None, s_squared, cycles; a candidate
-    that does not converge is listed as such and is no error while another one does
+    solution, and rows with electrons_per_irrep (alpha and beta), energy_hartree or None, s_squared, cycles,
+    term, rungs; a candidate that does not converge is listed as such and is no error while another one does
 
     Raises
     ------
     NotConverged
         if the first one does not converge
     """
+
+    def row(occupation: Occupation | None, solution: Solution | None) -> dict[str, Any]:
+        return _row(occupation, solution, state.multiplicity, molecule.point_group)
+
     first = electronic.solve(molecule, level, state, guess, max_memory)
-    solutions, table = [first], [_row(first.occupation, first)]
+    solutions, table = [first], [row(first.occupation, first)]
     report(_line(table[-1]))
     for occupation, orbitals in d_swaps(first) or [(o, first.orbitals) for o in irrep_swaps(first)]:
         try:
             found = electronic.solve(molecule, level, replace(state, occupation=occupation), orbitals, max_memory)
         except NotConverged:
-            table.append(_row(occupation, None))
+            table.append(row(occupation, None))
         else:
             solutions.append(found)
-            table.append(_row(found.occupation, found))
+            table.append(row(found.occupation, found))
         report(_line(table[-1]))
     return min(solutions, key=lambda s: s.energy), table
 
@@ -99,7 +105,8 @@ def d_swaps(solution: Solution) -> list[Start]:
     for target in map(int, sorted(empty, key=lambda i: energies[i])[:T2G_LEFT]):
         beta = np.array(coefficients[:, filled > 0], dtype=np.float64)
         beta[:, np.flatnonzero(filled > 0) == source] = coefficients[:, [target]]
-        starts.append((_occupation_after(solution, source, target), (solution.orbitals[0], beta)))
+        orbitals = (solution.orbitals[0], beta)
+        starts.append((electrons_per_irrep(mol, solution.point_group, orbitals), orbitals))
     return starts
 
 
@@ -115,24 +122,16 @@ def d_shares(solution: Solution) -> Array | None:
     return np.asarray(np.einsum("mi,mi->i", coefficients[rows], overlap[rows] @ coefficients))
 
 
-def _occupation_after(solution: Solution, source: int, target: int) -> Occupation | None:
-    """Return the electrons per irrep after the move of a beta electron."""
-    if solution.occupation is None:
-        return None
-    labels = solution.mean_field.mo_coeff[1].orbsym
-    order = list(solution.mean_field.mol.irrep_id)
-    counts = [list(pair) for pair in solution.occupation]
-    counts[order.index(labels[source])][1] -= 1
-    counts[order.index(labels[target])][1] += 1
-    return tuple((a, b) for a, b in counts)
-
-
-def _row(occupation: Occupation | None, solution: Solution | None) -> dict[str, Any]:
+def _row(
+    occupation: Occupation | None, solution: Solution | None, multiplicity: int, point_group: str
+) -> dict[str, Any]:
     return {
+        "term": term(multiplicity, occupation, point_group),
         "electrons_per_irrep": [list(pair) for pair in occupation] if occupation else None,
         "energy_hartree": solution.energy if solution else None,
         "s_squared": solution.s_squared if solution else None,
         "cycles": solution.cycles if solution else None,
+        "rungs": solution.trace if solution else [],
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from spincross import __version__, electronic, force_constants, optimise
+from spincross import __version__, force_constants, levels, optimise
 from spincross.errors import BadInput
 from spincross.files import Json, read_json
 
@@ -70,9 +70,9 @@ class Settings:
         return str(self.config["level"])
 
     @property
-    def level(self) -> electronic.Level:
+    def level(self) -> levels.Level:
         """The level of theory."""
-        return electronic.Level(**self.config["levels"][self.level_name])
+        return levels.Level(**self.config["levels"][self.level_name])
 
     @property
     def optimisation(self) -> optimise.Settings:
@@ -100,9 +100,9 @@ class Settings:
             k: v for k, v in self.entry(complex_id).items() if k not in ("title", "literature", "landau", "calorimetry")
         }
 
-    def state(self, complex_id: str, name: str) -> electronic.State:
+    def state(self, complex_id: str, name: str) -> levels.State:
         """Return a spin state of a complex."""
-        return electronic.State(name, int(self.entry(complex_id)["multiplicity"][name]))
+        return levels.State(name, int(self.entry(complex_id)["multiplicity"][name]))
 
 
 def load(config: Json, structures: Path, name: str = "config") -> Settings:
@@ -119,7 +119,7 @@ def load(config: Json, structures: Path, name: str = "config") -> Settings:
     settings = Settings(config, complexes, structures)
     if settings.level_name not in config["levels"]:
         raise BadInput(f"{name}, level: {settings.level_name!r} is not among `levels`: {', '.join(config['levels'])}")
-    electronic.check_level(settings.level, ["H"])
+    levels.check_level(settings.level, ["H"])
     for complex_id in config["complexes"]:
         _check_files(settings.entry(complex_id), complex_id, structures)
     return settings

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
-from spincross import electronic
-from spincross.electronic import Level, State
+from spincross import electronic, populations
 from spincross.errors import StaleData, WrongState
 from spincross.files import fingerprint, read_arrays, write_arrays
+from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.optimise import Orbitals, Report, locked
 from spincross.units import DEBYE_TO_ATOMIC_UNITS
@@ -72,14 +72,14 @@ class Surface:
 
     def key(self, molecule: Molecule) -> str:
         """Return a checksum of surface, thresholds, state and atoms (not positions)."""
-        return fingerprint([electronic.level_fingerprint(self.level, self.state, molecule), asdict(self.level)])
+        return fingerprint([electronic.level_fingerprint(self.level, self.state, molecule), self.level.theory()])
 
     def point(self, molecule: Molecule) -> Point:
         """Compute one geometry."""
         start = time.perf_counter()
         solution = electronic.solve(molecule, self.level, self.state, self.guess, self.max_memory)
         gradient = electronic.gradient(solution)
-        dipole = electronic.dipole(solution) * DEBYE_TO_ATOMIC_UNITS
+        dipole = populations.dipole(solution) * DEBYE_TO_ATOMIC_UNITS
         return Point(gradient, dipole, solution.energy, solution.cycles, time.perf_counter() - start)
 
 

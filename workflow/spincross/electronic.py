@@ -1,25 +1,27 @@
-"""Electronic structure with PySCF: levels, the ladder to a converged SCF, the right state, gradients, populations.
+"""Electronic structure with PySCF: the ladder to a converged SCF, the lowest candidate state, gradients.
 
-A `Solution` is only ever made from an SCF that converged without damping or level shift.
+A `Solution` is only ever made from an SCF that converged without damping or level shift. Every rung of the ladder
+leaves its reason, cycles and energy in the trace.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyscf import dft, gto
+from pyscf import gto
 from pyscf.scf import addons
 
-from spincross import response
-from spincross.errors import BadInput, NotConverged, WrongState
+from spincross import device, response
+from spincross.device import CPU, Device, to_numpy
+from spincross.errors import NotConverged
 from spincross.files import fingerprint
+from spincross.levels import Level, State
+from spincross.mean_field import build_mol, density_from, electrons_per_irrep, hold_occupation, kohn_sham
 from spincross.molecule import Molecule
-from spincross.xc_cache import CachedNumInt
 
 Array = NDArray[np.float64]
 
@@ -30,43 +32,10 @@ NEWTON_START = 2e-2
 NEWTON_STEPS = 3
 NEWTON_GRID = 0
 """Grid of the kernel in Newton steps: it steers the step, not the solution."""
-
-
-@dataclass(frozen=True)
-class Level:
-    """A level of theory; every field takes part in the fingerprint that guards stored data.
-
-    Parameters
-    ----------
-    functional, basis, auxiliary_basis : names known to PySCF (libxc for the functional)
-    grid_level : PySCF's grid level, 0 to 9
-    scf_energy_tolerance : Eh
-    scf_gradient_tolerance : norm of the orbital gradient
-    """
-
-    functional: str = "pbe0"
-    basis: str = "def2-svp"
-    auxiliary_basis: str = "def2-universal-jkfit"
-    grid_level: int = 3
-    scf_energy_tolerance: float = 1e-10
-    scf_gradient_tolerance: float = 1e-5
-
-    def tightened(self, energy: float, gradient: float) -> Level:
-        """Return the same surface with other SCF thresholds."""
-        return replace(self, scf_energy_tolerance=energy, scf_gradient_tolerance=gradient)
-
-    def surface(self) -> dict[str, Any]:
-        """Return what defines the energy surface: everything but the SCF thresholds."""
-        return {k: v for k, v in asdict(self).items() if not k.startswith("scf_")}
-
-
-@dataclass(frozen=True)
-class State:
-    """A spin state: name (LS, HS), multiplicity 2S+1, and electrons per irrep as ((alpha, beta), ...) or None."""
-
-    name: str
-    multiplicity: int
-    occupation: tuple[tuple[int, int], ...] | None = None
+RECHECK_TOLERANCE = 1e-7
+"""Largest difference (Eh) of a GPU energy from the one computed afresh from its density."""
+SMALL = 100
+"""Basis functions up to which a GPU energy is also compared with the CPU's."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +48,20 @@ class Solution:
     orbitals : occupied alpha and beta orbitals, (nao, n_alpha) and (nao, n_beta)
     s_squared : <S^2>
     occupation : electrons per irrep of the imposed group, None without symmetry
-    trace : one entry per rung of the ladder: rung, cycles, energy_hartree, converged
-    mean_field : PySCF's object
+    point_group : the group imposed
+    trace : one entry per rung of the ladder: rung, reason, cycles, energy_hartree, converged, seconds
+    mean_field : PySCF's object on the CPU, arrays in numpy
+    engine : the same on the device that solved it (`mean_field` itself on the CPU)
     """
 
     energy: float
     orbitals: tuple[Array, Array]
     s_squared: float
     occupation: tuple[tuple[int, int], ...] | None
+    point_group: str
     trace: list[dict[str, Any]]
     mean_field: Any = field(repr=False)
+    engine: Any = field(repr=False)
 
     @property
     def cycles(self) -> int:
@@ -96,109 +69,83 @@ class Solution:
         return sum(rung["cycles"] for rung in self.trace)
 
 
-def check_level(level: Level, symbols: Iterable[str]) -> None:
-    """Raise BadInput if PySCF does not know the functional or has no basis for an element."""
-    try:
-        dft.libxc.parse_xc(level.functional)
-    except Exception as error:  # libxc's parser raises KeyError, ValueError and others
-        raise BadInput(
-            f"functional {level.functional!r} is unknown to libxc; correct `functional` in the level"
-        ) from error
-    for key in ("basis", "auxiliary_basis"):
-        for symbol in sorted(set(symbols)):
-            try:
-                gto.basis.load(getattr(level, key), symbol)
-            except Exception as error:  # BasisNotFoundError, KeyError or parser errors
-                name = getattr(level, key)
-                raise BadInput(f"{key} {name!r} is unknown to PySCF or lacks {symbol}; correct `{key}`") from error
+@dataclass
+class Ladder:
+    """The rungs that one SCF climbed, and the functions that climb them on one device."""
 
+    mol: gto.Mole
+    level: Level
+    place: Device
+    trace: list[dict[str, Any]] = field(default_factory=list)
 
-def check_spin(molecule: Molecule, multiplicity: int) -> None:
-    """Raise BadInput if the multiplicity does not fit the number of electrons."""
-    if multiplicity < 1 or multiplicity > molecule.electrons + 1 or (molecule.electrons - multiplicity) % 2 == 0:
-        raise BadInput(
-            f"charge {molecule.charge} gives {molecule.electrons} electrons, which cannot have multiplicity "
-            f"{multiplicity}; correct `charge` or `multiplicity` of the complex"
+    def run(self, method: Any, rung: str, reason: str, density: Array | None, max_cycles: int) -> None:
+        """Converge a method from a density, at most `max_cycles`, and add the rung to the trace."""
+        start = time.perf_counter()
+        method.max_cycle = max_cycles
+        method.kernel(dm0=density)
+        self.trace.append(
+            {
+                "rung": rung,
+                "reason": reason,
+                "cycles": int(method.cycles),
+                "energy_hartree": float(method.e_tot),
+                "converged": bool(method.converged),
+                "seconds": round(time.perf_counter() - start, 2),
+            }
         )
 
+    def method(self, grid_level: int | None = None) -> Any:
+        """Return a fresh Kohn-Sham object, on another grid if asked."""
+        grid = self.level.grid_level if grid_level is None else grid_level
+        return kohn_sham(self.mol, replace(self.level, grid_level=grid), self.place)
 
-def build_mol(molecule: Molecule, level: Level, multiplicity: int, max_memory: float = 8000) -> gto.Mole:
-    """Return PySCF's molecule; symmetry-adapted in the imposed group."""
-    check_spin(molecule, multiplicity)
-    return gto.M(
-        atom=list(zip(molecule.symbols, molecule.positions.tolist(), strict=True)),
-        unit="Bohr",
-        basis=level.basis,
-        charge=molecule.charge,
-        spin=multiplicity - 1,
-        symmetry=molecule.point_group if molecule.point_group != "C1" else False,
-        max_memory=max_memory,
-        verbose=0,
-    )
+    def cold_guess(self) -> tuple[Array, str]:
+        """Return a start density, and what it is."""
+        if not any(21 <= z <= 80 for z in self.mol.atom_charges()):
+            return np.asarray(kohn_sham(self.mol, self.level).get_init_guess(key="atom")), "superposition of atoms"
+        method = self.method(0).set(level_shift=0.2, conv_tol=1e-3, conv_tol_grad=3e-1)
+        density = self.small_basis_density()
+        self.run(method, "coarse grid, level shift", "settles the projected density", density, 25)
+        return to_numpy(method.make_rdm1()), "density of the coarse grid"
 
+    def small_basis_density(self) -> Array:
+        """Return the density of a rough minimal-basis SCF, projected."""
+        small = self.mol.copy()
+        small.basis = "sto-3g"
+        small.build(False, False)
+        method = kohn_sham(small, replace(self.level, grid_level=0), self.place)
+        method.set(level_shift=0.3, conv_tol=1e-4, conv_tol_grad=1e-1)
+        start = np.asarray(kohn_sham(small, self.level).get_init_guess(key="atom"))
+        reason = "cold start with a metal: larger bases swing by 100 Eh"
+        self.run(method, "minimal basis, level shift", reason, start, 50)
+        return np.asarray(addons.project_dm_nr2nr(small, to_numpy(method.make_rdm1()), self.mol))
 
-def mean_field(mol: gto.Mole, level: Level) -> Any:
-    """Return a fresh Kohn-Sham object: RKS for a singlet, UKS otherwise; density fitting."""
-    method = dft.RKS(mol) if mol.spin == 0 else dft.UKS(mol)
-    method = method.density_fit(auxbasis=level.auxiliary_basis)
-    method.xc = level.functional
-    method.grids.level = level.grid_level
-    method.conv_tol = level.scf_energy_tolerance
-    method.conv_tol_grad = level.scf_gradient_tolerance
-    method.diis_space = 15  # quintets have soft d-d rotations: 18 cycles against 22 with the default 8
-    method._numint = CachedNumInt(0.5 * mol.max_memory)
-    return method
+    def newton_steps(self, method: Any) -> None:
+        """Take up to NEWTON_STEPS Newton steps on the low-rank response, each followed by DIIS; CPU only."""
+        for _ in range(NEWTON_STEPS if self.place == CPU else 0):
+            slope = 0.0 if method.converged else _slope(method)
+            if not 0.0 < slope < NEWTON_START:
+                return
+            fx = response.induced_potential(method, min(self.level.grid_level, NEWTON_GRID))
+            reason = f"DIIS is slow near the solution: orbital gradient {slope:.1e}"
+            self.run(method, "Newton step, DIIS", reason, response.newton_density(method, fx), 4)
 
+    def level_shift(self, method: Any, max_cycles: int) -> None:
+        """Converge roughly with level shift and damping, then again without."""
+        method.set(level_shift=0.25, damp=0.3, conv_tol=1e-6, conv_tol_grad=1e-2)
+        before = f"not converged after {sum(rung['cycles'] for rung in self.trace)} cycles"
+        self.run(method, "level shift, damping", before, to_numpy(method.make_rdm1()), max_cycles)
+        method.set(level_shift=0.0, damp=0.0, conv_tol=self.level.scf_energy_tolerance)
+        method.conv_tol_grad = self.level.scf_gradient_tolerance
+        self.run(method, "DIIS", "converges again without aids", to_numpy(method.make_rdm1()), max_cycles)
 
-def density_from(orbitals: tuple[Array, Array], mol: gto.Mole) -> Array:
-    """Carry occupied orbitals to a (moved) molecule: orthonormalised in its overlap, then the density.
-
-    Returns (nao, nao) for a singlet, (2, nao, nao) otherwise. WrongState if the basis has another size.
-    """
-    overlap = mol.intor_symmetric("int1e_ovlp")
-    densities = []
-    for occupied in orbitals:
-        if len(occupied) != len(overlap):
-            raise WrongState(f"stored orbitals have {len(occupied)} functions, the molecule has {len(overlap)}")
-        values, vectors = np.linalg.eigh(occupied.T @ overlap @ occupied)
-        orthonormal = occupied @ (vectors / np.sqrt(values)) @ vectors.T
-        densities.append(orthonormal @ orthonormal.T)
-    return densities[0] + densities[1] if mol.spin == 0 else np.array(densities)
-
-
-def _run(method: Any, rung: str, density: Array | None, max_cycles: int, trace: list[dict[str, Any]]) -> None:
-    start = time.perf_counter()
-    method.max_cycle = max_cycles
-    method.kernel(dm0=density)
-    trace.append(
-        {
-            "rung": rung,
-            "cycles": int(method.cycles),
-            "energy_hartree": float(method.e_tot),
-            "converged": bool(method.converged),
-            "seconds": round(time.perf_counter() - start, 2),
-        }
-    )
-
-
-def _small_basis_density(mol: gto.Mole, level: Level, trace: list[dict[str, Any]]) -> Array:
-    """Return the density of a rough minimal-basis SCF, projected: iron's cold starts swing by 100 Eh without it."""
-    small = mol.copy()
-    small.basis = "sto-3g"
-    small.build(False, False)
-    method = mean_field(small, replace(level, grid_level=0)).set(level_shift=0.3, conv_tol=1e-4, conv_tol_grad=1e-1)
-    method.init_guess = "atom"
-    _run(method, "minimal basis, level shift", None, 50, trace)
-    return np.asarray(addons.project_dm_nr2nr(small, np.asarray(method.make_rdm1()), mol))
-
-
-def _cold_guess(mol: gto.Mole, level: Level, trace: list[dict[str, Any]]) -> Array:
-    if not any(21 <= z <= 80 for z in mol.atom_charges()):
-        return np.asarray(mean_field(mol, level).get_init_guess(key="atom"))
-    density = _small_basis_density(mol, level, trace)
-    method = mean_field(mol, replace(level, grid_level=0)).set(level_shift=0.2, conv_tol=1e-3, conv_tol_grad=3e-1)
-    _run(method, "coarse grid, level shift", density, 25, trace)
-    return np.asarray(method.make_rdm1())
+    def second_order(self, method: Any, max_cycles: int) -> Any:
+        """Return a second-order solver after its run."""
+        newton = method.newton().set(conv_tol=self.level.scf_energy_tolerance)
+        newton.conv_tol_grad = self.level.scf_gradient_tolerance
+        reason = "neither DIIS nor level shift converged"
+        self.run(newton, "second order", reason, to_numpy(method.make_rdm1()), max_cycles)
+        return newton
 
 
 def solve(
@@ -209,7 +156,7 @@ def solve(
     max_memory: float = 8000,
     max_cycles: int = 60,
 ) -> Solution:
-    """Converge one state at one geometry.
+    """Converge one state at one geometry, on the device of the level.
 
     Parameters
     ----------
@@ -222,76 +169,108 @@ def solve(
     NotConverged
         if DIIS, level shift followed by DIIS, and second order all fail; the message lists every rung
     """
-    mol = build_mol(molecule, level, state.multiplicity, max_memory)
-    trace: list[dict[str, Any]] = []
-    density = density_from(guess, mol) if guess is not None else _cold_guess(mol, level, trace)
-    method = mean_field(mol, level)
-    if state.occupation is not None and mol.symmetry:
-        method.irrep_nelec = _irrep_nelec(mol, state.occupation)
-    _run(method, "DIIS", density, min(max_cycles, DIIS_CYCLES), trace)
-    for _ in range(NEWTON_STEPS):
-        if not method.converged and _nearly(method):
-            fx = response.induced_potential(method, min(level.grid_level, NEWTON_GRID))
-            _run(method, "Newton step, DIIS", response.newton_density(method, fx), 4, trace)
+
+    def work(place: Device) -> Solution:
+        return _solve(molecule, level, state, guess, max_memory, max_cycles, place)
+
+    return device.with_fallback(level.device, work)
+
+
+def _solve(
+    molecule: Molecule, level: Level, state: State, guess: tuple[Array, Array] | None, max_memory: float,
+    max_cycles: int, place: Device,
+) -> Solution:  # fmt: skip
+    mol = build_mol(molecule, level, state.multiplicity, max_memory, adapted=place == CPU)
+    ladder = Ladder(mol, level, place)
+    density, origin = ladder.cold_guess() if guess is None else (density_from(guess, mol), "orbitals of a neighbour")
+    method = ladder.method()
+    if state.occupation is not None and molecule.point_group != "C1":
+        hold_occupation(method, mol, molecule.point_group, state.occupation, place)
+    ladder.run(method, "DIIS", f"start from {origin}", density, min(max_cycles, DIIS_CYCLES))
+    ladder.newton_steps(method)
     if not method.converged:
-        method.set(level_shift=0.25, damp=0.3, conv_tol=1e-6, conv_tol_grad=1e-2)
-        _run(method, "level shift", np.asarray(method.make_rdm1()), max_cycles, trace)
-        method.set(level_shift=0.0, damp=0.0, conv_tol=level.scf_energy_tolerance)
-        method.conv_tol_grad = level.scf_gradient_tolerance
-        _run(method, "DIIS", np.asarray(method.make_rdm1()), max_cycles, trace)
+        ladder.level_shift(method, max_cycles)
     if not method.converged:
-        newton = method.newton().set(conv_tol=level.scf_energy_tolerance, conv_tol_grad=level.scf_gradient_tolerance)
-        _run(newton, "second order", np.asarray(method.make_rdm1()), max_cycles, trace)
-        method = newton
+        method = ladder.second_order(method, max_cycles)
     if not method.converged:
-        rungs = "; ".join(f"{t['rung']}: {t['cycles']} cycles to {t['energy_hartree']:.6f} Eh" for t in trace)
+        rungs = "; ".join(f"{t['rung']}: {t['cycles']} cycles to {t['energy_hartree']:.6f} Eh" for t in ladder.trace)
         raise NotConverged(f"SCF of state {state.name} (multiplicity {state.multiplicity}) did not converge: {rungs}")
-    return _solution(method, mol, trace)
+    return _solution(method, molecule, ladder)
 
 
-def _nearly(method: Any) -> bool:
-    """Tell whether a solution is close enough for a Newton step: norm of the orbital gradient below NEWTON_START."""
-    slope = method.get_grad(method.mo_coeff, method.mo_occ)
-    return bool(np.linalg.norm(slope) < NEWTON_START)
+def _slope(method: Any) -> float:
+    """Return the norm of the orbital gradient."""
+    return float(np.linalg.norm(method.get_grad(method.mo_coeff, method.mo_occ)))
 
 
-def _solution(method: Any, mol: gto.Mole, trace: list[dict[str, Any]]) -> Solution:
-    coefficients, occupations = np.asarray(method.mo_coeff), np.asarray(method.mo_occ)
+def _solution(method: Any, molecule: Molecule, ladder: Ladder) -> Solution:
+    mol, host = ladder.mol, method
+    if ladder.place != CPU:
+        host = kohn_sham(mol, ladder.level)
+        host.mo_coeff, host.mo_occ, host.mo_energy = map(to_numpy, (method.mo_coeff, method.mo_occ, method.mo_energy))
+        host.e_tot, host.converged = float(method.e_tot), True
+        _recheck(method, host)
+    coefficients, occupations = np.asarray(host.mo_coeff), np.asarray(host.mo_occ)
     if mol.spin == 0:
-        occupied = coefficients[:, occupations > 0]
+        occupied = np.array(coefficients[:, occupations > 0], dtype=float)
         orbitals, s_squared = (occupied, occupied), 0.0
     else:
-        orbitals = (coefficients[0][:, occupations[0] > 0], coefficients[1][:, occupations[1] > 0])
-        s_squared = float(method.spin_square()[0])
-    plain = tuple(np.array(o, dtype=float) for o in orbitals)
-    occupation = _occupation(method, mol) if mol.symmetry else None
-    return Solution(float(method.e_tot), (plain[0], plain[1]), s_squared, occupation, trace, method)
+        alpha, beta = (np.array(c[:, o > 0], dtype=float) for c, o in zip(coefficients, occupations, strict=True))
+        orbitals, s_squared = (alpha, beta), float(host.spin_square()[0])
+    occupation = electrons_per_irrep(mol, molecule.point_group, orbitals)
+    return Solution(
+        float(method.e_tot), orbitals, s_squared, occupation, molecule.point_group, ladder.trace, host, method
+    )
 
 
-def _irrep_nelec(mol: gto.Mole, occupation: tuple[tuple[int, int], ...]) -> dict[str, Any]:
-    pairs = dict(zip(mol.irrep_name, occupation, strict=True))
-    return {k: (a, b) for k, (a, b) in pairs.items()} if mol.spin else {k: a + b for k, (a, b) in pairs.items()}
-
-
-def _occupation(method: Any, mol: gto.Mole) -> tuple[tuple[int, int], ...]:
-    counts = method.get_irrep_nelec()
-    values = [counts[name] for name in mol.irrep_name]
-    return tuple((int(v[0]), int(v[1])) if mol.spin else (int(v) // 2, int(v) // 2) for v in values)
+def _recheck(method: Any, host: Any) -> None:
+    """Compare a GPU energy with the one computed afresh from its density, and for small molecules with the CPU's."""
+    density = method.make_rdm1()
+    found = {"on the GPU": float(method.energy_tot(density))}
+    if host.mol.nao <= SMALL:
+        found["on the CPU"] = float(host.energy_tot(to_numpy(density)))
+    for where, energy in found.items():
+        if not abs(energy - host.e_tot) < RECHECK_TOLERANCE:
+            raise NotConverged(
+                f"the GPU's SCF energy {host.e_tot:.8f} Eh is not that of its density, computed afresh {where}: "
+                f"{energy:.8f} Eh (allowed {RECHECK_TOLERANCE:.0e}); set device: cpu"
+            )
 
 
 def gradient(solution: Solution) -> Array:
     """Return the nuclear gradient (N, 3), Eh/bohr, with the response of the integration grid."""
-    method = solution.mean_field.nuc_grad_method()
-    method.grid_response = True
-    return np.asarray(method.kernel())
+    try:
+        return _gradient(solution.engine)
+    except MemoryError as error:
+        if solution.engine is solution.mean_field:
+            raise
+        print(f"  GPU memory ran out in the gradient ({error}); computing it on the CPU", flush=True)
+        device.free_memory()
+        return _gradient(solution.mean_field)
 
 
-def spin_populations(solution: Solution) -> Array:
-    """Return Mulliken spin populations (N,); zeros for a closed shell."""
-    mol = solution.mean_field.mol
-    alpha, beta = (o @ o.T for o in solution.orbitals)
-    per_function = np.einsum("ij,ji->i", alpha - beta, mol.intor_symmetric("int1e_ovlp"))
-    return np.array([per_function[start:stop].sum() for _, _, start, stop in mol.aoslice_by_atom()])
+def _gradient(method: Any) -> Array:
+    work = method.nuc_grad_method()
+    work.grid_response = True
+    return to_numpy(work.kernel())
+
+
+def hessian_columns(solution: Solution, atoms: list[int], grid_level: int, report: Any) -> Array:
+    """Return columns (3N, 3n) of the analytic Hessian, Eh/bohr2, for displacements of n atoms.
+
+    On a GPU all columns are computed, with the response of the integration grid.
+    """
+    if solution.engine is solution.mean_field:
+        return response.hessian_columns(solution.mean_field, atoms, grid_level, report)
+    try:
+        work = solution.engine.Hessian()
+        work.grid_response = True
+        blocks = to_numpy(work.kernel())
+    except MemoryError as error:
+        report(f"  GPU memory ran out in the Hessian ({error}); computing it on the CPU")
+        device.free_memory()
+        return response.hessian_columns(solution.mean_field, atoms, grid_level, report)
+    return blocks[:, atoms].transpose(0, 2, 1, 3).reshape(-1, 3 * len(atoms))
 
 
 def level_fingerprint(level: Level, state: State, molecule: Molecule) -> str:
@@ -305,45 +284,3 @@ def level_fingerprint(level: Level, state: State, molecule: Molecule) -> str:
             "point_group": molecule.point_group,
         }
     )
-
-
-def frontier_levels(solution: Solution, metal: int | None, window: int = 10) -> dict[str, list[dict[str, Any]]]:
-    """Return `window` orbitals on each side of the gap per spin.
-
-    Each has energy_hartree, occupied, irrep (None without symmetry) and metal_fraction (Mulliken; None without metal).
-    """
-    method, mol = solution.mean_field, solution.mean_field.mol
-    overlap = mol.intor_symmetric("int1e_ovlp")
-    closed = mol.spin == 0
-    levels = {}
-    for k, name in enumerate(("alpha", "beta")):
-        coefficients = method.mo_coeff if closed else method.mo_coeff[k]
-        energies = np.asarray(method.mo_energy if closed else method.mo_energy[k])
-        occupied = np.asarray(method.mo_occ if closed else method.mo_occ[k]) > 0
-        labels = getattr(coefficients, "orbsym", None)
-        names = dict(zip(mol.irrep_id, mol.irrep_name, strict=True)) if mol.symmetry else {}
-        order = np.argsort(energies)
-        gap = int(occupied.sum())
-        shares = _metal_shares(np.asarray(coefficients), overlap, mol, metal)
-        levels[name] = [
-            {
-                "energy_hartree": float(energies[i]),
-                "occupied": bool(occupied[i]),
-                "irrep": names.get(int(labels[i])) if labels is not None else None,
-                "metal_fraction": None if shares is None else float(shares[i]),
-            }
-            for i in order[max(0, gap - window) : gap + window]
-        ]
-    return levels
-
-
-def _metal_shares(coefficients: Array, overlap: Array, mol: gto.Mole, metal: int | None) -> Array | None:
-    if metal is None:
-        return None
-    first, last = mol.aoslice_by_atom()[metal][2:]
-    return np.asarray(np.einsum("mi,mi->i", coefficients[first:last], overlap[first:last] @ coefficients))
-
-
-def dipole(solution: Solution) -> Array:
-    """Return the dipole moment (3,), debye."""
-    return np.asarray(solution.mean_field.dip_moment(unit="Debye", verbose=0))

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import electronic, pointgroup, response
+from spincross import electronic, pointgroup
 from spincross.displacements import Point, Surface, displaced_cell, plan_displacements
-from spincross.electronic import Level, State
 from spincross.errors import StaleData
 from spincross.infrared import dipole_derivatives
+from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.optimise import Orbitals, Report, print_line
 
@@ -86,7 +86,7 @@ def analytic_hessian(
     """
     solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, settings.max_memory)
     unique = unique_atoms(molecule)
-    columns = response.hessian_columns(solution.mean_field, unique, settings.response_grid_level, report)
+    columns = electronic.hessian_columns(solution, unique, settings.response_grid_level, report)
     full = _completed(molecule, columns, unique)
     blocks = full.reshape(len(molecule.symbols), 3, -1, 3)
     residual = float(np.abs(blocks.sum(axis=2)).max())

@@ -1,19 +1,22 @@
-"""Judging an optimised state: is it the state asked for, and what describes it.
+"""Judging a converged state: is it the state asked for, and what describes it.
 
-Converged is not enough. A state must have the right <S^2>, the metal the right spin, and no lower solution nearby.
+Converged is not enough. A state must have the right <S^2>, the metal the right spin, its density must keep the imposed
+group, and no lower solution may lie nearby. A failed gate is an error, or, where the configuration says so, a warning.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import electronic, pointgroup, response
-from spincross.electronic import Level, State
-from spincross.errors import WrongState
+from spincross import descent, pointgroup, populations, response
+from spincross.electronic import Solution
+from spincross.errors import SpincrossError, SymmetryLost, WrongState
 from spincross.files import Json
+from spincross.levels import Level, State
 from spincross.molecule import Molecule, metal_bonds
 from spincross.optimise import Optimisation
 from spincross.units import BOHR_TO_ANGSTROM
@@ -26,6 +29,17 @@ UNSTABLE = -1e-3
 """Eigenvalue of the orbital Hessian (Eh) below which a solution is called unstable."""
 
 
+@dataclass(frozen=True)
+class Stability:
+    """Outcome of a stability test: the lowest eigenvalue of the orbital Hessian (Eh), None if not tested, and its mode.
+
+    `mode` is set only where a lower solution of the same kind (RKS or UKS) can be followed.
+    """
+
+    eigenvalue: float | None = None
+    mode: list[Array] | None = None
+
+
 def ideal_s_squared(multiplicity: int) -> float:
     """Return S(S+1).
 
@@ -36,67 +50,112 @@ def ideal_s_squared(multiplicity: int) -> float:
     return spin * (spin + 1)
 
 
-def judge(result: Optimisation, state: State, metal: str | None, limits: Json) -> Json:
-    """Check a state; return its warnings and the outcome of the stability test.
+def stability(solution: Solution, limits: Json) -> Stability:
+    """Test a solution against rotations of its orbitals, of any symmetry; nothing where the configuration says so."""
+    if not limits["stability"]:
+        return Stability()
+    eigenvalue, mode = response.lowest_mode(solution.mean_field, STABILITY_GRID)
+    closed = solution.mean_field.mol.spin == 0
+    follow = eigenvalue < UNSTABLE and not (closed and descent.breaks_spin(mode))
+    return Stability(eigenvalue, mode if follow else None)
+
+
+def failed(error: SpincrossError, limits: Json) -> list[str]:
+    """Raise the error of a failed gate, or return its sentence where failures are to be warnings."""
+    if limits["on_failure"] == "error":
+        raise error
+    return [f"gate failed: {error}"]
+
+
+def judge(
+    solution: Solution, molecule: Molecule, state: State, metal: str | None, limits: Json, tested: Stability
+) -> list[str]:
+    """Check a state; return its warnings.
 
     Raises
     ------
     WrongState
-        if <S^2> or the metal's spin population is out of its window, with the numbers
+        if <S^2> or the metal's spin population is out of its window, or a lower solution lies nearby, with the numbers
+    SymmetryLost
+        if the density breaks the imposed group
     """
-    warnings = [*_spin_contamination(result, state, limits), *_metal_spin(result, state, metal, limits)]
-    lowest = None
-    if limits["stability"]:
-        lowest = response.lowest_rotation(result.solution.mean_field, STABILITY_GRID)
-        if lowest < UNSTABLE:
-            warnings.append(
-                f"the solution is unstable: orbital Hessian eigenvalue {lowest:.4f} Eh, a lower state lies nearby"
-            )
-    return {"warnings": warnings, "stability_eigenvalue_hartree": lowest}
+    return [
+        *_spin_contamination(solution, state, limits),
+        *_metal_spin(solution, molecule, state, metal, limits),
+        *_density(solution, molecule, state, limits),
+        *_unstable(state, tested, limits),
+    ]
 
 
-def _spin_contamination(result: Optimisation, state: State, limits: Json) -> list[str]:
-    ideal, found = ideal_s_squared(state.multiplicity), result.solution.s_squared
+def _spin_contamination(solution: Solution, state: State, limits: Json) -> list[str]:
+    ideal, found = ideal_s_squared(state.multiplicity), solution.s_squared
     text = f"<S2> of {state.name} is {found:.3f}, the pure state has {ideal:.3f}"
     if abs(found - ideal) > limits["s_squared_error"]:
-        raise WrongState(
-            f"{text}: not the state asked for; try another start or ligand, or raise gates.s_squared_error"
-        )
+        advice = "not the state asked for; try another start or ligand, or raise gates.s_squared_error"
+        return failed(WrongState(f"{text}: {advice}"), limits)
     return [text] if abs(found - ideal) > limits["s_squared_warning"] else []
 
 
-def _metal_spin(result: Optimisation, state: State, metal: str | None, limits: Json) -> list[str]:
+def _metal_spin(solution: Solution, molecule: Molecule, state: State, metal: str | None, limits: Json) -> list[str]:
     if metal != "Fe" or state.multiplicity != 5:
         return []
     low, high = limits["metal_spin_high"]
-    population = electronic.spin_populations(result.solution)[result.molecule.symbols.index(metal)]
-    if not low <= population <= high:
-        raise WrongState(
-            f"the spin population of Fe in {state.name} is {population:.2f}, outside {low} to {high}: "
-            "not high-spin iron(II); try another start, or change gates.metal_spin_high"
-        )
-    return []
+    population = populations.spin_populations(solution)[molecule.symbols.index(metal)]
+    if low <= population <= high:
+        return []
+    text = (
+        f"the spin population of Fe in {state.name} is {population:.2f}, outside {low} to {high}: "
+        "not high-spin iron(II); try another start, or change gates.metal_spin_high"
+    )
+    return failed(WrongState(text), limits)
+
+
+def _density(solution: Solution, molecule: Molecule, state: State, limits: Json) -> list[str]:
+    allowed, broken = limits["density_asymmetry"], descent.asymmetry(solution, molecule)
+    if broken <= allowed:
+        return []
+    text = (
+        f"the density of {state.name} breaks {molecule.point_group} by {broken:.2e} electrons (allowed {allowed:.0e}): "
+        "try another occupation, or raise gates.density_asymmetry"
+    )
+    return failed(SymmetryLost(text), limits)
+
+
+def _unstable(state: State, tested: Stability, limits: Json) -> list[str]:
+    if tested.eigenvalue is None or tested.eigenvalue >= UNSTABLE:
+        return []
+    text = f"the solution of {state.name} is unstable: orbital Hessian eigenvalue {tested.eigenvalue:.4f} Eh"
+    if tested.mode is None:
+        return [f"{text}, towards an open-shell singlet (RKS to UKS)"]
+    return failed(WrongState(f"{text}, a lower state lies nearby, also after following it down"), limits)
 
 
 def describe(result: Optimisation, state: State, metal: str | None, level: Level) -> Json:
-    """Return what optimise.json holds beside provenance and warnings."""
+    """Return what optimise.json holds beside provenance and gates."""
     molecule, solution, steps = result.molecule, result.solution, result.steps
     centre = molecule.symbols.index(metal) if metal else None
-    populations = electronic.spin_populations(solution)
+    mulliken, loewdin = populations.spin_populations(solution), populations.loewdin_spin_populations(solution)
     return {
-        "level": {key: value for key, value in vars(level).items()},
+        "level": level.theory(),
         "state": state.name,
         "multiplicity": state.multiplicity,
         "point_group": molecule.point_group,
         "energy_hartree": solution.energy,
         "s_squared": solution.s_squared,
         "s_squared_ideal": ideal_s_squared(state.multiplicity),
-        "metal_spin_population": None if centre is None else float(populations[centre]),
-        "spin_populations": populations,
+        "metal_spin_population": None if centre is None else float(mulliken[centre]),
+        "spin_populations": mulliken,
+        "loewdin_spin_populations": loewdin,
+        "ncs_spin_populations": [
+            {"atoms": list(group), "mulliken": mulliken[list(group)], "loewdin": loewdin[list(group)]}
+            for group in ncs_groups(molecule, metal)
+        ],
         "gradient_max_hartree_per_bohr": float(np.abs(result.gradient).max()),
         "gradient_rms_hartree_per_bohr": float(np.sqrt((result.gradient**2).mean())),
         "steps": len(steps),
         "scf_cycles_per_step": [step["scf_cycles"] for step in steps],
+        "scf_rungs_per_step": [step.get("rungs", []) for step in steps],  # steps of version 0.1 have none
+        "scf_rungs_final": solution.trace,
         "seconds_per_step": [step["seconds"] for step in steps],
         "energies_hartree_per_step": [step["energy_hartree"] for step in steps],
         "grid_level_per_step": [step["grid_level"] for step in steps],
@@ -104,8 +163,10 @@ def describe(result: Optimisation, state: State, metal: str | None, level: Level
         "candidates": result.candidates,
         "electrons_per_irrep": solution.occupation,
         "deviation_from_group_bohr": pointgroup.deviation(molecule.numbers, molecule.positions, molecule.point_group),
-        "dipole_debye": electronic.dipole(solution),
-        "orbitals": electronic.frontier_levels(solution, centre),
+        "density_asymmetry_electrons": descent.asymmetry(solution, molecule),
+        "dipole_debye": populations.dipole(solution),
+        "orbitals": populations.frontier_levels(solution, molecule, centre),
+        "d_levels": populations.d_levels(solution, molecule, centre),
         "metal_bonds_angstrom": metal_bonds(molecule, metal),
         "metal_angles_degree": _angles(molecule, metal),
     }
@@ -118,7 +179,7 @@ def _angles(molecule: Molecule, metal: str | None) -> list[dict[str, Any]]:
     centre = molecule.symbols.index(metal)
     donors = sorted(row["atoms"][1] for row in metal_bonds(molecule, metal))
     rows = [_angle(molecule, a, centre, b) for n, a in enumerate(donors) for b in donors[n + 1 :]]
-    return rows + [_angle(molecule, centre, donor, carbon) for donor, carbon in _ncs_bends(molecule, donors)]
+    return rows + [_angle(molecule, centre, donor, carbon) for donor, carbon, _ in ncs_groups(molecule, metal)]
 
 
 def _angle(molecule: Molecule, a: int, apex: int, b: int) -> dict[str, Any]:
@@ -128,14 +189,13 @@ def _angle(molecule: Molecule, a: int, apex: int, b: int) -> dict[str, Any]:
     return {"atoms": [a, apex, b], "kind": kind, "angle": float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))}
 
 
-def _ncs_bends(molecule: Molecule, donors: list[int]) -> list[tuple[int, int]]:
-    """Return (N, C) of every donor whose carbon lies within a bond of a sulfur."""
-    positions, symbols = molecule.positions * BOHR_TO_ANGSTROM, molecule.symbols
-    pairs = []
-    for donor in donors:
+def ncs_groups(molecule: Molecule, metal: str | None) -> list[tuple[int, int, int]]:
+    """Return (N, C, S) of every donor of the metal whose carbon lies within a bond of a sulfur."""
+    positions, symbols = molecule.positions * BOHR_TO_ANGSTROM, np.array(molecule.symbols)
+    groups = []
+    for donor in sorted(row["atoms"][1] for row in metal_bonds(molecule, metal)):
         distances = np.linalg.norm(positions - positions[donor], axis=1)
-        for carbon in np.flatnonzero((distances < 1.35) & (np.array(symbols) == "C")):
-            to_sulfur = np.linalg.norm(positions - positions[carbon], axis=1)[np.array(symbols) == "S"]
-            if len(to_sulfur) and to_sulfur.min() < 1.8:
-                pairs.append((donor, int(carbon)))
-    return pairs
+        for carbon in np.flatnonzero((distances < 1.35) & (symbols == "C")):
+            to_carbon = np.linalg.norm(positions - positions[carbon], axis=1)
+            groups += [(donor, int(carbon), int(s)) for s in np.flatnonzero((symbols == "S") & (to_carbon < 1.8))]
+    return groups

@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 
 from spincross import electronic, pointgroup
 from spincross.candidates import lowest_state
-from spincross.electronic import Level, Solution, State
+from spincross.electronic import Solution
 from spincross.errors import BadInput, NotConverged, StaleData, SymmetryLost
 from spincross.files import read_arrays, read_json, write_arrays, write_json
+from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.units import BOHR_TO_ANGSTROM
 
@@ -186,6 +187,7 @@ class SurfaceEngine(Engine):
             "deviation_bohr": drift,
             "s_squared": solution.s_squared,
             "scf_cycles": solution.cycles,
+            "rungs": solution.trace,
             "scf_seconds": round(scf_seconds, 2),
             "seconds": round(time.perf_counter() - start, 2),
             "positions_bohr": molecule.positions.tolist(),

@@ -21,6 +21,8 @@ STAGE_FILES: dict[str, tuple[str, ...]] = {
     "symmetry_mode": ("scan.json", "scan.tsv", "displaced.xyz"),
 }
 """Files of each DFT stage; the JSON with the provenance comes first."""
+EXTRA_FILES: dict[str, tuple[str, ...]] = {"optimise": ("orbitals.molden",)}
+"""Files that go with a record where they are there; nothing depends on them."""
 
 
 def structure_checksums(settings: Settings, complex_id: str) -> Json:
@@ -48,12 +50,17 @@ def usable(settings: Settings, complex_id: str, state: str, group: str, stage: s
         return False
     record = files.read_json(place / "record.json")
     level = settings.config["levels"][settings.level_name]
-    if record["level"] != level:
+    if _theory(record["level"]) != _theory(level):
         raise BadInput(
             f"the reference record {place} was computed with other settings than level {settings.level_name!r}; "
             "give your level another name, or set reference: ignore"
         )
     return bool(record["structure_sha256"] == structure_checksums(settings, complex_id))
+
+
+def _theory(level: Json) -> Json:
+    """Return a level without the device: a record serves both."""
+    return {key: value for key, value in level.items() if key != "device"}
 
 
 def available(settings: Settings) -> list[tuple[str, str, str, str]]:
@@ -68,9 +75,14 @@ def available(settings: Settings) -> list[tuple[str, str, str, str]]:
     return found
 
 
+def extra_files(place: Path, stage: str) -> list[str]:
+    """Return which of EXTRA_FILES are there."""
+    return [name for name in EXTRA_FILES.get(stage, ()) if (place / name).is_file()]
+
+
 def recall(place: Path, target: Path, stage: str) -> None:
     """Copy a record into the results, its provenance marked `recalled`."""
-    for name in STAGE_FILES[stage]:
+    for name in (*STAGE_FILES[stage], *extra_files(place, stage)):
         with files.replacing(target / name) as temporary:
             shutil.copyfile(place / name, temporary)
     main = target / STAGE_FILES[stage][0]
@@ -92,10 +104,10 @@ def store(settings: Settings, results: Path) -> list[str]:
                 state, group = source.parts[-3:-1]
                 place = folder(settings, complex_id, state, group, stage)
                 place.mkdir(parents=True, exist_ok=True)
-                for name in names:
+                for name in (*names, *extra_files(source, stage)):
                     shutil.copyfile(source / name, place / name)
                 level = settings.config["levels"][settings.level_name]
-                facts = {"level": level, "structure_sha256": structure_checksums(settings, complex_id)}
+                facts = {"level": _theory(level), "structure_sha256": structure_checksums(settings, complex_id)}
                 files.write_json(place / "record.json", facts)
                 stored.append(f"{complex_id} {state} {group} {stage}")
     return stored

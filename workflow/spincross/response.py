@@ -215,15 +215,17 @@ def newton_density(mean_field: Any, fx: Callable[[Array], Array], tolerance: flo
     return 2 * densities[0] if closed else np.array(densities)
 
 
-def lowest_rotation(mean_field: Any, grid_level: int) -> float:
-    """Return the lowest eigenvalue (Eh) of the orbital Hessian over real spin-unrestricted rotations, any symmetry.
+def lowest_mode(mean_field: Any, grid_level: int) -> tuple[float, list[Array]]:
+    """Return the lowest eigenvalue (Eh) of the orbital Hessian over real spin-unrestricted rotations, and its mode.
 
+    Rotations of any symmetry are allowed. The mode is one matrix (virtual, occupied) per spin, of norm 1 together.
     Negative: the solution is a saddle and a lower one lies nearby. A closed shell is tested against RKS -> UKS, too.
     """
     method = mean_field if mean_field.mol.spin else mean_field.to_uks()
     fx = induced_potential(method, grid_level)
-    masks = [(~(o > 0))[:, None] & np.ones(int((o > 0).sum()), dtype=bool) for o in method.mo_occ]
-    gaps = [e[:, None] - e[o > 0] for e, o in zip(method.mo_energy, method.mo_occ, strict=True)]
+    filled = [np.asarray(o) > 0 for o in method.mo_occ]
+    masks = [(~o)[:, None] & np.ones(int(o.sum()), dtype=bool) for o in filled]
+    gaps = [e[:, None] - e[o] for e, o in zip(method.mo_energy, filled, strict=True)]
     mask = np.concatenate([m.reshape(-1) for m in masks])
     diagonal = np.concatenate([g.reshape(-1) for g in gaps])[mask]
 
@@ -233,5 +235,7 @@ def lowest_rotation(mean_field: Any, grid_level: int) -> float:
         return list(diagonal * np.array(vectors) + fx(full)[:, mask])
 
     guesses = [np.eye(1, len(diagonal), int(k)).reshape(-1) for k in np.argsort(diagonal)[:3]]
-    values = lib.davidson1(product, guesses, diagonal, tol=1e-5, max_cycle=40, nroots=1, verbose=0)[1]
-    return float(values[0])
+    values, vectors = lib.davidson1(product, guesses, diagonal, tol=1e-5, max_cycle=40, nroots=1, verbose=0)[1:3]
+    shapes = [(int((~o).sum()), int(o.sum())) for o in filled]
+    parts = np.split(np.asarray(vectors[0]) / np.linalg.norm(vectors[0]), [shapes[0][0] * shapes[0][1]])
+    return float(values[0]), [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,17 @@ from numpy.typing import NDArray
 from spincross import (
     cheap,
     crystal,
+    device,
     electronic,
     files,
     force_constants,
     gates,
+    levels,
     optimise,
     pointgroup,
+    populations,
     reference,
+    relaxation,
     symmetry_mode,
     vibrations,
 )
@@ -33,7 +36,9 @@ from spincross.config import Settings, check
 from spincross.crystal_pair import crystal_facts
 from spincross.errors import BadInput, NotConverged
 from spincross.files import Json
+from spincross.levels import Level, State
 from spincross.molecule import Molecule
+from spincross.relaxation import Task
 from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Array = NDArray[np.float64]
@@ -69,12 +74,12 @@ def extract_molecule(settings: Settings, complex_id: str, folder: Path) -> None:
     start = time.perf_counter()
     entry = settings.entry(complex_id)
     found = crystal.extract_molecule(complex_id, entry, settings.structures)
-    electronic.check_level(settings.level, found.low_spin.symbols)
+    levels.check_level(settings.level, found.low_spin.symbols)
     for name, molecule, state in (
         ("molecule", found.low_spin, "LS"),
         ("molecule_high_spin", found.high_spin, "HS"),
     ):
-        electronic.check_spin(molecule, entry["multiplicity"][state])
+        levels.check_spin(molecule, entry["multiplicity"][state])
         comment = f"{complex_id} start of {state}, {entry['origin']}, {molecule.point_group} about z"
         files.write_xyz(folder / f"{name}.xyz", molecule.symbols, [molecule.positions], [comment])
     inputs = {
@@ -109,18 +114,14 @@ def optimise_parent(
 def _start_hessian(settings: Settings, complex_id: str) -> optimise.StartHessian | None:
     """Return how to get the optimiser's first Hessian; None (geomeTRIC's guess) for molecules without a metal."""
 
-    def gfn2(
-        molecule: Molecule, level: electronic.Level, state: electronic.State, guess: optimise.Orbitals
-    ) -> Array | None:
+    def gfn2(molecule: Molecule, level: Level, state: State, guess: optimise.Orbitals) -> Array | None:
         try:
             return cheap.gfn2_hessian(molecule, state.multiplicity)
         except NotConverged as error:
             optimise.print_line(f"  starting from geomeTRIC's Hessian: {error}")
             return None
 
-    def analytic(
-        molecule: Molecule, level: electronic.Level, state: electronic.State, guess: optimise.Orbitals
-    ) -> Array:
+    def analytic(molecule: Molecule, level: Level, state: State, guess: optimise.Orbitals) -> Array:
         return force_constants.analytic_hessian(molecule, level, state, guess, settings.hessian)[0]
 
     if settings.entry(complex_id)["metal"] is None:
@@ -137,7 +138,8 @@ def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: P
     """
     mode = files.read_json(parent / "symmetry_mode/scan.json")
     if not mode["broken"]:
-        take_over(parent / "optimise", folder, reference.STAGE_FILES["optimise"])
+        source = parent / "optimise"
+        take_over(source, folder, (*reference.STAGE_FILES["optimise"], *reference.extra_files(source, "optimise")))
         return
     start = parent / "symmetry_mode/displaced.xyz"
     molecule = load_molecule(settings, complex_id, start, "C1")
@@ -156,18 +158,19 @@ def take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
 
 
 def _optimise(
-    settings: Settings, complex_id: str, molecule: Molecule, state: electronic.State, inputs: dict[str, Path],
+    settings: Settings, complex_id: str, molecule: Molecule, state: State, inputs: dict[str, Path],
     folder: Path, work: Path, guess: optimise.Orbitals | None = None,
     hessian: Array | optimise.StartHessian | None = None,
 ) -> None:  # fmt: skip
     optimise.print_line(f"{complex_id} {state.name} {molecule.point_group}: {len(molecule.symbols)} atoms")
-    result = optimise.optimise(molecule, settings.level, state, work, settings.optimisation, guess, hessian)
-    metal = settings.entry(complex_id)["metal"]
-    report = gates.judge(result, state, metal, settings.config["gates"])
+    metal, limits = settings.entry(complex_id)["metal"], settings.config["gates"]
+    task = Task(molecule, settings.level, state, metal, limits, settings.optimisation, work)
+    result, report = relaxation.relax(task, guess, hessian)
     facts = files.provenance(
         inputs,
         sum(step["seconds"] for step in result.steps),
-        level=asdict(settings.level) | {"name": settings.level_name},
+        level=settings.level.theory() | {"name": settings.level_name},
+        device=device.chosen(settings.level.device),
         state=state.name,
         multiplicity=state.multiplicity,
         point_group=molecule.point_group,
@@ -185,6 +188,7 @@ def _optimise(
     notes = [f"step {i} {step['energy_hartree']:.8f} Eh" for i, step in enumerate(result.steps)]
     files.write_xyz(folder / "trajectory.xyz", molecule.symbols, frames, notes)
     optimise.store_orbitals(folder / "orbitals.npz", result.solution.orbitals)
+    populations.write_molden(folder / "orbitals.molden", result.solution, result.molecule)
     write_checked(folder / "optimise.json", content, "optimise")
 
 

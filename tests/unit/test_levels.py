@@ -1,0 +1,57 @@
+"""Impossible levels and multiplicities are refused; the device is no part of what a level is."""
+
+from dataclasses import replace
+
+import pytest
+
+from sample_h2co import H2CO, LEVEL
+from spincross import electronic, levels
+from spincross.errors import BadInput
+from spincross.levels import State
+
+
+@pytest.mark.parametrize(
+    ("level", "word"),
+    [
+        (replace(LEVEL, functional="pbezero"), "functional"),
+        (replace(LEVEL, basis="def9-svp"), "basis"),
+        (replace(LEVEL, auxiliary_basis="nothing"), "auxiliary_basis"),
+    ],
+)
+def test_unknown_names_in_a_level_are_refused_by_key(level, word):
+    with pytest.raises(BadInput, match=word):
+        levels.check_level(level, ["H"])
+
+
+@pytest.mark.parametrize(("charge", "multiplicity"), [(0, 2), (1, 1), (0, 0), (0, 19)])
+def test_impossible_multiplicities_are_refused(charge, multiplicity):
+    with pytest.raises(BadInput, match="multiplicity"):
+        levels.check_spin(replace(H2CO, charge=charge), multiplicity)
+
+
+def test_the_device_changes_neither_fingerprint_nor_what_a_record_holds():
+    cpu, gpu = (replace(LEVEL, device=name) for name in ("cpu", "gpu"))
+    state = State("HS", 3)
+    assert electronic.level_fingerprint(cpu, state, H2CO) == electronic.level_fingerprint(gpu, state, H2CO)
+    assert cpu.theory() == gpu.theory()
+    assert "device" not in cpu.theory()
+
+
+def test_the_fingerprint_of_a_level_is_that_of_earlier_work_folders():
+    # value written by version 0.1 for this level, state and molecule
+    assert levels.Level().surface() == {
+        "functional": "pbe0", "basis": "def2-svp", "auxiliary_basis": "def2-universal-jkfit", "grid_level": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("occupation", "group", "expected"),
+    [
+        (((5, 5), (4, 2)), "C2", "5A"),
+        (((5, 4), (4, 3)), "C2", "5B"),
+        (((5, 5), (4, 3)), "Cs", '5A"'),
+        (None, "C1", None),
+    ],
+)
+def test_the_term_counts_the_electrons_of_the_second_irrep(occupation, group, expected):
+    assert levels.term(5, occupation, group) == expected

@@ -1,0 +1,41 @@
+"""Start densities hold the electrons; fixed occupations are the same with and without symmetry-adapted orbitals."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sample_h2co import EXCITED, H2CO, LEVEL
+from spincross import electronic, mean_field
+from spincross.device import CPU
+from spincross.errors import WrongState
+from spincross.levels import State
+
+
+def test_carried_orbitals_hold_the_electrons(triplet):
+    mol = mean_field.build_mol(H2CO.at(H2CO.positions * 1.01), LEVEL, 3)
+    density = mean_field.density_from(triplet[0].orbitals, mol)
+    overlap = mol.intor("int1e_ovlp")
+    assert [float(np.trace(d @ overlap)) for d in density] == pytest.approx([9.0, 7.0], abs=1e-10)
+
+
+def test_orbitals_of_another_basis_are_refused(singlet):
+    mol = mean_field.build_mol(H2CO, replace(LEVEL, basis="sto-3g"), 1)
+    with pytest.raises(WrongState, match="functions"):
+        mean_field.density_from(singlet.orbitals, mol)
+
+
+def test_electrons_per_irrep_are_those_of_the_symmetry_adapted_scf(triplet):
+    found = triplet[0].mean_field.get_irrep_nelec()
+    assert triplet[0].occupation == tuple(found[name] for name in ("A", "B"))
+
+
+@pytest.mark.parametrize(("multiplicity", "occupation"), [(3, EXCITED), (1, ((5, 5), (3, 3)))])
+def test_a_fixed_occupation_without_adapted_orbitals_gives_pyscfs_energy(multiplicity, occupation):
+    adapted = electronic.solve(H2CO, LEVEL, State("x", multiplicity, occupation))
+    plain = mean_field.build_mol(H2CO, LEVEL, multiplicity, adapted=False)
+    method = mean_field.kohn_sham(plain, LEVEL)
+    mean_field.hold_occupation(method, plain, "C2", occupation, CPU)
+    method.kernel(dm0=mean_field.density_from(adapted.orbitals, plain))
+    assert not plain.symmetry
+    assert method.e_tot == pytest.approx(adapted.energy, abs=1e-8)

@@ -1,0 +1,57 @@
+"""An unstable state is followed down, relaxed again and reported; failures follow the configuration."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sample_h2co import EXCITED, H2CO, LEVEL
+from spincross import descent, optimise, relaxation
+from spincross.errors import SymmetryLost, WrongState
+from spincross.levels import State
+from test_gates import LIMITS, WARN
+
+SMALL = replace(LEVEL, basis="sto-3g", grid_level=0)
+SETTINGS = optimise.Settings(coarse_grid_level=0, convergence="GAU", coarse_convergence="GAU_LOOSE")
+
+
+def task(work, occupation, limits=LIMITS):
+    return relaxation.Task(H2CO, SMALL, State("HS", 3, occupation), None, limits, SETTINGS, work)
+
+
+@pytest.fixture(scope="module")
+def start():
+    """Orbitals of the excited triplet at the start."""
+    return relaxation.descent.electronic.solve(H2CO, SMALL, State("HS", 3, EXCITED)).orbitals
+
+
+def test_an_excited_triplet_ends_as_the_lowest_one_and_the_way_is_told(start, tmp_path):
+    found, facts = relaxation.relax(task(tmp_path / "a", EXCITED), start)
+    direct, plain = relaxation.relax(task(tmp_path / "b", None))
+    assert found.solution.energy == pytest.approx(direct.solution.energy, abs=1e-5)
+    assert found.solution.occupation == direct.solution.occupation != EXCITED
+    (row,) = facts["followed_instabilities"]
+    assert row["energy_after_hartree"] < row["energy_before_hartree"] - 0.05
+    assert row["eigenvalue_hartree"] < 0 < facts["stability_eigenvalue_hartree"]
+    assert plain["followed_instabilities"] == []
+    assert len(found.steps) > len(direct.steps)
+
+
+def test_a_failed_descent_is_an_error_or_a_warning(start, tmp_path, monkeypatch):
+    def lost(*arguments):
+        raise SymmetryLost("lower by 3.00 kJ/mol, breaks the group by 0.500 electrons")
+
+    monkeypatch.setattr(descent, "follow", lost)
+    with pytest.raises(SymmetryLost, match=r"3\.00"):
+        relaxation.relax(task(tmp_path, EXCITED), start)
+    found, facts = relaxation.relax(task(tmp_path, EXCITED, WARN), start)
+    assert found.solution.occupation == EXCITED
+    assert ["3.00 kJ/mol" in facts["warnings"][0], "unstable" in facts["warnings"][1]] == [True, True]
+
+
+def test_no_test_and_no_descent_where_stability_is_off(start, tmp_path):
+    found, facts = relaxation.relax(task(tmp_path, EXCITED, LIMITS | {"stability": False}), start)
+    assert found.solution.occupation == EXCITED
+    assert facts["stability_eigenvalue_hartree"] is None
+    assert np.isfinite(found.solution.energy)
+    assert WrongState

@@ -1,0 +1,113 @@
+"""Where an SCF runs: the CPU, or a CUDA GPU through gpu4pyscf.
+
+The code path is one: a Kohn-Sham object is built for the CPU, moved with `to_gpu()`, called in the same way, and its
+arrays come back as numpy. When GPU memory runs out, the density-fitting tensor moves to the host, then the work to the
+CPU; each is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spincross.errors import BadInput
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device: `cpu` or `gpu`, and whether a GPU keeps the density-fitting tensor in the host's memory."""
+
+    name: str
+    tensor_on_host: bool = False
+
+    @property
+    def words(self) -> str:
+        """What it is called in a sentence."""
+        return self.name.upper() + (" with the density-fitting tensor in host memory" if self.tensor_on_host else "")
+
+
+CPU = Device("cpu")
+GPU = (Device("gpu"), Device("gpu", tensor_on_host=True))
+
+
+def missing() -> str | None:
+    """Return why no GPU can be used, None where one can."""
+    try:
+        count = import_module("cupy").cuda.runtime.getDeviceCount()
+    except Exception as error:  # ImportError, CUDARuntimeError, or a driver library that does not load
+        return f"no CUDA GPU that CuPy can use ({type(error).__name__})"
+    if count < 1:
+        return "no CUDA GPU"
+    try:
+        import_module("gpu4pyscf")
+    except Exception as error:  # ImportError, or OSError of one of its libraries
+        return f"gpu4pyscf does not load ({type(error).__name__}: {' '.join(str(error).split())})"
+    return None
+
+
+@cache
+def chosen(requested: str) -> str:
+    """Return `cpu` or `gpu` for `cpu`, `gpu` or `auto`; says once what `auto` found.
+
+    BadInput if a GPU is asked for and there is none.
+    """
+    if requested == "cpu":
+        return "cpu"
+    reason = missing()
+    if requested == "gpu":
+        if reason:
+            raise BadInput(f"device: gpu, but there is {reason}; set device: cpu or auto in the level")
+        return "gpu"
+    print("device: " + (f"CPU ({reason})" if reason else "GPU"), flush=True)
+    return "cpu" if reason else "gpu"
+
+
+def with_fallback(requested: str, work: Callable[[Device], T]) -> T:
+    """Do `work` on the device asked for; where GPU memory runs out, say so and try the next one.
+
+    CuPy's OutOfMemoryError is a MemoryError. On the CPU a MemoryError goes through.
+    """
+    if chosen(requested) == "cpu":
+        return work(CPU)
+    for device, after in zip(GPU, (*GPU[1:], CPU), strict=True):
+        try:
+            return work(device)
+        except MemoryError as error:
+            text = " ".join(str(error).split())
+            print(f"  GPU memory ran out ({text}); trying again on the {after.words}", flush=True)
+        free_memory()
+    return work(CPU)
+
+
+def free_memory() -> None:
+    """Give the GPU's cached memory blocks back."""
+    import_module("cupy").get_default_memory_pool().free_all_blocks()
+
+
+def moved(method: Any, device: Device) -> Any:
+    """Return a Kohn-Sham object on the device; on a GPU with every setting that differs from the CPU's given."""
+    if device.name == "cpu":
+        return method
+    method.conv_tol_cpscf = 1e-8
+    gpu = method.to_gpu()
+    gpu.with_df.use_gpu_memory = not device.tensor_on_host
+    gpu.cphf_grids = gpu.grids
+    return gpu
+
+
+def to_numpy(values: Any) -> NDArray[np.float64]:
+    """Return an array of either device as numpy."""
+    return np.asarray(values.get() if hasattr(values, "get") else values, dtype=float)
+
+
+def to_device(values: NDArray[Any], device: Device) -> Any:
+    """Return a numpy array as the device's own."""
+    return values if device.name == "cpu" else import_module("cupy").asarray(values)

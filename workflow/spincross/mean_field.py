@@ -1,0 +1,106 @@
+"""PySCF's objects for one state at one geometry: molecule, Kohn-Sham method, start density, electrons per irrep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyscf import dft, gto
+
+from spincross import device, irreps
+from spincross.device import CPU, Device, to_numpy
+from spincross.errors import WrongState
+from spincross.levels import Level, check_spin
+from spincross.molecule import Molecule
+from spincross.xc_cache import CachedNumInt
+
+Array = NDArray[np.float64]
+
+
+def build_mol(
+    molecule: Molecule, level: Level, multiplicity: int, max_memory: float = 8000, adapted: bool = True
+) -> gto.Mole:
+    """Return PySCF's molecule; symmetry-adapted in the imposed group unless told otherwise (GPUs need it plain)."""
+    check_spin(molecule, multiplicity)
+    return gto.M(
+        atom=list(zip(molecule.symbols, molecule.positions.tolist(), strict=True)),
+        unit="Bohr",
+        basis=level.basis,
+        charge=molecule.charge,
+        spin=multiplicity - 1,
+        symmetry=molecule.point_group if adapted and molecule.point_group != "C1" else False,
+        max_memory=max_memory,
+        verbose=0,
+    )
+
+
+def kohn_sham(mol: gto.Mole, level: Level, place: Device = CPU) -> Any:
+    """Return a fresh Kohn-Sham object on a device: RKS for a singlet, UKS otherwise; density fitting."""
+    method = dft.RKS(mol) if mol.spin == 0 else dft.UKS(mol)
+    method = method.density_fit(auxbasis=level.auxiliary_basis)
+    method.xc = level.functional
+    method.grids.level = level.grid_level
+    method.conv_tol = level.scf_energy_tolerance
+    method.conv_tol_grad = level.scf_gradient_tolerance
+    method.diis_space = 15  # quintets have soft d-d rotations: 18 cycles against 22 with the default 8
+    if place == CPU:
+        method._numint = CachedNumInt(0.5 * mol.max_memory)
+    return device.moved(method, place)
+
+
+def density_from(orbitals: tuple[Array, Array], mol: gto.Mole) -> Array:
+    """Carry occupied orbitals to a (moved) molecule: orthonormalised in its overlap, then the density.
+
+    Returns (nao, nao) for a singlet, (2, nao, nao) otherwise. WrongState if the basis has another size.
+    """
+    overlap = mol.intor_symmetric("int1e_ovlp")
+    densities = []
+    for occupied in orbitals:
+        if len(occupied) != len(overlap):
+            raise WrongState(f"stored orbitals have {len(occupied)} functions, the molecule has {len(overlap)}")
+        values, vectors = np.linalg.eigh(occupied.T @ overlap @ occupied)
+        orthonormal = occupied @ (vectors / np.sqrt(values)) @ vectors.T
+        densities.append(orthonormal @ orthonormal.T)
+    return densities[0] + densities[1] if mol.spin == 0 else np.array(densities)
+
+
+def electrons_per_irrep(
+    mol: gto.Mole, point_group: str, orbitals: tuple[Array, Array]
+) -> tuple[tuple[int, int], ...] | None:
+    """Return (alpha, beta) electrons per irrep of the group, None without one; rounded where the density breaks it."""
+    if point_group == "C1":
+        return None
+    functions = irreps.adapted(mol, point_group)
+    alpha, beta = (functions.counts(o).round().astype(int).tolist() for o in orbitals)
+    return tuple(zip(alpha, beta, strict=True))
+
+
+def hold_occupation(
+    method: Any, mol: gto.Mole, point_group: str, occupation: tuple[tuple[int, int], ...], place: Device
+) -> None:
+    """Fix the electrons per irrep: PySCF's way where the molecule is adapted, by each orbital's irrep otherwise."""
+    if mol.symmetry:
+        pairs = dict(zip(mol.irrep_name, occupation, strict=True))
+        method.irrep_nelec = pairs if mol.spin else {name: a + b for name, (a, b) in pairs.items()}
+        return
+    functions = irreps.adapted(mol, point_group)
+
+    def one_spin(energies: Array, coefficients: Array, electrons: list[int]) -> Array:
+        labels = functions.shares(coefficients).argmax(axis=0)
+        filled = np.zeros(len(energies))
+        for irrep, count in enumerate(electrons):
+            members = np.flatnonzero(labels == irrep)
+            filled[members[np.argsort(energies[members], kind="stable")[:count]]] = 1.0
+        return filled
+
+    def get_occ(mo_energy: Any = None, mo_coeff: Any = None) -> Any:
+        energies = to_numpy(method.mo_energy if mo_energy is None else mo_energy)
+        coefficients = to_numpy(method.mo_coeff if mo_coeff is None else mo_coeff)
+        alpha, beta = ([pair[k] for pair in occupation] for k in (0, 1))
+        if mol.spin == 0:
+            return device.to_device(2 * one_spin(energies, coefficients, alpha), place)
+        both = [one_spin(e, c, n) for e, c, n in zip(energies, coefficients, (alpha, beta), strict=True)]
+        return device.to_device(np.array(both), place)
+
+    method.get_occ = get_occ

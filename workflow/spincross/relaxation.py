@@ -1,0 +1,78 @@
+"""Relaxing one state and making sure that it is the right one: optimise, test, follow an instability down, judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from spincross import descent, gates, optimise
+from spincross.errors import NotConverged, SymmetryLost, WrongState
+from spincross.files import Json
+from spincross.gates import Stability
+from spincross.levels import Level, State
+from spincross.molecule import Molecule
+from spincross.optimise import Optimisation, Orbitals
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to relax: start geometry, level, state, metal, limits of the gates, how to optimise, work folder."""
+
+    molecule: Molecule
+    level: Level
+    state: State
+    metal: str | None
+    limits: Json
+    settings: optimise.Settings
+    work: Path
+
+
+def relax(task: Task, guess: Orbitals | None = None, hessian: Any = None) -> tuple[Optimisation, Json]:
+    """Return the minimum of a state, and warnings, stability eigenvalue and what was followed for optimise.json.
+
+    An unstable solution is followed down and relaxed again from its geometry, in the subfolder `followed`; then the
+    gates are run.
+
+    Raises
+    ------
+    NotConverged, WrongState, SymmetryLost, StaleData, BadInput
+    """
+    result = optimise.optimise(task.molecule, task.level, task.state, task.work, task.settings, guess, hessian)
+    tested = gates.stability(result.solution, task.limits)
+    followed: list[Json] = []
+    warnings: list[str] = []
+    if tested.mode is not None:
+        try:
+            result, tested, row = _followed(task, result, tested, hessian)
+            followed.append(row)
+        except (NotConverged, SymmetryLost, WrongState) as error:
+            warnings = gates.failed(error, task.limits)
+    warnings += gates.judge(result.solution, result.molecule, task.state, task.metal, task.limits, tested)
+    facts = {
+        "warnings": warnings,
+        "stability_eigenvalue_hartree": tested.eigenvalue,
+        "followed_instabilities": followed,
+    }
+    return result, facts
+
+
+def _followed(
+    task: Task, result: Optimisation, tested: Stability, hessian: Any
+) -> tuple[Optimisation, Stability, Json]:
+    allowed, memory = task.limits["density_asymmetry"], task.settings.max_memory
+    level, before = task.level, result.solution
+    optimise.print_line(f"  unstable (eigenvalue {tested.eigenvalue:.4f} Eh): following it down")
+    lower = descent.follow(before, tested.mode or [], result.molecule, level, task.state, allowed, memory)
+    state = replace(task.state, occupation=lower.occupation)
+    folder = task.work / "followed"
+    again = optimise.optimise(result.molecule, level, state, folder, task.settings, lower.orbitals, hessian)
+    row = {
+        "eigenvalue_hartree": tested.eigenvalue,
+        "energy_before_hartree": before.energy,
+        "energy_after_hartree": lower.energy,
+        "electrons_per_irrep_before": before.occupation,
+        "electrons_per_irrep_after": lower.occupation,
+    }
+    whole = replace(again, steps=result.steps + again.steps, candidates=result.candidates)
+    return whole, gates.stability(again.solution, task.limits), row
