@@ -19,8 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pyscf import dft, lib
+from pyscf.df.hessian import rhf as df_rhf
+from pyscf.df.hessian import uhf as df_uhf
+from pyscf.hessian import rks as rks_hess
+from pyscf.hessian import uks as uks_hess
 from scipy.sparse.linalg import LinearOperator, cg
 
+from spincross import xc_derivatives
 from spincross.xc_cache import CachedNumInt
 
 Array = NDArray[np.float64]
@@ -119,6 +124,43 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
     return fx
 
 
+def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None) -> tuple[Array, Any]:
+    """Return PySCF's ``partial_hess_elec()`` and ``make_h1()`` of a density-fitted Kohn-Sham Hessian.
+
+    (N, N, 3, 3), Eh/bohr2, and (N, 3, nao, nao) for a closed shell, two of them otherwise. The Coulomb and exchange
+    parts are PySCF's; those of a GGA come from `xc_derivatives`, and anything else goes through PySCF as a whole.
+    """
+    method = hessian.base
+    coefficients, occupations, ni = method.mo_coeff, method.mo_occ, method._numint
+    omega, _, exchange = ni.rsh_and_hybrid_coeff(method.xc, spin=method.mol.spin)
+    if omega != 0 or ni._xc_type(method.xc) != "GGA" or method.do_nlc():
+        return np.asarray(hessian.partial_hess_elec()), hessian.make_h1(coefficients, occupations)
+    closed = np.ndim(occupations) == 1
+    fitted, stock = (df_rhf, rks_hess) if closed else (df_uhf, uks_hess)
+    parts = fitted._partial_hess_ejk(hessian, method.mo_energy, coefficients, occupations, with_k=exchange != 0)
+    explicit = np.asarray(parts[0] + parts[1] - exchange * parts[2])
+    report("second-derivative integrals")
+    pairs, potentials = xc_derivatives.second_derivatives(method)
+    explicit += pairs + _diagonal(method, stock._get_vxc_diag(hessian, coefficients, occupations, 4000))
+    report("derivatives of exchange and correlation")
+    for atom, core, coulomb, swaps in fitted._gen_jk(hessian, coefficients, occupations, with_k=exchange != 0):
+        for spin in range(len(potentials)):
+            k = 0.5 * swaps if closed and exchange else swaps[spin] if exchange else 0.0
+            potentials[spin, atom] += core + coulomb - exchange * k
+    report("first-order Hamiltonians")
+    return explicit, potentials[0] if closed else potentials
+
+
+def _diagonal(method: Any, potentials: Any) -> Array:
+    """Return (N, N, 3, 3) with the terms in which one orbital moves twice."""
+    density, nao = np.asarray(method.make_rdm1()), method.mol.nao
+    found = np.zeros((method.mol.natm, method.mol.natm, 3, 3))
+    for v, d in zip(np.reshape(potentials, (-1, 3, 3, nao, nao)), density.reshape(-1, nao, nao), strict=True):
+        for atom, (first, last) in enumerate(method.mol.aoslice_by_atom()[:, 2:]):
+            found[atom, atom] += 2.0 * np.einsum("xypq,pq->xy", v[:, :, first:last], d[first:last])
+    return found
+
+
 def hessian_columns(mean_field: Any, atoms: list[int], grid_level: int, report: Callable[[str], None]) -> Array:
     """Return the columns (3N, 3n) of the analytic Hessian, Eh/bohr2, for displacements of n atoms.
 
@@ -128,10 +170,8 @@ def hessian_columns(mean_field: Any, atoms: list[int], grid_level: int, report: 
     hessian = mean_field.Hessian()
     closed = np.ndim(mean_field.mo_occ) == 1
     coefficients, occupations = mean_field.mo_coeff, mean_field.mo_occ
-    fixed = np.asarray(hessian.partial_hess_elec() + hessian.hess_nuc())
-    report(f"  second-derivative integrals  {time.perf_counter() - start:.0f} s")
-    h1 = hessian.make_h1(coefficients, occupations)
-    report(f"  first-order Hamiltonians  {time.perf_counter() - start:.0f} s")
+    explicit, h1 = skeleton(hessian, lambda text: report(f"  {text}  {time.perf_counter() - start:.0f} s"))
+    fixed = explicit + hessian.hess_nuc()
     count = 0
 
     def counted(orbitals: Array) -> Array:

@@ -101,14 +101,7 @@ class CachedNumInt(numint.NumInt):
         return self._blocks is not None
 
     def _evaluate_orbitals(self, mol: Any, grids: Any) -> list[Block] | None:
-        first = mol.ao_loc_nr()
-        selections = []
-        for start in range(0, grids.size, POINTS_PER_BLOCK):
-            points = slice(start, min(start + POINTS_PER_BLOCK, grids.size))
-            rows = slice(start // gen_grid.BLKSIZE, -(-points.stop // gen_grid.BLKSIZE))
-            shells = np.flatnonzero(grids.non0tab[rows].any(axis=0))
-            index = np.flatnonzero(np.repeat(np.isin(np.arange(mol.nbas), shells), np.diff(first)))
-            selections.append((points, index))
+        selections = screened_blocks(mol, grids)
         if sum(4 * len(index) * (p.stop - p.start) for p, index in selections) * 8e-6 > self.cache_limit:
             return None
         blocks = []
@@ -144,6 +137,16 @@ class CachedNumInt(numint.NumInt):
             weighted[:, 0] *= 0.5
             potential = np.asarray(sum(pool.map(partial(_potential, dms.shape, weighted), shares)))
         return potential + potential.transpose(0, 2, 1)
+
+
+def screened_blocks(mol: Any, grids: Any) -> list[tuple[slice, NDArray[np.int_]]]:
+    """Return blocks of neighbouring grid points and the orbitals that are not zero there."""
+    blocks, functions = [], np.diff(mol.ao_loc_nr())
+    for start in range(0, grids.size, POINTS_PER_BLOCK):
+        points = slice(start, min(start + POINTS_PER_BLOCK, grids.size))
+        rows = slice(start // gen_grid.BLKSIZE, -(-points.stop // gen_grid.BLKSIZE))
+        blocks.append((points, np.flatnonzero(np.repeat(grids.non0tab[rows].any(axis=0), functions))))
+    return blocks
 
 
 def _chunks(items: list[Any], size: int) -> list[list[Any]]:

@@ -1,0 +1,29 @@
+"""Derivatives of exchange and correlation against PySCF's own, which takes another way through the same integrals."""
+
+import numpy as np
+import pytest
+
+from spincross import electronic, response
+from spincross.electronic import Level, State
+from spincross.molecule import Molecule
+from spincross.units import ANGSTROM_TO_BOHR
+
+BENT = np.array([[0, 0, 0], [0.05, 0, 1.22], [0.94, 0.13, -0.57], [-0.94, -0.03, -0.47]]) * ANGSTROM_TO_BOHR
+MOLECULE = Molecule(("C", "O", "H", "H"), BENT)
+
+
+@pytest.mark.parametrize("multiplicity", [1, 3])
+@pytest.mark.parametrize("functional", ["pbe0", "bp86"])
+def test_the_skeleton_equals_pyscfs(functional, multiplicity):
+    level = Level(functional=functional, grid_level=0, scf_energy_tolerance=1e-9, scf_gradient_tolerance=1e-5)
+    hessian = electronic.solve(MOLECULE, level, State("x", multiplicity)).mean_field.Hessian()
+    explicit, potentials = response.skeleton(hessian)
+    stock = hessian.make_h1(hessian.base.mo_coeff, hessian.base.mo_occ)
+    np.testing.assert_allclose(explicit, hessian.partial_hess_elec(), atol=1e-9)
+    np.testing.assert_allclose(potentials, np.asarray(stock), atol=1e-9)
+
+
+def test_a_functional_without_a_gga_part_goes_through_pyscf():
+    level = Level(functional="lda,vwn", grid_level=0, scf_energy_tolerance=1e-9, scf_gradient_tolerance=1e-5)
+    hessian = electronic.solve(MOLECULE, level, State("x", 1)).mean_field.Hessian()
+    np.testing.assert_allclose(response.skeleton(hessian)[0], hessian.partial_hess_elec(), atol=1e-9)
