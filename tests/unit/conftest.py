@@ -1,10 +1,18 @@
-"""Solutions of formaldehyde that several test files look at; computed once."""
+"""What several test files look at: solutions of formaldehyde, and an optimised state at a small level."""
 
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from sample_h2co import H2CO, LEVEL
-from spincross import candidates, electronic
+from spincross import candidates, config, electronic, files, optimise
 from spincross.levels import State
+from spincross.molecule import Molecule
+
+ROOT = Path(__file__).resolve().parents[2]
+CALIBRATION = {"grid_level_per_step": [0, 1, 1], "seconds_per_step": [1.0, 20.0, 30.0]}
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +23,33 @@ def singlet():
 @pytest.fixture(scope="session")
 def triplet():
     return candidates.lowest_state(H2CO, LEVEL, State("HS", 3))
+
+
+@pytest.fixture(scope="session")
+def small_settings():
+    content = config.read_yaml(ROOT / "workflow/config/config.yaml") | {"complexes": ["h2co"]}
+    content["levels"][content["level"]] |= {"basis": "sto-3g", "grid_level": 0}
+    content["hessian"]["displacements_per_job"] = 3
+    return config.load(content, ROOT / "structures")
+
+
+@pytest.fixture(scope="session")
+def optimised(small_settings, tmp_path_factory):
+    """A geometry near the minimum of this level, with everything the stages read."""
+    folder = tmp_path_factory.mktemp("results") / "LS/C2/optimise"
+    places = np.array([[0, 0, 0], [0, 0, 2.30], [1.74, 0.3, -1.08], [-1.74, -0.3, -1.08]])
+    molecule = Molecule(("C", "O", "H", "H"), places, 0, "C2")
+    state = small_settings.state("h2co", "LS")
+    solution = electronic.solve(molecule, small_settings.level, state)
+    optimise.store_orbitals(folder / "orbitals.npz", solution.orbitals)
+    files.write_xyz(folder / "geometry.xyz", molecule.symbols, [molecule.positions], [""])
+    facts = {
+        "level": asdict(small_settings.level),
+        "state": "LS",
+        "multiplicity": 1,
+        "point_group": "C2",
+        "converged": True,
+    }
+    content = {"provenance": facts, **facts, "energy_hartree": solution.energy} | CALIBRATION
+    files.write_json(folder / "optimise.json", content)
+    return folder

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spincross import conclusions, config, files, stages, vibration_stages
+from spincross import conclusions, config, files, hessian_stages, stages
 from spincross.errors import BadInput, UnexpectedImaginaryMode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ def test_a_stable_parent_stands_for_hs_with_its_hessian(settings, tmp_path):
     files.write_json(parent / "vibrations/hessian.json", {"from": "parent"})
     (parent / "vibrations/hessian.npz").write_bytes(b"parent")
     stages.optimise_broken(settings, "h2co", parent, broken / "optimise", tmp_path / "work")
-    vibration_stages.compute_hessian(
+    hessian_stages.compute_hessian(
         settings, "h2co", "HS", broken / "optimise", broken / "vibrations", tmp_path / "work"
     )
     assert files.read_json(broken / "optimise/optimise.json") == {"point_group": "C2"}

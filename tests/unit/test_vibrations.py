@@ -1,5 +1,6 @@
 """Normal modes, noise floor, irreps and their counts; phonopy as the second opinion."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,10 @@ def test_entropy_equals_that_of_phonopy():
     theirs = phonon.thermal_properties.entropy
     for temperature, value in zip((100.0, 298.15), theirs, strict=True):
         assert mode_entropy.harmonic_entropy(ours.wavenumbers, temperature).sum() == pytest.approx(value, rel=1e-5)
+
+
+def test_a_mode_settled_as_imaginary_counts_as_imaginary_and_no_longer_as_undetermined():
+    found = vibrations.Vibrations(np.array([-60.0, -3.0, 2.0, 90.0]), ("A",) * 4, np.zeros((12, 4)), 0.0, 0.0, 10.0)
+    assert (found.imaginary, found.undetermined) == ([0], [1, 2])
+    settled = replace(found, settled_imaginary=(1,))
+    assert (settled.imaginary, settled.undetermined) == ([0, 1], [2])

@@ -69,6 +69,7 @@ else:
         script:
             "../scripts/compute_displacements.py"
 
+    # Modes inside the noise floor cost a few gradients more; without any this takes seconds.
     rule gather_hessian:
         input:
             optimised("results/{complex}/{level}/{state}/{point_group}/optimise"),
@@ -81,9 +82,13 @@ else:
             f"{VIBRATIONS}/gather_hessian.log",
         conda:
             "../../envs/spincross.yaml"
+        threads: DFT_THREADS
         resources:
-            mem_mb=2000,
-            runtime=30,
+            mem_mb=config["memory_mb"],
+            runtime=1440,
+            dft=1,
+        params:
+            work="work/{complex}/{level}/{state}/{point_group}/hessian",
         script:
             "../scripts/gather_hessian.py"
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from spincross import config, vibration_stages
+from spincross import config, hessian_stages
 from spincross.files import logged
 
 with logged(Path(snakemake.log[0])):
     settings = config.load(snakemake.config, config.STRUCTURES)
     w, out = snakemake.wildcards, Path(snakemake.output[0]).parent
     optimised = Path(snakemake.input[0]).parent
-    vibration_stages.compute_hessian(settings, w.complex, w.state, optimised, out, Path(snakemake.params.work))
+    hessian_stages.compute_hessian(settings, w.complex, w.state, optimised, out, Path(snakemake.params.work))

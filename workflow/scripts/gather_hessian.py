@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from spincross import config, vibration_stages
+from spincross import config, hessian_stages
 from spincross.files import logged
 
 with logged(Path(snakemake.log[0])):
     settings = config.load(snakemake.config, config.STRUCTURES)
     w, out = snakemake.wildcards, Path(snakemake.output[0]).parent
     optimised, parts = Path(snakemake.input[0]).parent, [Path(part) for part in snakemake.input.parts]
-    vibration_stages.gather_hessian(settings, w.complex, w.state, optimised, parts, out)
+    work = Path(snakemake.params.work)
+    hessian_stages.gather_hessian(settings, w.complex, w.state, optimised, parts, out, work)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from spincross import config, vibration_stages
+from spincross import config, hessian_stages
 from spincross.files import logged
 
 with logged(Path(snakemake.log[0])):
     settings = config.load(snakemake.config, config.STRUCTURES)
     w, out = snakemake.wildcards, Path(snakemake.output[0]).parent
-    vibration_stages.plan_displacements(settings, w.complex, w.state, Path(snakemake.input[0]).parent, out)
+    hessian_stages.plan_displacements(settings, w.complex, w.state, Path(snakemake.input[0]).parent, out)

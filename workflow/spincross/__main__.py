@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from spincross import build, conclusions, config, stages, vibration_stages
+from spincross import build, conclusions, config, hessian_stages, stages, vibration_stages
 from spincross.config import Settings
 from spincross.errors import BadInput, SpincrossError
 
@@ -24,6 +24,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--structures", type=Path, default=config.STRUCTURES)
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--workdir", type=Path, default=Path("work"), help="restart data; a killed run goes on from it")
+    parser.add_argument("--irrep", help="probe-instability: irrep of the group, as B in C2")
     parser.add_argument("--data", type=Path, help="fit: table with temperature_K, branch, chi_T_cm3_K_per_mol or more")
     parser.add_argument("--free", default="", help="fit: parameters to fit, as T_SC,C,D (the default)")
     parser.add_argument("--parameter", help="phase-diagram: name of a Landau parameter")
@@ -63,7 +64,17 @@ def _vibrations(settings: Settings, place: Place) -> None:
 
 def _hessian(settings: Settings, place: Place) -> None:
     optimised, out = place.here / "optimise", place.here / "vibrations"
-    vibration_stages.compute_hessian(settings, place.complex, place.state, optimised, out, place.work / "hessian")
+    hessian_stages.compute_hessian(settings, place.complex, place.state, optimised, out, place.work / "hessian")
+
+
+def _probe(settings: Settings, place: Place) -> None:
+    if place.options.irrep is None:
+        raise BadInput("probe-instability needs --irrep, as B in C2")
+    optimised, work = place.here / "optimise", place.work / "probe"
+    irrep = place.options.irrep
+    vibration_stages.probe_instability(
+        settings, place.complex, place.state, irrep, optimised, place.here / "vibrations", work
+    )
 
 
 def _entropy(settings: Settings, place: Place) -> None:
@@ -102,6 +113,7 @@ STAGES: dict[str, Callable[[Settings, Place], None]] = {
     "crystal": lambda s, p: stages.compare_crystals(s, p.complex, p.root / "molecule"),
     "optimise": _optimise,
     "hessian": _hessian,
+    "probe-instability": _probe,
     "vibrations": _vibrations,
     "symmetry-mode": lambda s, p: stages.follow_symmetry_mode(s, p.complex, p.parent, p.parent / "symmetry_mode"),
     "assess-symmetry-mode": _assess,

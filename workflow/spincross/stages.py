@@ -207,6 +207,7 @@ def load_vibrations(folder: Path) -> vibrations.Vibrations:
         content["translation_rule_hartree_per_bohr2"],
         content["rotation_rule_hartree_per_bohr2"],
         content["noise_floor_per_cm"],
+        tuple(r["mode_index"] for r in content.get("settled_modes", []) if r["verdict"] == "imaginary"),
     )
 
 

@@ -1,199 +1,21 @@
-"""The stages from an optimised geometry to its normal modes.
-
-A Hessian by finite differences takes three: plan the displacements, compute them in bundles (on as many machines as
-there are), gather. `compute_hessian` does all of it in one process.
-"""
+"""The stages that look at the vibrations of an optimised geometry: all of them, or the lowest of one irrep."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spincross import displacements, files, force_constants, infrared, optimise, vibrations
+from spincross import cheap, displacements, files, force_constants, infrared, optimise, probe, vibrations
 from spincross.config import Settings
-from spincross.displacements import Point, Surface
-from spincross.errors import StaleData
-from spincross.files import Json
-from spincross.force_constants import ForceConstants
-from spincross.molecule import Molecule
-from spincross.stages import load_molecule, parent_group, state_facts, take_over, write_checked
+from spincross.hessian_stages import hessian_provenance, optimised_molecule, surface_near
+from spincross.stages import load_molecule, parent_group, state_facts, write_checked
 from spincross.units import PER_CM_TO_KJ_PER_MOL
 
-Array = NDArray[np.float64]
-
-POINT_ARRAYS = ("gradient", "dipole", "energy", "cycles", "seconds")
-
-
-def plan_displacements(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path) -> None:
-    """Plan the displacements of an optimised geometry and their bundles: plan.json.
-
-    Nothing is left to compute where HS without symmetry is its stable parent.
-    """
-    start = time.perf_counter()
-    source, molecule = _optimised(settings, complex_id, optimised)
-    stable = _stable_parent(source, folder)
-    count = 0 if stable else len(displacements.plan_displacements(molecule, settings.hessian.step))
-    seconds = _seconds_per_gradient(source)
-    wanted = settings.config["hessian"].get("displacements_per_job", "auto")
-    size = displacements.smallest_bundle(seconds) if wanted == "auto" else wanted
-    bundles = displacements.bundles(count, size)
-    content = {
-        "provenance": _provenance(optimised, source, start),
-        "complex": complex_id,
-        "step_bohr": settings.hessian.step,
-        "displacements": count,
-        "bundles": [[b.start, b.stop] for b in bundles],
-        "seconds_per_gradient": seconds,
-        "taken_over_from": source["point_group"] if stable else None,
-    }
-    write_checked(folder / "plan.json", content, "plan")
-    optimise.print_line(f"{complex_id} {state}: {count} displacements in {len(bundles)} jobs")
-
-
-def _seconds_per_gradient(source: Json) -> float:
-    """Return what one geometry on the final surface took, s; the optimisation measured it."""
-    grids, seconds = source["grid_level_per_step"], source["seconds_per_step"]
-    return float(median(s for s, grid in zip(seconds, grids, strict=True) if grid == grids[-1]))
-
-
-def compute_bundle(
-    settings: Settings, complex_id: str, state: str, optimised: Path, plan: Path, bundle: int, output: Path, work: Path
-) -> None:
-    """Compute one bundle of planned displacements into `output`; what lies in `work` already is not repeated."""
-    _, molecule = _optimised(settings, complex_id, optimised)
-    surface = _surface(settings, complex_id, state, optimised)
-    first, last = files.read_json(plan)["bundles"][bundle]
-    displaced = displacements.plan_displacements(molecule, settings.hessian.step)
-    points = displacements.compute_points(displaced, range(first, last), surface, work, optimise.print_line)
-    files.write_arrays(
-        output,
-        key=np.array(surface.key(displaced[first])),
-        positions=np.array([displaced[i].positions for i in range(first, last)]),
-        **{name: np.array([getattr(p, name) for p in points]) for name in POINT_ARRAYS},
-    )
-
-
-def gather_hessian(
-    settings: Settings, complex_id: str, state: str, optimised: Path, parts: list[Path], folder: Path
-) -> None:
-    """Assemble the bundles: hessian.npz and hessian.json; the parent's are taken over where HS is stable in its group.
-
-    Raises
-    ------
-    StaleData
-        if a bundle belongs to another geometry, level or step
-    WrongState
-        if a displaced SCF fell into another electronic state
-    """
-    source = files.read_json(optimised / "optimise.json")
-    if _stable_parent(source, folder):
-        take_over(folder.parents[1] / source["point_group"] / "vibrations", folder, ("hessian.json", "hessian.npz"))
-        return
-    _, molecule = _optimised(settings, complex_id, optimised)
-    displaced = displacements.plan_displacements(molecule, settings.hessian.step)
-    key = _surface(settings, complex_id, state, optimised).key(displaced[0])
-    points = _points(parts, displaced, key)
-    found = force_constants.from_points(molecule, points, settings.hessian.step)
-    energy = source["energy_hartree"]
-    seconds = sum(point.seconds for point in points)
-    facts = {
-        "displacements": len(points),
-        "scf_cycles": sum(point.cycles for point in points),
-        "surface_residual_hartree": displacements.require_one_surface(
-            molecule, displaced, points, found.hessian, energy
-        ),
-    }
-    _write_hessian(
-        settings, complex_id, molecule, found, _provenance(optimised, source, seconds=seconds), facts, folder
-    )
-
-
-def _points(parts: list[Path], displaced: list[Molecule], key: str) -> list[Point]:
-    """Read the points of all bundles, in the order of the displacements; StaleData if they are not these."""
-    stored = [files.read_arrays(part) for part in parts]
-    places = np.concatenate([part["positions"] for part in stored])
-    planned = np.array([molecule.positions for molecule in displaced])
-    same = places.shape == planned.shape and np.abs(places - planned).max() < displacements.SAME_GEOMETRY
-    if not same or any(str(part["key"]) != key for part in stored):
-        raise StaleData(
-            f"{parts[0].parent} belongs to another geometry, level or step, or is not complete; remove it and plan.json"
-        )
-    columns = (np.concatenate([part[name] for part in stored]) for name in POINT_ARRAYS)
-    return [Point(g, d, float(e), int(c), float(s)) for g, d, e, c, s in zip(*columns, strict=True)]
-
-
-def compute_hessian(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path, work: Path) -> None:
-    """Compute the Hessian of an optimised geometry in this process: hessian.npz and hessian.json."""
-    source = files.read_json(optimised / "optimise.json")
-    optimise.print_line(f"{complex_id} {state} {source['point_group']}: Hessian, {settings.hessian.method}")
-    if _stable_parent(source, folder):
-        gather_hessian(settings, complex_id, state, optimised, [], folder)
-    elif settings.hessian.method == "analytic":
-        _analytic_hessian(settings, complex_id, state, optimised, folder, work)
-    else:
-        plan_displacements(settings, complex_id, state, optimised, folder)
-        plan, parts = folder / "plan.json", []
-        for bundle in range(len(files.read_json(plan)["bundles"])):
-            parts.append(folder / f"displacements/{bundle}.npz")
-            compute_bundle(settings, complex_id, state, optimised, plan, bundle, parts[-1], work)
-        gather_hessian(settings, complex_id, state, optimised, parts, folder)
-
-
-def _analytic_hessian(
-    settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path, work: Path
-) -> None:
-    start = time.perf_counter()
-    source, molecule = _optimised(settings, complex_id, optimised)
-    with optimise.locked(work):
-        found = force_constants.analytic(molecule, _surface(settings, complex_id, state, optimised), settings.hessian)
-    _write_hessian(settings, complex_id, molecule, found, _provenance(optimised, source, start), {}, folder)
-
-
-def _stable_parent(source: Json, folder: Path) -> bool:
-    """Tell whether the optimised structure is that of the parent group, which stands for HS without symmetry."""
-    return bool(source["point_group"] != folder.parent.name)
-
-
-def _optimised(settings: Settings, complex_id: str, optimised: Path) -> tuple[Json, Molecule]:
-    source = files.read_json(optimised / "optimise.json")
-    molecule = load_molecule(settings, complex_id, optimised / "geometry.xyz", source["point_group"])
-    return source, molecule.symmetrised()
-
-
-def _surface(settings: Settings, complex_id: str, state: str, optimised: Path) -> Surface:
-    guess = optimise.load_orbitals(optimised / "orbitals.npz")
-    return settings.hessian.surface(settings.level, settings.state(complex_id, state), guess)
-
-
-def _provenance(optimised: Path, source: Json, start: float | None = None, seconds: float = 0.0) -> Json:
-    """Return the provenance of what was computed from an optimised geometry since `start`, or in so many seconds."""
-    inputs = {"optimise": optimised / "optimise.json", "geometry": optimised / "geometry.xyz"}
-    used = seconds if start is None else time.perf_counter() - start
-    return files.provenance(inputs, used, **state_facts(source["provenance"]))
-
-
-def _write_hessian(
-    settings: Settings, complex_id: str, molecule: Molecule, found: ForceConstants, provenance: Json, facts: Json,
-    folder: Path,
-) -> None:  # fmt: skip
-    arrays = {} if found.dipole_derivatives is None else {"dipole_derivatives": found.dipole_derivatives}
-    files.write_arrays(
-        folder / "hessian.npz", hessian=found.hessian, positions=molecule.positions, numbers=molecule.numbers,
-        masses=molecule.masses, **arrays,
-    )  # fmt: skip
-    content = {
-        "provenance": provenance,
-        "complex": complex_id,
-        "method": asdict(settings.hessian),
-        "sum_rule_hartree_per_bohr2": found.sum_rule,
-        **facts,
-    }
-    write_checked(folder / "hessian.json", content, "hessian")
+PROBED_MODES = 2
+"""Modes of an irrep that a probe for instabilities looks for."""
 
 
 def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path) -> None:
@@ -203,7 +25,11 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
     stored, facts = files.read_arrays(folder / "hessian.npz"), files.read_json(folder / "hessian.json")
     molecule = load_molecule(settings, complex_id, optimised / "geometry.xyz", source["point_group"]).symmetrised()
     force_constants.check_geometry(stored, molecule, "hessian.npz")
-    found = vibrations.normal_modes(molecule, stored["hessian"])
+    settled = {row["mode_index"]: row["verdict"] for row in facts.get("settled_modes", [])}
+    found = replace(
+        vibrations.normal_modes(molecule, stored["hessian"]),
+        settled_imaginary=tuple(mode for mode, verdict in settled.items() if verdict == "imaginary"),
+    )
     groups = vibrations.fragments(molecule, settings.entry(complex_id)["metal"])
     shares = vibrations.atom_fractions(found.modes)
     real = found.wavenumbers[found.wavenumbers > 0]
@@ -224,6 +50,7 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
         "irreps": list(found.irreps),
         "imaginary_modes": found.imaginary,
         "undetermined_modes": found.undetermined,
+        "settled_modes": facts.get("settled_modes", []),
         "noise_floor_per_cm": found.noise_floor,
         "sum_rule_hartree_per_bohr2": facts["sum_rule_hartree_per_bohr2"],
         "translation_rule_hartree_per_bohr2": found.translation_residual,
@@ -242,7 +69,7 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
             None if derivatives is None else infrared.intensities(derivatives, molecule.masses, found.modes)
         ),
         "dipole_sum_rule_e": (None if derivatives is None else infrared.dipole_sum_rule(derivatives, molecule.charge)),
-        "warnings": _mode_warnings(found),
+        "warnings": _mode_warnings(found, settled),
     }
     files.write_arrays(folder / "modes.npz", modes=found.modes, wavenumbers=found.wavenumbers, masses=molecule.masses)
     with files.replacing(folder / "modes.molden") as temporary:
@@ -250,9 +77,48 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
     write_checked(folder / "vibrations.json", content, "vibrations")
 
 
-def _mode_warnings(found: vibrations.Vibrations) -> list[str]:
+def probe_instability(
+    settings: Settings, complex_id: str, state: str, irrep: str, optimised: Path, folder: Path, work: Path
+) -> None:
+    """Find the lowest modes of one irrep from tens of gradients: probe_{irrep}.json."""
+    start = time.perf_counter()
+    source, molecule = optimised_molecule(settings, complex_id, optimised)
+    surface = surface_near(settings, complex_id, state, optimised)
+    probe.opposite_operation(molecule, irrep)  # refuses an irrep of another group before anything is computed
+    guess = cheap.gfn2_hessian(molecule, surface.state.multiplicity)
+    work = work / irrep.replace("'", "1").replace('"', "2")
+    found = probe.lowest_modes(molecule, irrep, guess, surface, work, settings.hessian.step, PROBED_MODES)
+    wave, error = float(found.wavenumbers[0]), float(found.errors[0])
+    says = "unstable" if wave < -error else "stable" if wave > error else "not decided"
+    text = (
+        f"{state} in {source['point_group']} is {says} against distortions of irrep {irrep}: lowest mode "
+        f"{abs(wave):.1f}{'i' if wave < 0 else ''} +- {error:.1f} cm-1, from {found.gradients} gradients."
+    )
+    optimise.print_line(text)
+    content = {
+        "provenance": hessian_provenance(optimised, source, start),
+        "complex": complex_id,
+        "irrep": irrep,
+        "wavenumbers_per_cm": found.wavenumbers,
+        "error_bounds_per_cm": found.errors,
+        "modes": found.modes.T,
+        "gradients": found.gradients,
+        "gradients_of_full_hessian": len(displacements.plan_displacements(molecule, settings.hessian.step)),
+        "verdict": says,
+        "text": text,
+    }
+    write_checked(folder / f"probe_{work.name}.json", content, "probe")
+
+
+def _mode_warnings(found: vibrations.Vibrations, settled: dict[int, str]) -> list[str]:
+    inside = np.flatnonzero(np.abs(found.wavenumbers) <= found.noise_floor)
+    says = {
+        "real": "a second step and a scan say it is real, its wavenumber is uncertain",
+        "imaginary": "a second step and a scan say it is imaginary",
+        "undetermined": "a second step and a scan do not decide either: undetermined",
+    }
     return [
-        f"mode {i + 1} at {found.wavenumbers[i]:.1f} cm-1 lies inside the noise floor of "
-        f"{found.noise_floor:.1f} cm-1: undetermined"
-        for i in found.undetermined
+        f"mode {i + 1} at {found.wavenumbers[i]:.1f} cm-1 lies inside the noise floor of {found.noise_floor:.1f} cm-1: "
+        + says.get(settled.get(int(i), ""), "undetermined")
+        for i in inside
     ]

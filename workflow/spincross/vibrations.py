@@ -33,6 +33,7 @@ class Vibrations:
     modes : (3N, M), orthonormal mass-weighted displacements
     translation_residual, rotation_residual : max |H t|, max |H r| before projection, Eh/bohr2
     noise_floor : cm-1; largest wavenumber that the Hessian gives to a translation or rotation instead of 0
+    settled_imaginary : indices of modes inside the floor that larger steps showed to be imaginary
     """
 
     wavenumbers: Array
@@ -41,6 +42,7 @@ class Vibrations:
     translation_residual: float
     rotation_residual: float
     noise_floor: float
+    settled_imaginary: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the arrays belong together."""
@@ -51,13 +53,15 @@ class Vibrations:
 
     @property
     def imaginary(self) -> list[int]:
-        """Indices of modes below minus the noise floor."""
-        return [int(i) for i in np.flatnonzero(self.wavenumbers < -self.noise_floor)]
+        """Indices of modes below minus the noise floor, and of those settled as imaginary."""
+        below = {int(i) for i in np.flatnonzero(self.wavenumbers < -self.noise_floor)}
+        return sorted(below | set(self.settled_imaginary))
 
     @property
     def undetermined(self) -> list[int]:
-        """Indices of modes inside the noise floor."""
-        return [int(i) for i in np.flatnonzero(np.abs(self.wavenumbers) <= self.noise_floor)]
+        """Indices of modes inside the noise floor, but for those settled as imaginary."""
+        inside = {int(i) for i in np.flatnonzero(np.abs(self.wavenumbers) <= self.noise_floor)}
+        return sorted(inside - set(self.settled_imaginary))
 
 
 def external_motions(masses: Array, positions: Array) -> Array:

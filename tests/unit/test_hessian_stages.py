@@ -1,0 +1,56 @@
+"""A Hessian in bundles, from the recorded triplet of formaldehyde, with a small basis: planned, killed, gathered."""
+
+import numpy as np
+import pytest
+
+from spincross import files, hessian_stages, optimise, vibration_stages, vibrations
+from spincross.errors import StaleData
+from spincross.molecule import Molecule
+from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
+
+
+def test_bundles_in_any_order_gather_to_the_hessian_of_one_process(small_settings, optimised, tmp_path):
+    whole, parts = tmp_path / "whole/C2/vibrations", tmp_path / "parts/C2/vibrations"
+    hessian_stages.compute_hessian(small_settings, "h2co", "LS", optimised, whole, tmp_path / "work")
+    hessian_stages.plan_displacements(small_settings, "h2co", "LS", optimised, parts)
+    plan = files.read_json(parts / "plan.json")
+    assert plan["seconds_per_gradient"] == 25.0
+    assert [last - first for first, last in plan["bundles"]] == [3, 3, 3, 3, 2]
+    outputs = [parts / f"displacements/{k}.npz" for k in range(len(plan["bundles"]))]
+    for k in reversed(range(len(outputs))):
+        hessian_stages.compute_bundle(
+            small_settings, "h2co", "LS", optimised, parts / "plan.json", k, outputs[k], tmp_path / "other work"
+        )
+    hessian_stages.gather_hessian(small_settings, "h2co", "LS", optimised, outputs, parts, tmp_path / "other work")
+    found = [files.read_arrays(folder / "hessian.npz") for folder in (whole, parts)]
+    np.testing.assert_allclose(found[0]["hessian"], found[1]["hessian"], atol=1e-6)
+    np.testing.assert_allclose(found[0]["dipole_derivatives"], found[1]["dipole_derivatives"], atol=1e-4)
+    facts = files.read_json(parts / "hessian.json")
+    assert facts["displacements"] == plan["displacements"]
+    assert facts["surface_residual_hartree"] < 1e-6
+
+    with pytest.raises(StaleData, match="is not complete"):
+        hessian_stages.gather_hessian(small_settings, "h2co", "LS", optimised, outputs[:-1], parts, tmp_path)
+    vibration_stages.analyse_vibrations(small_settings, "h2co", "LS", optimised, parts)
+    described = files.read_json(parts / "vibrations.json")
+    assert sum(described["modes_per_irrep"].values()) == len(described["infrared_intensities_km_per_mol"]) == 6
+    assert described["dipole_sum_rule_e"] < 1e-3
+
+
+def test_a_mode_that_the_hessian_puts_inside_the_floor_is_settled_by_larger_steps(small_settings, optimised, tmp_path):
+    folder = tmp_path / "LS/C2/vibrations"
+    hessian_stages.compute_hessian(small_settings, "h2co", "LS", optimised, folder, tmp_path / "work")
+    stored = files.read_arrays(folder / "hessian.npz")
+    symbols, positions, _ = files.read_xyz(optimised / "geometry.xyz")
+    molecule = Molecule(symbols, positions, 0, "C2").symmetrised()
+    found = vibrations.normal_modes(molecule, stored["hessian"])
+    lowest = found.modes[:, 0] * np.sqrt(np.repeat(molecule.masses, 3) * AMU_TO_ELECTRON_MASS)
+    wrong = stored["hessian"] - (found.wavenumbers[0] / HARTREE_TO_PER_CM) ** 2 * np.outer(lowest, lowest)
+    guess = optimise.load_orbitals(optimised / "orbitals.npz")
+    surface = small_settings.hessian.surface(small_settings.level, small_settings.state("h2co", "LS"), guess)
+    energy = files.read_json(optimised / "optimise.json")["energy_hartree"]
+    rows = hessian_stages.settled_modes(molecule, wrong, energy, surface, tmp_path / "work")
+    assert [row["verdict"] for row in rows] == ["real"]
+    assert abs(rows[0]["wavenumber_per_cm"]) < 20
+    assert rows[0]["second_step_wavenumber_per_cm"] == pytest.approx(found.wavenumbers[0], rel=0.01)
+    assert rows[0]["scan_wavenumber_per_cm"] == pytest.approx(found.wavenumbers[0], rel=0.01)

@@ -1,0 +1,105 @@
+"""The lowest modes of an irrep from gradient differences alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from sample_molecules import H2CO, springs
+from spincross import cheap, displacements, electronic, force_constants, pointgroup, probe, vibrations
+from spincross.displacements import Point
+from spincross.errors import BadInput, NotConverged, StaleData
+from spincross.levels import Level, State
+from spincross.molecule import Molecule
+
+
+def quiet(text):
+    pass
+
+
+@dataclass
+class Harmonic:
+    """Stands for a surface of electronic structure: gradients of a Hessian, counted."""
+
+    molecule: Molecule
+    hessian: np.ndarray
+    calls: int = 0
+
+    def key(self, molecule):
+        return "harmonic"
+
+    def point(self, molecule):
+        self.calls += 1
+        shift = (molecule.positions - self.molecule.positions).reshape(-1)
+        return Point((self.hessian @ shift).reshape(-1, 3), np.zeros(3), 0.0, 1, 0.0)
+
+
+@pytest.fixture
+def cage():
+    """41 atoms in C2 held by springs, with one B mode made unstable, and a guess that is off by a third everywhere."""
+    rng = np.random.default_rng(3)
+    half = rng.uniform(2, 9, size=(20, 3))
+    places = np.vstack([[[0, 0, 5.0]], half, half @ np.diag([-1.0, -1.0, 1.0])])
+    molecule = Molecule(("Fe", *["C"] * 40), places, 0, "C2")
+    stiff = springs(molecule, 0.03)
+    found = vibrations.normal_modes(molecule, stiff)
+    lowest = found.irreps.index("B")
+    weighted = found.modes[:, lowest] * np.sqrt(np.repeat(molecule.masses, 3))
+    eigenvalue = found.modes[:, lowest] @ vibrations.mass_weighted(molecule, stiff) @ found.modes[:, lowest]
+    hessian = stiff - 1.5 * eigenvalue * 1822.888486 * np.outer(weighted, weighted)
+    noise = rng.normal(size=stiff.shape)
+    factor = np.eye(len(stiff)) + 0.1 * (noise + noise.T) / np.sqrt(len(stiff))
+    guess = pointgroup.symmetrise_hessian(molecule.numbers, places, factor @ stiff @ factor.T, "C2")
+    return molecule, hessian, guess
+
+
+@pytest.mark.parametrize(("irrep", "per_product"), [("A", 2), ("B", 1)])
+def test_tens_of_gradients_find_the_lowest_modes_of_each_irrep(cage, tmp_path, irrep, per_product):
+    molecule, hessian, guess = cage
+    exact = vibrations.normal_modes(molecule, hessian)
+    expected = [w for w, name in zip(exact.wavenumbers, exact.irreps, strict=True) if name == irrep][:2]
+    surface = Harmonic(molecule, hessian)
+    found = probe.lowest_modes(molecule, irrep, guess, surface, tmp_path, 5e-3, 2, quiet)
+    assert np.all(np.abs(found.wavenumbers - expected) <= found.errors + 1e-6)
+    assert (found.wavenumbers[0] < 0) == (irrep == "B")
+    assert surface.calls == found.gradients <= 40 * per_product
+    assert found.gradients < 3 * len(molecule.symbols)
+
+
+def test_a_killed_probe_goes_on_from_its_directions(cage, tmp_path):
+    molecule, hessian, guess = cage
+    surface = Harmonic(molecule, hessian)
+    with pytest.raises(NotConverged, match="run again to go on"):
+        probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 1, quiet, max_products=4)
+    before = surface.calls
+    found = probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 1, quiet)
+    assert surface.calls == found.gradients > before
+    assert found.wavenumbers[0] < 0
+
+
+def test_directions_of_another_irrep_are_refused(cage, tmp_path):
+    molecule, hessian, guess = cage
+    surface = Harmonic(molecule, hessian)
+    probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 1, quiet)
+    with pytest.raises(StaleData, match="irrep or step"):
+        probe.lowest_modes(molecule, "A", guess, surface, tmp_path, 5e-3, 1, quiet)
+
+
+def test_an_irrep_of_another_group_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="C2 has no irrep 'Bu'; choose from A, B"):
+        probe.lowest_modes(H2CO, "Bu", springs(H2CO), Harmonic(H2CO, springs(H2CO)), tmp_path, 5e-3)
+
+
+def test_the_probe_agrees_with_the_full_hessian_of_the_triplet(tmp_path):
+    state, settings = State("HS", 3), force_constants.Settings()
+    level = Level(basis="sto-3g", grid_level=1)
+    surface = settings.surface(level, state, electronic.solve(H2CO, level, state).orbitals)
+    displaced = displacements.plan_displacements(H2CO, settings.step)
+    points = displacements.compute_points(displaced, range(len(displaced)), surface, tmp_path / "full", quiet)
+    full = vibrations.normal_modes(H2CO, force_constants.from_points(H2CO, points, settings.step).hessian)
+    expected = [w for w, name in zip(full.wavenumbers, full.irreps, strict=True) if name == "B"][0]
+    guess = cheap.gfn2_hessian(H2CO, state.multiplicity)
+    found = probe.lowest_modes(H2CO, "B", guess, surface, tmp_path / "probe", settings.step, 1, quiet)
+    assert expected < -100
+    assert found.wavenumbers[0] == pytest.approx(expected, abs=1.0)
+    assert found.gradients <= 3

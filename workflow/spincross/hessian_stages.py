@@ -1,0 +1,227 @@
+"""The stages from an optimised geometry to its Hessian.
+
+A Hessian by finite differences takes three: plan the displacements, compute them in bundles (on as many machines as
+there are), gather. `compute_hessian` does all of it in one process.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spincross import (
+    displacements,
+    files,
+    force_constants,
+    optimise,
+    soft_modes,
+    vibrations,
+)
+from spincross.config import Settings
+from spincross.displacements import Point, Surface
+from spincross.errors import StaleData
+from spincross.files import Json
+from spincross.force_constants import ForceConstants
+from spincross.molecule import Molecule
+from spincross.stages import load_molecule, state_facts, take_over, write_checked
+
+Array = NDArray[np.float64]
+
+POINT_ARRAYS = ("gradient", "dipole", "energy", "cycles", "seconds")
+
+
+def plan_displacements(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path) -> None:
+    """Plan the displacements of an optimised geometry and their bundles: plan.json.
+
+    Nothing is left to compute where HS without symmetry is its stable parent.
+    """
+    start = time.perf_counter()
+    source, molecule = optimised_molecule(settings, complex_id, optimised)
+    stable = _stable_parent(source, folder)
+    count = 0 if stable else len(displacements.plan_displacements(molecule, settings.hessian.step))
+    seconds = _seconds_per_gradient(source)
+    wanted = settings.config["hessian"].get("displacements_per_job", "auto")
+    size = displacements.smallest_bundle(seconds) if wanted == "auto" else wanted
+    bundles = displacements.bundles(count, size)
+    content = {
+        "provenance": hessian_provenance(optimised, source, start),
+        "complex": complex_id,
+        "step_bohr": settings.hessian.step,
+        "displacements": count,
+        "bundles": [[b.start, b.stop] for b in bundles],
+        "seconds_per_gradient": seconds,
+        "taken_over_from": source["point_group"] if stable else None,
+    }
+    write_checked(folder / "plan.json", content, "plan")
+    optimise.print_line(f"{complex_id} {state}: {count} displacements in {len(bundles)} jobs")
+
+
+def _seconds_per_gradient(source: Json) -> float:
+    """Return what one geometry on the final surface took, s; the optimisation measured it."""
+    grids, seconds = source["grid_level_per_step"], source["seconds_per_step"]
+    return float(median(s for s, grid in zip(seconds, grids, strict=True) if grid == grids[-1]))
+
+
+def compute_bundle(
+    settings: Settings, complex_id: str, state: str, optimised: Path, plan: Path, bundle: int, output: Path, work: Path
+) -> None:
+    """Compute one bundle of planned displacements into `output`; what lies in `work` already is not repeated."""
+    _, molecule = optimised_molecule(settings, complex_id, optimised)
+    surface = surface_near(settings, complex_id, state, optimised)
+    first, last = files.read_json(plan)["bundles"][bundle]
+    displaced = displacements.plan_displacements(molecule, settings.hessian.step)
+    points = displacements.compute_points(displaced, range(first, last), surface, work, optimise.print_line)
+    files.write_arrays(
+        output,
+        key=np.array(surface.key(displaced[first])),
+        positions=np.array([displaced[i].positions for i in range(first, last)]),
+        **{name: np.array([getattr(p, name) for p in points]) for name in POINT_ARRAYS},
+    )
+
+
+def gather_hessian(
+    settings: Settings, complex_id: str, state: str, optimised: Path, parts: list[Path], folder: Path, work: Path
+) -> None:
+    """Assemble the bundles: hessian.npz and hessian.json; the parent's are taken over where HS is stable in its group.
+
+    Modes inside the noise floor, and only they, cost a few more gradients.
+
+    Raises
+    ------
+    StaleData
+        if a bundle belongs to another geometry, level or step
+    WrongState
+        if a displaced SCF fell into another electronic state
+    """
+    source = files.read_json(optimised / "optimise.json")
+    if _stable_parent(source, folder):
+        take_over(folder.parents[1] / source["point_group"] / "vibrations", folder, ("hessian.json", "hessian.npz"))
+        return
+    _, molecule = optimised_molecule(settings, complex_id, optimised)
+    displaced = displacements.plan_displacements(molecule, settings.hessian.step)
+    surface = surface_near(settings, complex_id, state, optimised)
+    points = _points(parts, displaced, surface.key(displaced[0]))
+    found = force_constants.from_points(molecule, points, settings.hessian.step)
+    energy = source["energy_hartree"]
+    seconds = sum(point.seconds for point in points)
+    facts = {
+        "displacements": len(points),
+        "scf_cycles": sum(point.cycles for point in points),
+        "surface_residual_hartree": displacements.require_one_surface(
+            molecule, displaced, points, found.hessian, energy
+        ),
+        "settled_modes": settled_modes(molecule, found.hessian, energy, surface, work),
+    }
+    _write_hessian(
+        settings, complex_id, molecule, found, hessian_provenance(optimised, source, seconds=seconds), facts, folder
+    )
+
+
+def _points(parts: list[Path], displaced: list[Molecule], key: str) -> list[Point]:
+    """Read the points of all bundles, in the order of the displacements; StaleData if they are not these."""
+    stored = [files.read_arrays(part) for part in parts]
+    places = np.concatenate([part["positions"] for part in stored])
+    planned = np.array([molecule.positions for molecule in displaced])
+    same = places.shape == planned.shape and np.abs(places - planned).max() < displacements.SAME_GEOMETRY
+    if not same or any(str(part["key"]) != key for part in stored):
+        raise StaleData(
+            f"{parts[0].parent} belongs to another geometry, level or step, or is not complete; remove it and plan.json"
+        )
+    columns = (np.concatenate([part[name] for part in stored]) for name in POINT_ARRAYS)
+    return [Point(g, d, float(e), int(c), float(s)) for g, d, e, c, s in zip(*columns, strict=True)]
+
+
+def compute_hessian(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path, work: Path) -> None:
+    """Compute the Hessian of an optimised geometry in this process: hessian.npz and hessian.json."""
+    source = files.read_json(optimised / "optimise.json")
+    optimise.print_line(f"{complex_id} {state} {source['point_group']}: Hessian, {settings.hessian.method}")
+    if _stable_parent(source, folder):
+        gather_hessian(settings, complex_id, state, optimised, [], folder, work)
+    elif settings.hessian.method == "analytic":
+        _analytic_hessian(settings, complex_id, state, optimised, folder, work)
+    else:
+        plan_displacements(settings, complex_id, state, optimised, folder)
+        plan, parts = folder / "plan.json", []
+        for bundle in range(len(files.read_json(plan)["bundles"])):
+            parts.append(folder / f"displacements/{bundle}.npz")
+            compute_bundle(settings, complex_id, state, optimised, plan, bundle, parts[-1], work)
+        gather_hessian(settings, complex_id, state, optimised, parts, folder, work)
+
+
+def _analytic_hessian(
+    settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path, work: Path
+) -> None:
+    start = time.perf_counter()
+    source, molecule = optimised_molecule(settings, complex_id, optimised)
+    surface = surface_near(settings, complex_id, state, optimised)
+    with optimise.locked(work):
+        found = force_constants.analytic(molecule, surface, settings.hessian)
+    settled = settled_modes(molecule, found.hessian, source["energy_hartree"], surface, work)
+    facts = {"settled_modes": settled}
+    _write_hessian(settings, complex_id, molecule, found, hessian_provenance(optimised, source, start), facts, folder)
+
+
+def settled_modes(molecule: Molecule, hessian: Array, energy: float, surface: Surface, work: Path) -> list[Json]:
+    """Let a second step and a scan decide about every mode inside the noise floor."""
+    found = vibrations.normal_modes(molecule, hessian)
+    rows = []
+    for mode in found.undetermined:
+        optimise.print_line(f"  mode {mode + 1} at {found.wavenumbers[mode]:.1f} cm-1 is inside the noise floor")
+        settled = soft_modes.settle(
+            molecule,
+            found.modes[:, mode],
+            mode,
+            energy,
+            lambda moved, name: displacements.kept_point(moved, surface, work, name, optimise.print_line),
+        )
+        rows.append(settled.facts(float(found.wavenumbers[mode])))
+    return rows
+
+
+def _stable_parent(source: Json, folder: Path) -> bool:
+    """Tell whether the optimised structure is that of the parent group, which stands for HS without symmetry."""
+    return bool(source["point_group"] != folder.parent.name)
+
+
+def optimised_molecule(settings: Settings, complex_id: str, optimised: Path) -> tuple[Json, Molecule]:
+    """Return optimise.json and the geometry beside it, exactly in its group."""
+    source = files.read_json(optimised / "optimise.json")
+    molecule = load_molecule(settings, complex_id, optimised / "geometry.xyz", source["point_group"])
+    return source, molecule.symmetrised()
+
+
+def surface_near(settings: Settings, complex_id: str, state: str, optimised: Path) -> Surface:
+    """Return where gradients near an optimised geometry are computed."""
+    guess = optimise.load_orbitals(optimised / "orbitals.npz")
+    return settings.hessian.surface(settings.level, settings.state(complex_id, state), guess)
+
+
+def hessian_provenance(optimised: Path, source: Json, start: float | None = None, seconds: float = 0.0) -> Json:
+    """Return the provenance of what was computed from an optimised geometry since `start`, or in so many seconds."""
+    inputs = {"optimise": optimised / "optimise.json", "geometry": optimised / "geometry.xyz"}
+    used = seconds if start is None else time.perf_counter() - start
+    return files.provenance(inputs, used, **state_facts(source["provenance"]))
+
+
+def _write_hessian(
+    settings: Settings, complex_id: str, molecule: Molecule, found: ForceConstants, provenance: Json, facts: Json,
+    folder: Path,
+) -> None:  # fmt: skip
+    arrays = {} if found.dipole_derivatives is None else {"dipole_derivatives": found.dipole_derivatives}
+    files.write_arrays(
+        folder / "hessian.npz", hessian=found.hessian, positions=molecule.positions, numbers=molecule.numbers,
+        masses=molecule.masses, **arrays,
+    )  # fmt: skip
+    content = {
+        "provenance": provenance,
+        "complex": complex_id,
+        "method": asdict(settings.hessian),
+        "sum_rule_hartree_per_bohr2": found.sum_rule,
+        **facts,
+    }
+    write_checked(folder / "hessian.json", content, "hessian")

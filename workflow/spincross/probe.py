@@ -1,0 +1,192 @@
+r"""The lowest modes of one irrep without a Hessian: a quick look whether a structure is stable against a distortion.
+
+A product of the Hessian with a direction is a difference of two gradients; for a direction that an operation of the
+group turns into its opposite, :math:`g(-d) = D(g)\, g(d)` and one gradient is enough. Davidson's method
+(J. Comput. Phys. 1975, 17, 87; PySCF's implementation) finds the lowest eigenvalues from tens of products, with a cheap
+Hessian as its preconditioner. Every direction tried is kept on disk; products within their span cost nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyscf import lib
+
+from spincross import pointgroup, vibrations
+from spincross.displacements import Surface, kept_point
+from spincross.errors import BadInput, NotConverged, StaleData
+from spincross.files import read_arrays
+from spincross.molecule import Molecule
+from spincross.optimise import Report, print_line
+from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
+
+Array = NDArray[np.float64]
+
+UNIT_PER_CM = 100.0
+"""Eigenvalues are handled in units of (100 cm-1)^2, where soft modes are of the order of one."""
+RESIDUAL = 0.05
+"""Norm of the residual, in that unit, at which a mode is found: at most 5 cm-1 at 50 cm-1, less with its square."""
+IN_SPAN = 1e-6
+"""Part of a direction outside the span of those tried below which it needs no gradient."""
+
+
+@dataclass
+class HessianProducts:
+    """Products of the mass-weighted Hessian, in (100 cm-1)^2, with vectors in the basis of one irrep.
+
+    Parameters
+    ----------
+    molecule : undisplaced geometry
+    basis : (3N, n), orthonormal mass-weighted basis of the irrep's vibrations
+    opposite : operation matrix (3N, 3N) that turns every direction of the irrep around; None for the totally symmetric
+    surface : where gradients are computed
+    folder : work folder; directions found there are taken up
+    step : displacement (bohr) of the atom that moves most
+    """
+
+    molecule: Molecule
+    basis: Array
+    opposite: Array | None
+    surface: Surface
+    folder: Path
+    step: float
+    report: Report
+    directions: list[Array] = field(default_factory=list)
+    products: list[Array] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Take up the directions of a killed run."""
+        while (path := self.folder / f"direction_{len(self.directions):04d}_plus/point.npz").exists():
+            shift = self._shift(path)
+            weighted = shift * np.sqrt(np.repeat(self.molecule.masses, 3))
+            vector = self.basis.T @ weighted / np.linalg.norm(weighted)
+            if abs(np.linalg.norm(vector) - 1) > 1e-6 or abs(_largest(shift) / self.step - 1) > 1e-6:
+                raise StaleData(f"{path} belongs to another geometry, irrep or step; remove its folder")
+            self._compute(vector)
+
+    def _shift(self, path: Path) -> Array:
+        positions = read_arrays(path)["positions"]
+        if positions.shape != self.molecule.positions.shape:
+            raise StaleData(f"{path} belongs to another molecule; remove its folder")
+        return np.asarray(positions - self.molecule.positions).reshape(-1)
+
+    def _compute(self, vector: Array) -> None:
+        """Add the product of a unit vector (n,): one or two gradients."""
+        roots = np.sqrt(np.repeat(self.molecule.masses, 3))
+        shift = (self.basis @ vector) / roots
+        scale = self.step / _largest(shift)
+        forward = self._gradient(scale * shift, "plus")
+        backward = self._gradient(-scale * shift, "minus") if self.opposite is None else self.opposite @ forward
+        curved = self.basis.T @ ((forward - backward) / roots) / (2 * scale)
+        self.directions.append(vector)
+        self.products.append(curved / AMU_TO_ELECTRON_MASS * (HARTREE_TO_PER_CM / UNIT_PER_CM) ** 2)
+
+    def _gradient(self, shift: Array, side: str) -> Array:
+        moved = self.molecule.at(self.molecule.positions + shift.reshape(-1, 3), "C1")
+        name = f"direction_{len(self.directions):04d}_{side}"
+        return kept_point(moved, self.surface, self.folder, name, self.report).gradient.reshape(-1)
+
+    def __call__(self, vector: Array) -> Array:
+        """Return the product with a vector (n,), from what is known where it lies in the span of the directions."""
+        inside, rest = np.zeros_like(vector), vector.copy()
+        for _ in range(2):  # the second round takes away what rounding left
+            for direction, product in zip(self.directions, self.products, strict=True):
+                part = float(direction @ rest)
+                rest = rest - part * direction
+                inside = inside + part * product
+        left = float(np.linalg.norm(rest))
+        if left < IN_SPAN * float(np.linalg.norm(vector)):
+            return inside
+        self._compute(rest / left)
+        return np.asarray(inside + left * self.products[-1])
+
+    @property
+    def gradients(self) -> int:
+        """Number of gradients behind the products so far."""
+        return len(self.directions) * (2 if self.opposite is None else 1)
+
+
+def _largest(shift: Array) -> float:
+    return float(np.linalg.norm(shift.reshape(-1, 3), axis=1).max())
+
+
+def opposite_operation(molecule: Molecule, irrep: str) -> Array | None:
+    """Return the matrix (3N, 3N) of an operation under which the irrep changes sign, None for the symmetric one."""
+    names = pointgroup.irreps(molecule.point_group)
+    if irrep not in names:
+        raise BadInput(f"{molecule.point_group} has no irrep {irrep!r}; choose from {', '.join(names)}")
+    characters = pointgroup.CHARACTERS[molecule.point_group][irrep]
+    matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
+    return next((matrix for matrix, chi in zip(matrices, characters, strict=True) if chi < 0), None)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The lowest modes of an irrep: wavenumbers (k,), cm-1; mass-weighted modes (3N, k); what they cost.
+
+    `errors` are bounds (cm-1) on the distance to an exact wavenumber, from the norms of the residuals.
+    """
+
+    wavenumbers: Array
+    errors: Array
+    modes: Array
+    gradients: int
+
+
+def lowest_modes(
+    molecule: Molecule, irrep: str, guess_hessian: Array, surface: Surface, folder: Path, step: float,
+    count: int = 1, report: Report = print_line, max_products: int = 60,
+) -> Probe:  # fmt: skip
+    """Find the lowest `count` vibrations of one irrep.
+
+    Parameters
+    ----------
+    guess_hessian : cheap Hessian (3N, 3N), Eh/bohr2, for start and preconditioner
+
+    Raises
+    ------
+    BadInput
+        for an irrep that the group does not have, or without vibrations
+    NotConverged
+        if the residuals are not small after `max_products` products
+    """
+    opposite = opposite_operation(molecule, irrep)
+    basis = vibrations.internal_basis(molecule)[irrep]
+    size = basis.shape[1]
+    if size == 0:
+        raise BadInput(f"{molecule.formula} has no vibration of irrep {irrep}")
+    count = min(count, size)
+    products = HessianProducts(molecule, basis, opposite, surface, folder, step, report)
+    scaled = vibrations.mass_weighted(molecule, guess_hessian) * (HARTREE_TO_PER_CM / UNIT_PER_CM) ** 2
+    values, vectors = np.linalg.eigh(basis.T @ scaled @ basis)
+
+    def correction(residual: Array, value: float, *_: Any) -> Array:
+        gaps = values - value
+        return np.asarray(vectors @ ((vectors.T @ residual) / np.where(np.abs(gaps) < 0.1, 0.1, gaps)))
+
+    def apply(batch: list[Array]) -> list[Array]:
+        found = [products(vector) for vector in batch]
+        report(f"  {products.gradients} gradients")
+        return found
+
+    starts = [*products.directions, *vectors.T[: count + 1]]
+    if len(products.directions) >= size:
+        starts = products.directions
+    done, eigenvalues, found = lib.davidson1(
+        apply, starts, correction, tol=RESIDUAL, tol_residual=RESIDUAL, nroots=count, max_cycle=max_products,
+        max_space=max_products, lindep=1e-10, verbose=0,
+    )  # fmt: skip
+    residuals = np.array([np.linalg.norm(products(x) - e * x) for e, x in zip(eigenvalues, found, strict=True)])
+    if not all(done):
+        raise NotConverged(
+            f"the lowest modes of irrep {irrep} are not found after {products.gradients} gradients: residuals "
+            f"{', '.join(f'{r:.2f}' for r in residuals)} (100 cm-1)^2, allowed {RESIDUAL}; run again to go on"
+        )
+    waves = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * UNIT_PER_CM
+    edges = np.sqrt(np.abs(np.abs(eigenvalues)[:, None] + residuals[:, None] * [-1, 1])) * UNIT_PER_CM
+    errors = np.abs(edges - np.abs(waves)[:, None]).max(axis=1)
+    return Probe(np.asarray(waves), np.asarray(errors), basis @ np.array(found).T, products.gradients)
