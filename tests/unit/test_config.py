@@ -1,9 +1,11 @@
 """Bad input ends in one clear sentence before any job."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
+from pyscf import lib
 
 from spincross import config, stages
 from spincross.errors import BadInput
@@ -71,6 +73,22 @@ def structures(tmp_path):
         return config.load(DEFAULT | {"complexes": ["h2co"]}, tmp_path)
 
     return write
+
+
+def test_a_job_has_its_own_memory_and_threads():
+    settings = config.load(DEFAULT, ROOT / "structures")
+    before = lib.num_threads()
+    job = settings.for_job(2345, 1)
+    assert (job.optimisation.max_memory, job.hessian.max_memory, lib.num_threads()) == (2345, 2345, 1)
+    assert settings.optimisation.max_memory == DEFAULT["memory_mb"]
+    lib.num_threads(before)
+
+
+def test_dft_jobs_take_memory_and_threads_from_their_rule():
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    scripts = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py") if "for_job" in path.read_text()}
+    with_threads = set(re.findall(r"rule (\w+):(?:(?!\n *rule ).)*?threads: DFT_THREADS", rules, flags=re.DOTALL))
+    assert with_threads == scripts
 
 
 def test_a_missing_structure_file_is_named(structures):

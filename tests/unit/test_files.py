@@ -58,6 +58,11 @@ def test_a_damaged_xyz_is_refused(tmp_path, text):
         files.read_xyz(path)
 
 
+def test_versions_leave_out_what_is_not_installed(monkeypatch):
+    monkeypatch.setattr(files, "LIBRARIES", ("numpy", "no-such-library"))
+    assert set(files.versions()) == {"spincross", "numpy"}
+
+
 def test_fingerprint_does_not_depend_on_key_order():
     assert files.fingerprint({"a": 1, "b": 2}) == files.fingerprint({"b": 2, "a": 1})
     assert files.fingerprint({"a": 1}) != files.fingerprint({"a": 2})

@@ -1,6 +1,7 @@
 """The machine module names vector kernels and hosts correctly."""
 
 import platform
+import sys
 
 import pytest
 
@@ -28,3 +29,19 @@ def test_a_kernel_chosen_by_the_user_is_kept(monkeypatch):
 
 def test_machine_class_does_not_name_the_host():
     assert platform.node() not in machine.machine_class()
+
+
+def test_one_blas_thread_is_the_rule_inside_the_context_only():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    blas = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    with machine.one_blas_thread():
+        inside = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    after = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    assert set(inside) == {1}
+    assert after == blas
+
+
+def test_without_threadpoolctl_the_context_does_nothing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with machine.one_blas_thread() as nothing:
+        assert nothing is None

@@ -1,7 +1,9 @@
 """Optimisation holds the group, loses no step, and refuses what does not belong to it."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from spincross import optimise
-from spincross.errors import BadInput, NotConverged, StaleData, SymmetryLost
+from spincross.errors import BadInput, CannotWrite, NotConverged, StaleData, SymmetryLost
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.pointgroup import deviation
@@ -142,3 +144,94 @@ def test_a_start_hessian_is_computed_once_and_kept(tmp_path):
     assert run(tmp_path / "none", hessian=lambda *arguments: None)[0].solution.energy == pytest.approx(
         first.solution.energy, abs=1e-6
     )
+
+
+def copied(finished, tmp_path):
+    """A finished work folder to damage."""
+    folder = tmp_path / "work"
+    shutil.copytree(finished[0], folder)
+    return folder
+
+
+def computed(lines):
+    return len([line for line in lines if line.startswith("  step")])
+
+
+def test_a_full_disk_is_named_and_the_next_start_goes_on(finished, tmp_path, monkeypatch):
+    write, calls = np.savez_compressed, []
+
+    def full(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(*arguments, **options)
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(CannotWrite, match=r"orbitals\.npz.*No space left.*what was stored before is kept"):
+        run(tmp_path)
+    monkeypatch.undo()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["coarse", "lock", "orbitals.npz", "state.json"]
+    result, lines = run(tmp_path)
+    assert computed(lines) == len(finished[1].steps) - 1  # one step was stored before the disk was full
+    assert result.solution.energy == pytest.approx(finished[1].solution.energy, abs=1e-7)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
+def test_a_step_that_does_not_fit_is_named_and_not_counted(tmp_path):
+    file = optimise.StepFile(tmp_path / "steps.jsonl", {"fingerprint": "x"})
+    file.path = Path("/dev/full")
+    with pytest.raises(CannotWrite, match="No space left"):
+        file.append({"step": 0})
+    assert file.steps == []
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_read_only_work_folder_is_named(tmp_path, monkeypatch, code):
+    def refuse(path, *arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(CannotWrite, match=os.strerror(code)):
+        run(tmp_path / "work")
+
+
+def test_a_work_folder_below_a_file_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotWrite, match="file"):
+        run(tmp_path / "file/work")
+
+
+@pytest.mark.parametrize(("name", "error"), [("orbitals.npz", StaleData), ("state.json", BadInput)])
+def test_a_truncated_checkpoint_is_refused_and_once_deleted_the_run_goes_on(finished, tmp_path, name, error):
+    folder = copied(finished, tmp_path)
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(error, match=f"{name}.*delete it and run again"):
+        run(folder)
+    path.unlink()
+    again, lines = run(folder)
+    assert computed(lines) == 0
+    assert again.solution.energy == pytest.approx(finished[1].solution.energy, abs=1e-8)
+
+
+def test_a_damaged_line_is_said_and_its_step_computed_again(finished, tmp_path):
+    folder = copied(finished, tmp_path)
+    path = folder / "coarse/steps.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[1], lines[2][:40], *lines[3:]]) + "\n")
+    again, said = run(folder)
+    assert any("1 damaged line(s) not used" in line for line in said)
+    assert computed(said) >= 1  # later steps too: from another guess they differ in the seventh digit
+    assert again.solution.energy == pytest.approx(finished[1].solution.energy, abs=1e-8)
+
+
+def test_steps_of_another_state_are_not_mixed_with_a_state_found_anew(finished, tmp_path):
+    folder = copied(finished, tmp_path)
+    path = folder / "coarse/steps.jsonl"
+    lines = path.read_text().splitlines()
+    first = json.loads(lines[1])
+    lines[1] = json.dumps(first | {"energy_hartree": first["energy_hartree"] + 1e-3})
+    path.write_text("\n".join(lines) + "\n")
+    (folder / "orbitals.npz").unlink()
+    with pytest.raises(StaleData, match=r"differs by 1\.0e-03 Eh"):
+        run(folder)

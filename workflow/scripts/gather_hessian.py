@@ -7,6 +7,7 @@ from spincross.files import logged
 
 with logged(Path(snakemake.log[0])):
     settings = config.load(snakemake.config, config.STRUCTURES)
+    settings = settings.for_job(snakemake.resources.mem_mb, snakemake.threads)
     w, out = snakemake.wildcards, Path(snakemake.output[0]).parent
     optimised, parts = Path(snakemake.input[0]).parent, [Path(part) for part in snakemake.input.parts]
     work = Path(snakemake.params.work)

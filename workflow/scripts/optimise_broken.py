@@ -7,6 +7,7 @@ from spincross.files import logged
 
 with logged(Path(snakemake.log[0])):
     settings = config.load(snakemake.config, config.STRUCTURES)
+    settings = settings.for_job(snakemake.resources.mem_mb, snakemake.threads)
     w, out = snakemake.wildcards, Path(snakemake.output[0]).parent
     parent = Path(snakemake.input.scan).parents[1]
     stages.optimise_broken(settings, w.complex, parent, out, Path(snakemake.params.work))

@@ -7,4 +7,5 @@ from spincross.files import logged
 
 with logged(Path(snakemake.log[0])):
     settings = config.load(snakemake.config, config.STRUCTURES)
+    settings = settings.for_job(snakemake.resources.mem_mb, snakemake.threads)
     stages.verify_reference(settings, Path(snakemake.output[0]))

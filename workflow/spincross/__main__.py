@@ -1,16 +1,25 @@
-"""Run one stage from the command line: `python -m spincross STAGE --complex ID ...`; same functions, same files."""
+"""Run one stage from the command line: `python -m spincross STAGE --complex ID ...`; same functions, same files.
+
+What a stage alone needs is imported in its function: optimise, hessian and states run on a host that has only PySCF,
+gpu4pyscf, geomeTRIC, ASE, spglib, NumPy and SciPy.
+"""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from spincross import build, conclusions, config, hessian_stages, stages, vibration_stages
+from spincross import config, hessian_stages, stages, vibration_stages
 from spincross.config import Settings
-from spincross.errors import BadInput, SpincrossError
+from spincross.errors import BadInput, SpincrossError, Stopped
 
+STOPPED = 75
+"""Exit code of a run that stopped because its time was over (EX_TEMPFAIL: try again)."""
 OTHERS = "`python -m spincross build --help`: build a model of a complex from a SMILES."
 
 
@@ -25,6 +34,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--workdir", type=Path, default=Path("work"), help="restart data; a killed run goes on from it")
     parser.add_argument("--irrep", help="probe-instability: irrep of the group, as B in C2")
+    parser.add_argument("--stop-after", type=float, metavar="SECONDS", help="stop then; the next start goes on")
+    parser.add_argument("--states", default="LS,HS", help="states: which spin states")
+    parser.add_argument("--no-search", action="store_true", help="states: one SCF each, no search among candidates")
     parser.add_argument("--data", type=Path, help="fit: table with temperature_K, branch, chi_T_cm3_K_per_mol or more")
     parser.add_argument("--free", default="", help="fit: parameters to fit, as T_SC,C,D (the default)")
     parser.add_argument("--parameter", help="phase-diagram: name of a Landau parameter")
@@ -78,6 +90,8 @@ def _probe(settings: Settings, place: Place) -> None:
 
 
 def _entropy(settings: Settings, place: Place) -> None:
+    from spincross import conclusions
+
     low = place.base / "LS" / place.parent_group / "vibrations/vibrations.json"
     high, mode = place.base / "HS/C1/vibrations/vibrations.json", place.parent / "symmetry_mode/mode.json"
     conclusions.compute_entropy(settings, place.complex, low, high, mode, place.base / "entropy")
@@ -90,11 +104,15 @@ def _assess(settings: Settings, place: Place) -> None:
 
 
 def _report(settings: Settings, place: Place) -> None:
+    from spincross import conclusions
+
     states = [place.base / "LS" / place.parent_group, place.parent, place.base / "HS/C1"]
     conclusions.render_report(settings, place.complex, states, config.WORKFLOW / "report/page.html.j2", place.root)
 
 
 def _fit(settings: Settings, place: Place) -> None:
+    from spincross import conclusions
+
     if place.options.data is None:
         raise BadInput("fit needs --data with a tab-separated table")
     free = [name for name in place.options.free.split(",") if name]
@@ -102,15 +120,38 @@ def _fit(settings: Settings, place: Place) -> None:
 
 
 def _phase_diagram(settings: Settings, place: Place) -> None:
+    from spincross import conclusions
+
     chosen, limits = place.options.parameter, place.options.range
     if chosen is None or limits is None:
         raise BadInput("phase-diagram needs --parameter NAME and --range LOW HIGH")
     conclusions.draw_phase_diagram(settings, place.complex, chosen, (limits[0], limits[1]), place.base / "landau")
 
 
+def _landau(settings: Settings, place: Place) -> None:
+    from spincross import conclusions
+
+    folder = place.base / "landau"
+    if place.options.stage == "draw-landau":
+        conclusions.draw_landau(folder / "landau.json", folder)
+        return
+    conclusions.solve_landau(settings, place.complex, place.base / "entropy/entropy.json", folder)
+
+
+def _states(settings: Settings, place: Place) -> None:
+    from spincross import state_table
+
+    work = place.options.workdir / place.complex / settings.level_name / "states"
+    names, search = place.options.states.split(","), not place.options.no_search
+    if not set(names) <= {"LS", "HS"}:
+        raise BadInput(f"--states {place.options.states}: give LS, HS or LS,HS")
+    state_table.tabulate(settings, place.complex, names, search, place.base / "states", work)
+
+
 STAGES: dict[str, Callable[[Settings, Place], None]] = {
     "molecule": lambda s, p: stages.extract_molecule(s, p.complex, p.root / "molecule"),
     "crystal": lambda s, p: stages.compare_crystals(s, p.complex, p.root / "molecule"),
+    "states": _states,
     "optimise": _optimise,
     "hessian": _hessian,
     "probe-instability": _probe,
@@ -118,27 +159,58 @@ STAGES: dict[str, Callable[[Settings, Place], None]] = {
     "symmetry-mode": lambda s, p: stages.follow_symmetry_mode(s, p.complex, p.parent, p.parent / "symmetry_mode"),
     "assess-symmetry-mode": _assess,
     "entropy": _entropy,
-    "landau": lambda s, p: conclusions.solve_landau(s, p.complex, p.base / "entropy/entropy.json", p.base / "landau"),
-    "draw-landau": lambda s, p: conclusions.draw_landau(p.base / "landau/landau.json", p.base / "landau"),
+    "landau": _landau,
+    "draw-landau": _landau,
     "fit": _fit,
     "phase-diagram": _phase_diagram,
     "report": _report,
 }
 
 
+@contextmanager
+def stopping(seconds: float | None) -> Iterator[None]:
+    """Raise Stopped inside the block once the seconds are over; no limit without.
+
+    The alarm waits for the call into compiled code that is running, at most a good part of an SCF cycle. Whatever was
+    finished before is in the work folder, written whole, so that stopping is as safe as a kill.
+    """
+
+    def stop(*_: Any) -> None:
+        raise Stopped(f"stopped after {seconds:.0f} s, as asked; start the same command again to go on")
+
+    if seconds is None:
+        yield
+        return
+    if seconds <= 0:
+        raise BadInput(f"--stop-after {seconds:g}: give a positive number of seconds")
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Run one stage, or build a model; a failure of ours ends with its one sentence and exit code 1."""
+    """Run one stage, or build a model; a failure of ours ends with its one sentence and exit code 1, a stop with 75."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
         if words[:1] == ["build"]:
+            from spincross import build
+
             build.main(words[1:])
             return
         options = _arguments().parse_args(words)
         content = config.read_yaml(options.config) | {"complexes": [options.complex]}
         settings = config.load(content, options.structures, str(options.config))
-        STAGES[options.stage](settings, Place(options, settings))
+        with stopping(options.stop_after):
+            STAGES[options.stage](settings, Place(options, settings))
     except SpincrossError as error:
         sys.exit(f"{type(error).__name__}: {error}")
+    except Stopped as stop:
+        print(stop, flush=True)
+        sys.exit(STOPPED)
 
 
 if __name__ == "__main__":

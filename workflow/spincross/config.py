@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import yaml
+from pyscf import lib
 
 from spincross import __version__, force_constants, levels, optimise
 from spincross.errors import BadInput
@@ -23,7 +24,17 @@ SCHEMAS = WORKFLOW / "schemas"
 
 
 def read_yaml(path: Path) -> Json:
-    """Read a YAML mapping; BadInput if it is missing or not a mapping."""
+    """Read a YAML (or JSON) mapping; BadInput if it is missing or not a mapping.
+
+    Where PyYAML is not installed, a JSON file of the same name is read: `config.json` in place of `config.yaml`.
+    """
+    try:
+        yaml = import_module("yaml")
+    except ImportError as error:
+        as_json = Path(path).with_suffix(".json")
+        if not as_json.is_file():
+            raise BadInput(f"{path} needs PyYAML; install it, or put the same as JSON into {as_json}") from error
+        return read_json(as_json)
     try:
         content = yaml.safe_load(Path(path).read_text())
     except (OSError, yaml.YAMLError) as error:
@@ -34,7 +45,13 @@ def read_yaml(path: Path) -> Json:
 
 
 def check(content: Any, schema: str, name: str) -> None:
-    """Check content against a schema; BadInput with the key, what is wrong and what is allowed, in one sentence."""
+    """Check content against a schema; BadInput with the key, what is wrong and what is allowed, in one sentence.
+
+    Where jsonschema is not installed, that is said and nothing is checked.
+    """
+    jsonschema = _jsonschema()
+    if jsonschema is None:
+        return
     validator = jsonschema.Draft202012Validator(read_json(SCHEMAS / f"{schema}.schema.json"))
     error = jsonschema.exceptions.best_match(validator.iter_errors(content))
     if error is not None:
@@ -42,7 +59,19 @@ def check(content: Any, schema: str, name: str) -> None:
         raise BadInput(f"{name}, {key}: {error.message}; correct it ({_hint(error)})")
 
 
-def _hint(error: jsonschema.ValidationError) -> str:
+@cache
+def _jsonschema() -> Any:
+    """Return the module, or None, said once."""
+    try:
+        return import_module("jsonschema")
+    except ImportError:
+        print(
+            "jsonschema is not installed: configuration and results are not checked against their schemas", flush=True
+        )
+        return None
+
+
+def _hint(error: Any) -> str:
     schema = error.schema if isinstance(error.schema, dict) else {}
     if error.validator == "additionalProperties":
         return "allowed keys: " + ", ".join(schema.get("properties", {}))
@@ -85,6 +114,11 @@ class Settings:
         """How to compute Hessians."""
         keys = {k: v for k, v in self.config["hessian"].items() if k != "displacements_per_job"}
         return force_constants.Settings(**keys, max_memory=self.config["memory_mb"])
+
+    def for_job(self, memory_mb: int, threads: int) -> Settings:
+        """Return the settings with the memory (MB) of a job, and tell PySCF its threads."""
+        lib.num_threads(threads)
+        return replace(self, config=self.config | {"memory_mb": int(memory_mb)})
 
     def entry(self, complex_id: str) -> Json:
         """Return the entry of a complex; BadInput if there is none."""

@@ -13,12 +13,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from phonopy import Phonopy
-from phonopy.structure.atoms import PhonopyAtoms
 
 from spincross import electronic, populations
 from spincross.errors import StaleData, WrongState
@@ -27,6 +25,9 @@ from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.optimise import Orbitals, Report, locked
 from spincross.units import DEBYE_TO_ATOMIC_UNITS
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
 
 Array = NDArray[np.float64]
 
@@ -85,6 +86,9 @@ class Surface:
 
 def phonopy_cell(molecule: Molecule) -> Phonopy:
     """Put the molecule in a large cell, lengths in bohr, so that phonopy can plan displacements by symmetry."""
+    from phonopy import Phonopy  # here: a host that only optimises needs no phonopy
+    from phonopy.structure.atoms import PhonopyAtoms
+
     span = np.ptp(molecule.positions, axis=0) + CELL_MARGIN
     edge = float(span.max())
     lattice = np.diag([edge, edge * 1.07, edge * 1.13])  # three different edges: no symmetry but the molecule's

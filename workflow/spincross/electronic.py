@@ -121,8 +121,12 @@ class Ladder:
         return np.asarray(addons.project_dm_nr2nr(small, to_numpy(method.make_rdm1()), self.mol))
 
     def newton_steps(self, method: Any) -> None:
-        """Take up to NEWTON_STEPS Newton steps on the low-rank response, each followed by DIIS; CPU only."""
-        for _ in range(NEWTON_STEPS if self.place == CPU else 0):
+        """Take up to NEWTON_STEPS Newton steps on the low-rank response, each followed by DIIS.
+
+        Not on a GPU, where a cycle is cheap, and not where the response does not fit into the memory.
+        """
+        possible = self.place == CPU and response.megabytes(method) < self.mol.max_memory
+        for _ in range(NEWTON_STEPS if possible else 0):
             slope = 0.0 if method.converged else _slope(method)
             if not 0.0 < slope < NEWTON_START:
                 return

@@ -33,5 +33,13 @@ class StaleData(SpincrossError):
     """Stored data (checkpoint, Hessian, record) that belongs to another geometry, level or state."""
 
 
+class CannotWrite(SpincrossError):
+    """A file that the system would not let us write: full disk, read-only folder, or no permission."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The time given with --stop-after is over; no failure, and nothing that an `except Exception` may swallow."""
+
+
 class Inhomogeneous(SpincrossError):
     """A difference asked between states computed in different ways or with different mode counts."""

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,25 +19,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross import __version__, machine
-from spincross.errors import BadInput, SpincrossError, StaleData
+from spincross.errors import BadInput, CannotWrite, SpincrossError, StaleData
 from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
 Json = dict[str, Any]
 
-LIBRARIES = ("pyscf", "geometric", "numpy", "scipy", "ase", "spglib", "phonopy")
+LIBRARIES = (
+    "pyscf", "gpu4pyscf-cuda12x", "gpu4pyscf-cuda13x", "geometric", "numpy", "scipy", "ase", "spglib", "phonopy",
+)  # fmt: skip
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that becomes `path` only if the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    """Yield a temporary path that becomes `path` only if the block succeeds.
+
+    Raises
+    ------
+    CannotWrite
+        if the disk is full, the folder read-only or the like; what was there before is kept
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure of the system inside the block into CannotWrite, with the path and the reason."""
     try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise CannotWrite(
+            f"{path} cannot be written ({error.strerror or error}); what was stored before is kept: make room or "
+            "choose another folder, and start again"
+        ) from error
 
 
 def write_json(path: Path, content: Json) -> None:
@@ -125,8 +146,12 @@ def read_xyz(path: Path) -> tuple[tuple[str, ...], Array, str]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of spincross and of the libraries a number depends on."""
-    return {"spincross": __version__} | {name: metadata.version(name) for name in LIBRARIES}
+    """Return the versions of spincross and of the libraries a number depends on, those that are installed."""
+    found = {"spincross": __version__}
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def provenance(inputs: dict[str, Path], wall_seconds: float, **facts: Any) -> Json:

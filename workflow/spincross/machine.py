@@ -7,7 +7,10 @@ the kernel through OPENBLAS_CORETYPE makes SCF cycles about 1.6 times faster. Id
 
 import os
 import platform
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 
 def processor_flags() -> frozenset[str]:
@@ -32,6 +35,18 @@ def prepare() -> None:
     if kernel:
         os.environ.setdefault("OPENBLAS_CORETYPE", kernel)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Return a context in which matrix products use one thread, for work in a thread pool of ours.
+
+    Without threadpoolctl, which a host that computes on a GPU need not have, it does nothing: products then compete.
+    """
+    try:
+        limits = import_module("threadpoolctl").threadpool_limits
+    except ImportError:
+        return nullcontext()
+    return limits(1, user_api="blas")
 
 
 def machine_class() -> str:

@@ -31,7 +31,7 @@ from spincross import electronic, pointgroup
 from spincross.candidates import lowest_state
 from spincross.electronic import Solution
 from spincross.errors import BadInput, NotConverged, StaleData, SymmetryLost
-from spincross.files import read_arrays, read_json, write_arrays, write_json
+from spincross.files import read_arrays, read_json, replacing, write_arrays, write_json, writing
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.units import BOHR_TO_ANGSTROM
@@ -45,6 +45,8 @@ SAME_GEOMETRY = 1e-6
 """Largest difference of a coordinate (bohr) at which a stored gradient answers for a geometry."""
 
 
+SAME_STATE = 1e-5
+"""Largest difference of energies (Eh) of one state at one geometry on the coarse surface, reached from two guesses."""
 SAME_START = 1e-3
 """Largest difference of a start coordinate (bohr) at which work is resumed: CIFs round, molecules do not change."""
 
@@ -89,9 +91,11 @@ def print_line(text: str) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a work folder for one process; BadInput if another one holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as handle:
+    """Hold a work folder for one process; BadInput if another one holds it, CannotWrite if it cannot be written."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    with lock as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -101,7 +105,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 @dataclass
 class StepFile:
-    """The steps of one surface, appended as they finish; a half-written last line is dropped.
+    """The steps of one surface, appended as they finish; damaged lines (a half-written last one) are dropped.
 
     Raises StaleData if the file was begun for another level, state, molecule or start geometry.
     """
@@ -109,6 +113,7 @@ class StepFile:
     path: Path
     header: dict[str, Any]
     steps: list[dict[str, Any]] = field(default_factory=list)
+    dropped: int = 0
 
     def __post_init__(self) -> None:
         """Read what is there, or begin the file."""
@@ -116,15 +121,15 @@ class StepFile:
         entries = [entry for entry in map(_parse, lines) if entry is not None]
         if entries and entries[0] != json.loads(json.dumps(self.header)):
             raise StaleData(f"{self.path} belongs to another level, state or start geometry; remove its folder")
-        self.steps = entries[1:]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("".join(json.dumps(e) + "\n" for e in entries or [self.header]))
+        self.steps, self.dropped = entries[1:], len(lines) - len(entries)
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(e) + "\n" for e in entries or [self.header]))
 
     def append(self, step: dict[str, Any]) -> None:
         """Add one step and flush it to disk."""
-        self.steps.append(step)
-        with self.path.open("a") as handle:
+        with writing(self.path), self.path.open("a") as handle:
             handle.write(json.dumps(step) + "\n")
+        self.steps.append(step)
 
     def find(self, positions: Array) -> dict[str, Any] | None:
         """Return the step at these positions (N, 3), if any."""
@@ -248,7 +253,9 @@ def _relax(
     logging.getLogger("geometric").setLevel(logging.WARNING)
     start = engine.molecule.positions.reshape(-1).copy()
     coordinates = DelocalizedInternalCoordinates(engine.frame, build=True, connect=True, addcart=False)
-    with tempfile.TemporaryDirectory() as scratch:
+    with writing(Path(tempfile.gettempdir())):
+        temporary = tempfile.TemporaryDirectory()
+    with temporary as scratch:
         options: dict[str, Any] = {"convergence_set": convergence, "maxiter": max_steps, "frequency": False}
         parameters = OptParams(**options)
         if hessian is not None:
@@ -307,6 +314,8 @@ def optimise(
         steps: list[dict[str, Any]] = []
         for surface, convergence, name in surfaces:
             file = StepFile(folder / name / "steps.jsonl", header | {"grid_level": surface.grid_level})
+            if file.dropped:
+                report(f"  {file.path}: {file.dropped} damaged line(s) not used")
             engine = SurfaceEngine(molecule, surface, state, orbitals, file, folder, settings, report)
             positions, hessian = _relax(engine, convergence, settings.max_steps, hessian, name == "coarse")
             molecule, orbitals = molecule.at(positions), engine.orbitals
@@ -317,6 +326,16 @@ def optimise(
             raise NotConverged("the optimiser ended on a geometry without a gradient; remove the work folder")
         store_orbitals(folder / "orbitals.npz", solution.orbitals)
         return Optimisation(molecule, solution, np.array(last["gradient_hartree_per_bohr"]), steps, candidates)
+
+
+def _check_same_state(file: StepFile, molecule: Molecule, solution: Solution) -> None:
+    """Raise StaleData if a state searched anew is not the one whose steps are stored."""
+    stored = file.find(molecule.positions)
+    if stored is not None and abs(stored["energy_hartree"] - solution.energy) > SAME_STATE:
+        raise StaleData(
+            f"{file.path} holds steps of a state that differs by {abs(stored['energy_hartree'] - solution.energy):.1e} "
+            "Eh from the one found now; remove its folder"
+        )
 
 
 def _kept_hessian(
@@ -350,14 +369,16 @@ def _start(
     guess: Orbitals | None, report: Report,
 ) -> tuple[list[dict[str, Any]], State, Orbitals]:  # fmt: skip
     """Find the lowest candidate state at the start geometry, or read it from the work folder."""
-    path = folder / "state.json"
-    if path.exists():
+    path, kept = folder / "state.json", folder / "orbitals.npz"
+    if path.exists() and kept.exists():
         stored = read_json(path)
         occupation = tuple((a, b) for a, b in stored["occupation"]) if stored["occupation"] else None
         report(f"  resuming in {folder.name}")
-        return stored["candidates"], replace(state, occupation=occupation), load_orbitals(folder / "orbitals.npz")
+        return stored["candidates"], replace(state, occupation=occupation), load_orbitals(kept)
     if guess is None:
         solution, candidates = lowest_state(molecule, level, state, settings.max_memory, report=report)
+        steps = StepFile(folder / "coarse/steps.jsonl", header | {"grid_level": level.grid_level})
+        _check_same_state(steps, molecule, solution)
         guess, occupation = solution.orbitals, solution.occupation
     else:
         candidates, occupation = [], state.occupation

@@ -78,6 +78,12 @@ def fitted_integrals(mean_field: Any) -> NDArray[Any]:
     return tensor.reshape(nao, nao * naux)
 
 
+def megabytes(mean_field: Any) -> float:
+    """Return the memory (MB) that the induced potential of this solution takes."""
+    mol, naux = mean_field.mol, mean_field.with_df.get_naoaux()
+    return float(mol.nao * naux * (mol.nao + 2 * sum(mol.nelec)) * np.dtype(PRECISION).itemsize / 1e6)
+
+
 def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Array]:
     """Return PySCF's ``fx``: first-order orbitals (n, sum of nmo * nocc) to induced potentials of the same shape.
 

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf import lib
 from pyscf.dft import gen_grid, numint
-from threadpoolctl import threadpool_limits
+
+from spincross import machine
 
 Array = NDArray[np.float64]
 
@@ -130,7 +131,7 @@ class CachedNumInt(numint.NumInt):
         blocks = self._blocks or []
         shares = [blocks[i :: lib.num_threads()] for i in range(lib.num_threads())]
         # Blocks are small, so each Python thread runs its own single-threaded matrix products.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(shares)) as pool:
+        with machine.one_blas_thread(), ThreadPoolExecutor(len(shares)) as pool:
             rho = np.zeros((len(dms), 4, grids.size))
             list(pool.map(partial(_add_density, dms, rho), shares))
             weighted = weights(rho) * grids.weights

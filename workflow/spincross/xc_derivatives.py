@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pyscf import lib
-from threadpoolctl import threadpool_limits
 
+from spincross import machine
 from spincross.xc_cache import screened_blocks
 
 Array = NDArray[np.float64]
@@ -70,7 +70,7 @@ def second_derivatives(mean_field: Any) -> tuple[Array, Array]:
             _add_block(mean_field, np.asarray(values), grids.weights[points], index, owner[index], densities, sums)
 
     threads = lib.num_threads()
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with machine.one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, [blocks[i::threads] for i in range(threads)]))
     for atom in range(natm):
         mine = owner == atom

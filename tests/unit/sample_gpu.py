@@ -1,0 +1,88 @@
+"""A stand-in for a GPU: PySCF objects behind a wall that lets no array through as numpy.
+
+It does what CuPy and gpu4pyscf do at the borders: arrays convert only with `.get()`, methods take arrays of
+both kinds, molecules with symmetry are refused, memory runs out where a test says so.
+"""
+
+import inspect
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+from pyscf.df import df_jk
+
+from spincross import device
+
+
+class Remote:
+    """An array on the device."""
+
+    def __init__(self, values):
+        self.values = np.asarray(values)
+
+    def get(self):
+        return self.values
+
+    def __array__(self, *arguments, **options):
+        raise TypeError("implicit conversion to a numpy array is not allowed")
+
+
+class Method:
+    """A PySCF method on the device; `log` collects what was set and called."""
+
+    def __init__(self, method, log):
+        object.__setattr__(self, "method", method)
+        object.__setattr__(self, "log", log)
+
+    def __setattr__(self, name, value):
+        self.log.append((name, value))
+        own = (lambda *a, **o: _home(value(*a, **o))) if inspect.isroutine(value) else _home(value)
+        setattr(self.method, name, own)
+
+    def set(self, **values):
+        for name, value in values.items():
+            setattr(self, name, value)
+        return self
+
+    def __getattr__(self, name):
+        value = getattr(self.method, name)
+        if not inspect.isroutine(value):
+            return _away(value)
+        if name in ("newton", "nuc_grad_method", "Hessian"):
+            return lambda: Method(value(), self.log)
+
+        def call(*arguments, **options):
+            self.log.append((name, len(arguments)))
+            for failure in [entry for entry in self.log if entry[0] == "fail" and entry[1] == name]:
+                self.log.remove(failure)
+                raise MemoryError("out of memory allocating 14,000,000,000 bytes")
+            found = value(*map(_home, arguments), **{k: _home(v) for k, v in options.items()})
+            return _away(found)
+
+        return call
+
+
+def _home(value):
+    return value.values if isinstance(value, Remote) else value
+
+
+def _away(value):
+    return Remote(value) if isinstance(value, np.ndarray) else value
+
+
+def installed(monkeypatch, log):
+    """Pretend that CuPy, gpu4pyscf and one GPU are there; moves and calls go to `log`."""
+
+    def to_gpu(method):
+        assert not method.mol.symmetry
+        log.append(("to_gpu", type(method).__name__))
+        return Method(method, log)
+
+    cupy, gpu4pyscf = ModuleType("cupy"), ModuleType("gpu4pyscf")
+    cupy.cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 1))
+    cupy.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=lambda: log.append(("freed", None)))
+    cupy.asarray = Remote
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "gpu4pyscf", gpu4pyscf)
+    monkeypatch.setattr(df_jk._DFHF, "to_gpu", to_gpu, raising=False)
+    device.chosen.cache_clear()

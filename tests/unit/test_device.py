@@ -1,0 +1,189 @@
+"""Where an SCF runs: chosen and said, the same numbers through one code path, memory that runs out, exchange."""
+
+import sys
+from dataclasses import replace
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+import sample_gpu
+from sample_h2co import EXCITED, H2CO, LEVEL
+from spincross import candidates, device, electronic, optimise
+from spincross.errors import BadInput, NotConverged
+from spincross.levels import State
+
+GPU = replace(LEVEL, device="gpu")
+SMALL = replace(GPU, basis="sto-3g", grid_level=0)
+PLAIN = H2CO.at(H2CO.positions, "C1")
+TRIPLET = State("HS", 3)
+needs_gpu = pytest.mark.skipif(device.missing() is not None, reason=f"needs a GPU: {device.missing()}")
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    device.chosen.cache_clear()
+    yield
+    device.chosen.cache_clear()
+
+
+@pytest.fixture
+def log(monkeypatch):
+    calls = []
+    sample_gpu.installed(monkeypatch, calls)
+    return calls
+
+
+@pytest.fixture
+def no_cupy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+
+
+def test_without_a_gpu_auto_takes_the_cpu_and_says_so_once(no_cupy, capsys):
+    assert [device.chosen("auto"), device.chosen("auto"), device.chosen("cpu")] == ["cpu"] * 3
+    assert capsys.readouterr().out.count("device: CPU (no CUDA GPU that CuPy can use") == 1
+
+
+def test_without_a_gpu_asking_for_one_is_an_error_before_any_scf(no_cupy):
+    with pytest.raises(BadInput, match="device: gpu, but there is no CUDA GPU"):
+        electronic.solve(H2CO, GPU, TRIPLET)
+
+
+def test_a_gpu_without_gpu4pyscf_is_not_taken(monkeypatch):
+    cupy = ModuleType("cupy")
+    cupy.cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 1))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "gpu4pyscf", None)
+    assert "gpu4pyscf does not load" in device.missing()
+    cupy.cuda.runtime.getDeviceCount = lambda: 0
+    assert device.missing() == "no CUDA GPU"
+
+
+def test_auto_takes_a_gpu_that_is_there(log, capsys):
+    assert device.chosen("auto") == device.chosen("gpu") == "gpu"
+    assert "device: GPU" in capsys.readouterr().out
+
+
+def test_one_code_path_gives_the_same_state_and_numpy_arrays(log, triplet):
+    found = electronic.solve(H2CO, GPU, TRIPLET)
+    assert found.energy == pytest.approx(triplet[0].energy, abs=1e-7)
+    assert found.occupation == triplet[0].occupation
+    assert found.s_squared == pytest.approx(triplet[0].s_squared, abs=1e-5)
+    arrays = (*found.orbitals, found.mean_field.mo_coeff, electronic.gradient(found))
+    assert all(type(array) is np.ndarray for array in arrays)
+    np.testing.assert_allclose(electronic.gradient(found), electronic.gradient(triplet[0]), atol=1e-5)
+    assert not [rung for rung in found.trace if "Newton" in rung["rung"]]
+
+
+def test_settings_that_differ_from_the_cpu_are_given(log):
+    found = electronic.solve(PLAIN, SMALL, State("LS", 1))
+    method = found.engine.method
+    assert method.conv_tol_cpscf == 1e-8
+    assert method.cphf_grids is method.grids
+    assert method.with_df.auxbasis == "def2-universal-jkfit"
+    assert (method.grids.level, method.conv_tol, method.conv_tol_grad) == (0, 1e-10, 1e-6)
+    electronic.gradient(found)
+    electronic.hessian_columns(found, [0], 0, print)
+    assert log.count(("grid_response", True)) == 2
+
+
+def test_hessian_columns_are_those_of_the_atoms_asked_for(log, capsys):
+    found = electronic.solve(PLAIN, SMALL, State("LS", 1))
+    whole = np.asarray(found.mean_field.Hessian().kernel()).transpose(0, 2, 1, 3).reshape(12, 12)
+    np.testing.assert_allclose(
+        electronic.hessian_columns(found, [1, 3], 0, print), whole[:, [3, 4, 5, 9, 10, 11]], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("failures", "words"), [(1, "density-fitting tensor in host memory"), (2, "on the CPU")])
+def test_when_gpu_memory_runs_out_it_is_said_and_the_next_way_gives_the_same(log, capsys, failures, words):
+    log += [("fail", "kernel")] * failures
+    found = electronic.solve(PLAIN, SMALL, State("LS", 1))
+    said = capsys.readouterr().out
+    assert said.count("GPU memory ran out (out of memory allocating 14,000,000,000 bytes)") == failures
+    assert words in said
+    assert ("freed", None) in log
+    assert found.energy == pytest.approx(
+        electronic.solve(PLAIN, replace(SMALL, device="cpu"), State("LS", 1)).energy, abs=1e-7
+    )
+    moved = [found.engine.method.with_df.use_gpu_memory] if failures == 1 else []
+    assert moved == [False] * (failures == 1)
+    assert (found.engine is found.mean_field) == (failures == 2)
+
+
+def test_a_gradient_and_a_hessian_that_do_not_fit_are_computed_on_the_cpu(log, capsys):
+    found = electronic.solve(PLAIN, SMALL, State("LS", 1))
+    expected = electronic.gradient(found)
+    log.append(("fail", "kernel"))
+    np.testing.assert_allclose(electronic.gradient(found), expected, atol=1e-7)
+    log.append(("fail", "kernel"))
+    assert electronic.hessian_columns(found, [0], 1, print).shape == (12, 3)
+    assert capsys.readouterr().out.count("on the CPU") == 2
+
+
+def test_memory_that_runs_out_on_the_cpu_is_no_silent_loop(monkeypatch):
+    def work(place):
+        raise MemoryError("host")
+
+    with pytest.raises(MemoryError, match="host"):
+        device.with_fallback("cpu", work)
+
+
+@pytest.mark.parametrize("where", ["GPU", "CPU"])
+def test_a_gpu_energy_that_is_not_its_densitys_is_an_error_with_both_numbers(log, monkeypatch, where):
+    original = electronic.kohn_sham
+
+    def wrong(mol, level, place=device.CPU):
+        method = original(mol, level, place)
+        inner = method if place == device.CPU else method.method
+        if (place == device.CPU) == (where == "CPU"):
+            exact = inner.energy_tot
+            inner.energy_tot = lambda *arguments, **options: (
+                exact(*arguments, **options) + (2e-6 if len(arguments) == 1 else 0.0)
+            )
+        return method
+
+    monkeypatch.setattr(electronic, "kohn_sham", wrong)
+    with pytest.raises(NotConverged, match=rf"computed afresh on the {where}: -11\d\.\d+ Eh \(allowed 1e-07\)"):
+        electronic.solve(PLAIN, SMALL, State("LS", 1))
+
+
+def test_an_occupation_is_held_on_a_gpu_and_candidates_are_found(log, triplet):
+    held = electronic.solve(H2CO, GPU, State("HS", 3, EXCITED))
+    assert held.occupation == EXCITED
+    assert held.energy == pytest.approx(triplet[1][1]["energy_hartree"], abs=1e-6)
+    lowest, table = candidates.lowest_state(H2CO, GPU, TRIPLET)
+    assert lowest.energy == pytest.approx(triplet[0].energy, abs=1e-7)
+    assert [row["term"] for row in table] == [row["term"] for row in triplet[1]]
+
+
+def test_work_begun_on_one_device_goes_on_on_the_other(log, tmp_path):
+    settings = optimise.Settings(coarse_grid_level=0, convergence="GAU")
+    levels = [replace(LEVEL, basis="sto-3g", grid_level=0, device=name) for name in ("gpu", "cpu")]
+    lines = []
+
+    def stop(line):
+        lines.append(line)
+        if line.startswith("  step   2"):
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        optimise.optimise(H2CO, levels[0], State("LS", 1), tmp_path / "a", settings, report=stop)
+    assert ("to_gpu", "DFRKS") in log
+    said = []
+    again = optimise.optimise(H2CO, levels[1], State("LS", 1), tmp_path / "a", settings, report=said.append)
+    assert "resuming" in said[0]
+    whole = optimise.optimise(H2CO, levels[1], State("LS", 1), tmp_path / "b", settings, report=lines.append)
+    assert again.solution.energy == pytest.approx(whole.solution.energy, abs=1e-7)
+    back = optimise.optimise(H2CO, levels[0], State("LS", 1), tmp_path / "b", settings, report=lines.append)
+    assert back.solution.energy == pytest.approx(whole.solution.energy, abs=1e-7)
+
+
+@needs_gpu
+@pytest.mark.parametrize("state", [State("LS", 1), TRIPLET])
+def test_a_real_gpu_gives_the_cpus_energy_gradient_and_hessian(state):
+    cpu, gpu = (electronic.solve(PLAIN, replace(LEVEL, device=name), state) for name in ("cpu", "gpu"))
+    assert gpu.energy == pytest.approx(cpu.energy, abs=1e-7)
+    np.testing.assert_allclose(electronic.gradient(gpu), electronic.gradient(cpu), atol=1e-5)
+    columns = electronic.hessian_columns(gpu, [0, 1, 2, 3], LEVEL.grid_level, print)
+    assert np.abs(columns.reshape(4, 3, 12).sum(axis=0)).max() < 1e-4  # the sum rule holds with the grid response

@@ -1,0 +1,110 @@
+"""The table of states at the start geometries: one row per spin state, from SCFs alone.
+
+It answers before any optimisation which states there are (5A against 5B), how hard they are to converge, and whether
+they are what they are called. A finished row is kept in the work folder; a second run computes only what is missing.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from spincross import candidates, crystal, electronic, files, gates, optimise, populations
+from spincross.config import Settings
+from spincross.electronic import Solution
+from spincross.errors import BadInput, StaleData
+from spincross.files import Json
+from spincross.levels import State, term
+from spincross.molecule import Molecule
+from spincross.stages import write_checked, write_table
+
+COLUMNS = (
+    "state", "term", "point_group", "energy_hartree", "cycles", "seconds", "s_squared", "metal_spin_population",
+    "loewdin_metal_spin_population", "stability_eigenvalue_hartree",
+)  # fmt: skip
+"""Columns of the tab-separated table; the JSON has more."""
+
+
+def tabulate(settings: Settings, complex_id: str, states: list[str], search: bool, folder: Path, work: Path) -> None:
+    """Converge each spin state at its start geometry: states.json, states.tsv.
+
+    Parameters
+    ----------
+    states : LS, HS
+    search : try every candidate of the multiplicity (5A, 5B); without it one SCF per state
+    """
+    start = time.perf_counter()
+    found = crystal.extract_molecule(complex_id, settings.entry(complex_id), settings.structures)
+    starts = {"LS": found.low_spin, "HS": found.high_spin}
+    with optimise.locked(work):
+        rows = [_kept_row(settings, complex_id, starts[name], name, search, work) for name in states]
+    facts = files.provenance(
+        {}, time.perf_counter() - start, level=settings.level.theory() | {"name": settings.level_name}, converged=True
+    )
+    write_checked(folder / "states.json", {"provenance": facts, "complex": complex_id, "states": rows}, "states")
+    write_table(folder / "states.tsv", [{key: row[key] for key in COLUMNS} for row in rows])
+
+
+def _kept_row(settings: Settings, complex_id: str, molecule: Molecule, name: str, search: bool, work: Path) -> Json:
+    state, path = settings.state(complex_id, name), work / f"{name}.json"
+    positions = [round(x, 6) for x in molecule.positions.ravel().tolist()]
+    key = files.fingerprint([electronic.level_fingerprint(settings.level, state, molecule), positions, search])
+    if path.exists():
+        stored = files.read_json(path)
+        if stored["key"] != key:
+            raise StaleData(f"{path} belongs to another level, geometry or kind of search; remove it")
+        optimise.print_line(f"{complex_id} {name}: taken from {path}")
+        return dict(stored["row"])
+    optimise.print_line(f"{complex_id} {name} {molecule.point_group}: {len(molecule.symbols)} atoms")
+    row = files.plain(_row(settings, complex_id, molecule, state, search, work))
+    files.write_json(path, {"key": key, "row": row})
+    return dict(row)
+
+
+def _row(settings: Settings, complex_id: str, molecule: Molecule, state: State, search: bool, work: Path) -> Json:
+    start, memory = time.perf_counter(), settings.config["memory_mb"]
+    if search:
+        solution, tried = candidates.lowest_state(molecule, settings.level, state, memory, report=optimise.print_line)
+    else:
+        solution, tried = electronic.solve(molecule, settings.level, state, None, memory), []
+    seconds = time.perf_counter() - start
+    optimise.print_line(f"  E {solution.energy:.8f} Eh  {solution.cycles} cycles  {seconds:.0f} s")
+    optimise.store_orbitals(work / f"{state.name}_orbitals.npz", solution.orbitals)
+    limits = settings.config["gates"] | {"on_failure": "warning"}
+    metal = settings.entry(complex_id)["metal"]
+    return {
+        "state": state.name,
+        "multiplicity": state.multiplicity,
+        "point_group": molecule.point_group,
+        "term": term(state.multiplicity, solution.occupation, molecule.point_group),
+        "energy_hartree": solution.energy,
+        "cycles": solution.cycles,
+        "rungs": solution.trace,
+        "seconds": round(seconds, 1),
+        "s_squared": solution.s_squared,
+        **_metal_spins(solution, molecule, metal),
+        "candidates": tried,
+        **_judged(solution, molecule, state, metal, limits),
+    }
+
+
+def _metal_spins(solution: Solution, molecule: Molecule, metal: str | None) -> dict[str, Any]:
+    which = None if metal is None else molecule.symbols.index(metal)
+    return {
+        "metal_spin_population": None if which is None else populations.spin_populations(solution)[which],
+        "loewdin_metal_spin_population": None
+        if which is None
+        else populations.loewdin_spin_populations(solution)[which],
+    }
+
+
+def _judged(solution: Solution, molecule: Molecule, state: State, metal: str | None, limits: Json) -> Json:
+    """Return stability and warnings; a failed gate is a warning here, and so is a test that does not fit."""
+    tested, warnings = gates.Stability(), []
+    try:
+        tested = gates.stability(solution, limits)
+    except BadInput as error:
+        warnings.append(str(error))
+    warnings += gates.judge(solution, molecule, state, metal, limits, tested)
+    return {"stability_eigenvalue_hartree": tested.eigenvalue, "warnings": warnings}
