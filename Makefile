@@ -7,7 +7,7 @@ LOCK := envs/requirements-cpu.txt
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources dft=1 --rerun-triggers mtime params input code
 export PYTHONPATH := workflow
 
-.PHONY: run test demo verify store lint bench-landau clean
+.PHONY: run test test-slurm demo verify store lint bench-landau clean
 
 run: $(VENV)/ready  ## compute the configured complexes, down to the report
 	$(SNAKEMAKE)
@@ -19,6 +19,11 @@ demo: $(VENV)/ready  ## formaldehyde, live, in a minute or two
 
 test: $(VENV)/ready  ## the whole test suite, with a live run through the Snakefile
 	$(BIN)/python -m pytest -q
+
+test-slurm: $(VENV)/ready  ## formaldehyde through a real SLURM on this host (root; installs slurm-wlm and munge if it may)
+	command -v slurmctld >/dev/null || apt-get install -y slurm-wlm munge
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/requirements-slurm.txt
+	PATH="$$PATH:/usr/sbin" $(BIN)/python tests/slurm/run.py
 
 verify: $(VENV)/ready  ## recompute energies and gradients at the recorded geometries
 	$(SNAKEMAKE) --force verify_reference

@@ -5,7 +5,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from spincross import config as spincross_config
-from spincross import files, reference, stages
+from spincross import files, reference, resources, stages
 from spincross.errors import SpincrossError
 
 STRUCTURES = Path(workflow.basedir) / "structures"
@@ -19,7 +19,9 @@ except SpincrossError as error:
 
 LEVEL = SETTINGS.level_name
 VERSION = spincross_config.VERSION
-DFT_THREADS = workflow.cores or 1
+DFT_THREADS = (
+    workflow.resource_settings.cores or 1
+)  # a cluster has no number of cores; its profile sets threads
 LOWERED = "|".join(c for c in config["complexes"] if PARENTS[c] != "C1") or "none"
 
 WITH_LANDAU = [c for c in config["complexes"] if SETTINGS.entry(c)["landau"]]
@@ -58,6 +60,35 @@ def recorded(stage):
         return str(place / "record.json") if usable else "no usable reference record"
 
     return path
+
+
+def size_of_input(input):
+    """Functions and grid points of the molecule that a job reads."""
+    starts = ("geometry.xyz", "molecule.xyz", "molecule_high_spin.xyz", "displaced.xyz")
+    xyz = next(path for path in input if Path(path).name in starts)
+    return resources.size_of(xyz, SETTINGS.level)
+
+
+def dft_memory(wildcards, input, attempt):
+    """Memory of a DFT job, MB; more after a failure."""
+    return attempt * resources.memory_mb(size_of_input(input), config["memory_mb"])
+
+
+def dft_runtime(gradients):
+    """Time limit of a DFT job of so many gradients, minutes; more after a failure."""
+
+    def minutes(wildcards, input, threads, attempt):
+        return attempt * resources.runtime_minutes(
+            size_of_input(input), threads, gradients
+        )
+
+    return minutes
+
+
+def bundle_runtime(wildcards, input, threads, attempt):
+    """Time limit of a bundle of displacements, minutes."""
+    first, last = files.read_json(Path(input.plan))["bundles"][int(wildcards.bundle)]
+    return dft_runtime(last - first)(wildcards, input, threads, attempt)
 
 
 def planned_bundles(w):

@@ -15,8 +15,8 @@ rule optimise_parent:
         "../../envs/spincross.yaml"
     threads: DFT_THREADS
     resources:
-        mem_mb=config["memory_mb"],
-        runtime=2880,
+        mem_mb=dft_memory,
+        runtime=dft_runtime(100),
         dft=1,
     params:
         work="work/{complex}/{level}/{state}/{point_group}/optimise",
@@ -42,8 +42,8 @@ rule optimise_broken:
         "../../envs/spincross.yaml"
     threads: DFT_THREADS
     resources:
-        mem_mb=config["memory_mb"],
-        runtime=2880,
+        mem_mb=dft_memory,
+        runtime=dft_runtime(100),
         dft=1,
     params:
         work="work/{complex}/{level}/HS/C1/optimise",

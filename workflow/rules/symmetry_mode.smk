@@ -18,8 +18,8 @@ rule follow_symmetry_mode:
         "../../envs/spincross.yaml"
     threads: DFT_THREADS
     resources:
-        mem_mb=config["memory_mb"],
-        runtime=1440,
+        mem_mb=dft_memory,
+        runtime=dft_runtime(20),
         dft=1,
     script:
         "../scripts/follow_symmetry_mode.py"

@@ -20,8 +20,8 @@ if config["hessian"]["method"] == "analytic":
             "../../envs/spincross.yaml"
         threads: DFT_THREADS
         resources:
-            mem_mb=config["memory_mb"],
-            runtime=2880,
+            mem_mb=dft_memory,
+            runtime=dft_runtime(100),
             dft=1,
         params:
             work="work/{complex}/{level}/{state}/{point_group}/hessian",
@@ -61,8 +61,8 @@ else:
             "../../envs/spincross.yaml"
         threads: DFT_THREADS
         resources:
-            mem_mb=config["memory_mb"],
-            runtime=2880,
+            mem_mb=dft_memory,
+            runtime=bundle_runtime,
             dft=1,
         params:
             work="work/{complex}/{level}/{state}/{point_group}/hessian",
@@ -84,8 +84,8 @@ else:
             "../../envs/spincross.yaml"
         threads: DFT_THREADS
         resources:
-            mem_mb=config["memory_mb"],
-            runtime=1440,
+            mem_mb=dft_memory,
+            runtime=dft_runtime(12),
             dft=1,
         params:
             work="work/{complex}/{level}/{state}/{point_group}/hessian",

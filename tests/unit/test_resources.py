@@ -1,0 +1,56 @@
+"""Memory and time asked for, against what was measured."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spincross import resources
+from spincross.levels import Level
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT = ROOT / "structures/fe-pm-pea2-ncs2/low_spin.xyz"
+PEAK = """
+import resource, sys
+from sample_h2co import H2CO
+from spincross import electronic
+from spincross.levels import Level, State
+level = Level(basis=sys.argv[1], scf_energy_tolerance=1e-6, scf_gradient_tolerance=1e-3, device="cpu")
+electronic.gradient(electronic.solve(H2CO.at(H2CO.positions, "C1"), level, State("HS", 3)))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def test_the_79_atom_complex_has_879_functions_and_a_tensor_of_14_gb():
+    need = resources.size_of(DEFAULT, Level())
+    assert need.functions == 879
+    assert need.auxiliary * 879 * 880 / 2 * 8e-9 == pytest.approx(14.3, abs=0.1)
+
+
+@pytest.mark.parametrize("basis", ["def2-svp", "def2-tzvpp"])
+def test_memory_asked_for_holds_what_is_used_and_not_twice_as_much(basis):
+    folders = os.pathsep.join([str(ROOT / "workflow"), str(ROOT / "tests/unit")])
+    environment = os.environ | {"PYTHONPATH": folders, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, basis], env=environment, capture_output=True, text=True, check=True
+    )
+    used = float(done.stdout)
+    asked = resources.memory_mb(resources.size(("C", "O", "H", "H"), Level(basis=basis)), 8000)
+    assert used < asked < 2 * used
+
+
+def test_memory_and_time_grow_with_the_complex():
+    small = resources.size_of(ROOT / "structures/fe-aai2-ncs2/low_spin.xyz", Level())
+    large = resources.size_of(DEFAULT, Level())
+    assert resources.memory_mb(small, 64000) < resources.memory_mb(large, 64000)
+    assert resources.memory_mb(large, 8000) < resources.memory_mb(large, 64000)
+    assert resources.gradient_seconds(small, 2) == pytest.approx(120.0)
+    assert resources.runtime_minutes(small, 8, 1) < resources.runtime_minutes(large, 8, 1)
+    assert resources.runtime_minutes(large, 16, 4) < resources.runtime_minutes(large, 8, 4)
+
+
+def test_a_molecule_that_is_not_made_yet_is_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        resources.size_of(tmp_path / "geometry.xyz", Level())

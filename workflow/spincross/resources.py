@@ -1,0 +1,83 @@
+r"""What a DFT job needs of a machine: memory and time from the size of the complex, to ask a scheduler for.
+
+Memory: the fitted three-index integrals, :math:`N_\mathrm{aux} N (N+1) / 2` numbers for N functions, kept in memory up
+to the limit that PySCF is given and on disk above it; the orbitals and their gradients on the grid, 4 N numbers a
+point, cached up to half the limit; N x N matrices; buffers, as much again as these; and the integrals once more,
+unpacked and half transformed in single precision, for the Newton steps of a slow SCF.
+
+Time: one SCF from a near density and its gradient grows with about the third power of N between 300 and 900 functions.
+It is a rough estimate from one measured molecule, taken three times as a limit for the scheduler.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pyscf import df, gto
+
+from spincross.files import read_xyz
+from spincross.levels import Level
+
+POINTS_PER_ATOM = {0: 2000, 1: 5000, 2: 8000, 3: 13000, 4: 20000, 5: 28000, 6: 45000, 7: 60000, 8: 80000, 9: 100000}
+"""Grid points per atom at each of PySCF's levels, rounded up."""
+BASE_MB = 300.0
+"""The interpreter and its libraries, MB."""
+MATRICES = 100
+"""Square matrices alive at once: DIIS keeps 15 Fock matrices and errors of two spins."""
+BYTES = 8e-6
+"""MB of one number."""
+MEASURED_FUNCTIONS, MEASURED_CORE_SECONDS = 295, 240.0
+"""[Fe(2-aminoacetaldimine)2(NCS)2], quintet, def2-SVP: 120 s on two cores for 9 cycles and a gradient."""
+LARGEST_SCREENED = 450
+"""Functions that matter on a block of grid points in large molecules."""
+SAFETY = 3.0
+"""Time asked for over time estimated."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Numbers that memory and time follow: orbital functions, auxiliary functions, grid points."""
+
+    functions: int
+    auxiliary: int
+    points: int
+
+
+@cache
+def size(symbols: tuple[str, ...], level: Level) -> Size:
+    """Count the functions of a molecule at a level."""
+    functions = auxiliary = 0
+    for symbol in set(symbols):
+        atom = gto.M(atom=[(symbol, (0, 0, 0))], basis=level.basis, spin=None, verbose=0)
+        fitted = df.addons.make_auxmol(atom, level.auxiliary_basis)
+        functions += symbols.count(symbol) * atom.nao
+        auxiliary += symbols.count(symbol) * fitted.nao
+    return Size(functions, auxiliary, len(symbols) * POINTS_PER_ATOM[level.grid_level])
+
+
+def size_of(xyz: Path, level: Level) -> Size:
+    """Count the functions of the molecule in an XYZ file; FileNotFoundError where it is not made yet."""
+    Path(xyz).stat()
+    return size(read_xyz(Path(xyz))[0], level)
+
+
+def memory_mb(need: Size, limit: float) -> int:
+    """Return the memory (MB) to ask for, for SCF and gradient of a job that tells PySCF a limit (MB)."""
+    tensor = need.auxiliary * need.functions * (need.functions + 1) / 2 * BYTES
+    orbitals = 4 * need.points * min(need.functions, LARGEST_SCREENED) * BYTES
+    orbitals = orbitals if orbitals < 0.5 * limit else 0.0
+    matrices = MATRICES * need.functions**2 * BYTES
+    response = 1.5 * need.auxiliary * need.functions**2 * BYTES / 2
+    return round(BASE_MB + matrices + 2 * (min(tensor, limit) + orbitals) + response)
+
+
+def gradient_seconds(need: Size, threads: int) -> float:
+    """Estimate the time (s) of one SCF from a near density and its gradient."""
+    return MEASURED_CORE_SECONDS / threads * (need.functions / MEASURED_FUNCTIONS) ** 3
+
+
+def runtime_minutes(need: Size, threads: int, gradients: int) -> int:
+    """Return the time (minutes) to ask for, for a job of so many gradients; 20 at least."""
+    return max(20, round(SAFETY * gradients * gradient_seconds(need, threads) / 60))
