@@ -116,9 +116,12 @@ class Settings:
         return force_constants.Settings(**keys, max_memory=self.config["memory_mb"])
 
     def for_job(self, memory_mb: int, threads: int) -> Settings:
-        """Return the settings with the memory (MB) of a job, and tell PySCF its threads."""
+        """Return the settings with what a job gives PySCF, and tell PySCF its threads.
+
+        A job may have more memory than `memory_mb` (MB): PySCF does not count all that it uses against its limit.
+        """
         lib.num_threads(threads)
-        return replace(self, config=self.config | {"memory_mb": int(memory_mb)})
+        return replace(self, config=self.config | {"memory_mb": min(int(memory_mb), self.config["memory_mb"])})
 
     def entry(self, complex_id: str) -> Json:
         """Return the entry of a complex; BadInput if there is none."""

@@ -24,6 +24,8 @@ POINTS_PER_ATOM = {0: 2000, 1: 5000, 2: 8000, 3: 13000, 4: 20000, 5: 28000, 6: 4
 """Grid points per atom at each of PySCF's levels, rounded up."""
 BASE_MB = 300.0
 """The interpreter and its libraries, MB."""
+SMALLEST_MB = 1500
+"""Asked for in any case, MB: with less PySCF works in small blocks."""
 MATRICES = 100
 """Square matrices alive at once: DIIS keeps 15 Fock matrices and errors of two spins."""
 BYTES = 8e-6
@@ -63,14 +65,19 @@ def size_of(xyz: Path, level: Level) -> Size:
     return size(read_xyz(Path(xyz))[0], level)
 
 
-def memory_mb(need: Size, limit: float) -> int:
-    """Return the memory (MB) to ask for, for SCF and gradient of a job that tells PySCF a limit (MB)."""
+def peak_mb(need: Size, limit: float) -> float:
+    """Return the memory (MB) that SCF and gradient take where PySCF is told a limit (MB)."""
     tensor = need.auxiliary * need.functions * (need.functions + 1) / 2 * BYTES
     orbitals = 4 * need.points * min(need.functions, LARGEST_SCREENED) * BYTES
     orbitals = orbitals if orbitals < 0.5 * limit else 0.0
     matrices = MATRICES * need.functions**2 * BYTES
     response = 1.5 * need.auxiliary * need.functions**2 * BYTES / 2
-    return round(BASE_MB + matrices + 2 * (min(tensor, limit) + orbitals) + response)
+    return BASE_MB + matrices + 2 * (min(tensor, limit) + orbitals) + response
+
+
+def memory_mb(need: Size, limit: float) -> int:
+    """Return the memory (MB) to ask for, for a job that tells PySCF a limit (MB): the peak, SMALLEST_MB at least."""
+    return round(max(SMALLEST_MB, peak_mb(need, limit)))
 
 
 def gradient_seconds(need: Size, threads: int) -> float:
