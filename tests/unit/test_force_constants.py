@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sample_molecules import H2CO, springs
-from spincross import displacements, electronic, force_constants, vibrations
+from spincross import displacements, electronic, force_constants, infrared, vibrations
 from spincross.errors import StaleData
 from spincross.levels import Level, State
 
@@ -56,3 +56,17 @@ def test_finite_differences_fulfil_the_sum_rule_and_the_analytic_route_does_not(
 def test_a_hessian_of_another_geometry_is_refused():
     with pytest.raises(StaleData, match="differs"):
         force_constants.check_geometry({"positions": H2CO.positions + 1e-3}, H2CO, "hessian.npz")
+
+
+def test_dipole_derivatives_in_a_field_equal_those_of_displacements(routes):
+    fields, moved = (found.dipole_derivatives for found in routes.values())
+    np.testing.assert_allclose(fields, moved, atol=2e-4)
+    assert infrared.dipole_sum_rule(fields, 0) < 2e-4
+
+
+def test_infrared_intensities_of_both_routes_agree_within_1_percent(routes):
+    found = [
+        infrared.intensities(route.dipole_derivatives, H2CO.masses, vibrations.normal_modes(H2CO, route.hessian).modes)
+        for route in routes.values()
+    ]
+    np.testing.assert_allclose(found[0], found[1], rtol=0.01, atol=0.1)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import electronic, pointgroup
+from spincross import electric_field, electronic, pointgroup
 from spincross.displacements import Point, Surface, displaced_cell, plan_displacements
 from spincross.errors import StaleData
 from spincross.infrared import dipole_derivatives
@@ -127,9 +127,11 @@ def hessian_from_gradients(molecule: Molecule, gradients: list[Array], step: flo
 
 
 def analytic(molecule: Molecule, surface: Surface, settings: Settings, report: Report = print_line) -> ForceConstants:
-    """Return the analytic Hessian of a geometry; the dipole derivatives are not part of this route."""
-    found, residual = analytic_hessian(molecule, surface.level, surface.state, surface.guess, settings, report)
-    return ForceConstants(found, residual)
+    """Return the analytic Hessian of a geometry, and dipole derivatives from gradients in an electric field."""
+    level, state, guess = surface.level, surface.state, surface.guess
+    found, residual = analytic_hessian(molecule, level, state, guess, settings, report)
+    solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, surface.max_memory)
+    return ForceConstants(found, residual, electric_field.dipole_derivatives(molecule, solution.mean_field, report))
 
 
 def from_points(molecule: Molecule, points: list[Point], step: float) -> ForceConstants:

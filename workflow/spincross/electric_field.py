@@ -1,0 +1,64 @@
+r"""Dipole derivatives from nuclear gradients in an electric field, for Hessians that displace no atom.
+
+With :math:`E(F) = E_0 - F \cdot \mu`,
+
+.. math:: \frac{\partial \mu_a}{\partial x} = -\frac{\partial^2 E}{\partial F_a \partial x}
+          = -\frac{g_x(F_a) - g_x(-F_a)}{2 F_a}.
+
+The field adds :math:`+F \cdot r` to the Hamiltonian of the electrons and :math:`-Z F` to the gradient of a nucleus.
+Where an operation of the group turns the field around, one gradient gives the other: four instead of six in C2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spincross import pointgroup
+from spincross.errors import NotConverged
+from spincross.molecule import Molecule
+from spincross.optimise import Report
+
+Array = NDArray[np.float64]
+
+MAX_CYCLES = 100
+STRENGTH = 1e-3
+"""Field, atomic units: weak beside an atom's, and the SCF's noise over it stays below 1e-4 e."""
+
+
+def gradient_in_field(mean_field: Any, field: Array) -> Array:
+    """Return the nuclear gradient (N, 3), Eh/bohr, of a converged Kohn-Sham object in a uniform field (3,), a.u.
+
+    NotConverged if the SCF in the field does not converge.
+    """
+    mol = mean_field.mol
+    core = mean_field.get_hcore() + np.einsum("a,aij->ij", field, mol.intor_symmetric("int1e_r"))
+    method = mean_field.copy()
+    method.get_hcore = lambda *_: core
+    method.max_cycle = MAX_CYCLES
+    method.kernel(dm0=mean_field.make_rdm1())
+    if not method.converged:
+        strength = np.abs(field).max()
+        raise NotConverged(f"SCF in a field of {strength:.0e} a.u. did not converge: E {method.e_tot:.8f} Eh")
+    work = method.nuc_grad_method()
+    work.grid_response = True
+    without = work.get_hcore
+    slopes = mol.intor("int1e_irp").reshape(3, 3, mol.nao, mol.nao)  # <i| r_a d/db |j>
+    work.get_hcore = lambda mol=None: without(mol) - np.einsum("a,abij->bji", field, slopes)
+    return np.asarray(work.kernel()) - np.outer(mol.atom_charges(), field)
+
+
+def dipole_derivatives(molecule: Molecule, mean_field: Any, report: Report) -> Array:
+    """Return the dipole derivatives (3, 3N), e, of a molecule from its converged Kohn-Sham object without symmetry."""
+    operations = pointgroup.operations(molecule.point_group)
+    matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
+    rows = []
+    for axis, field in enumerate(STRENGTH * np.eye(3)):
+        turned = next((d for r, d in zip(operations, matrices, strict=True) if r[axis, axis] < 0), None)
+        forward = gradient_in_field(mean_field, field).reshape(-1)
+        backward = gradient_in_field(mean_field, -field).reshape(-1) if turned is None else turned @ forward
+        rows.append((backward - forward) / (2 * STRENGTH))
+        report(f"  gradients in a field along {'xyz'[axis]}")
+    return np.array(rows)
