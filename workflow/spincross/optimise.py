@@ -43,10 +43,10 @@ StartHessian = Callable[[Molecule, Level, State, Orbitals], Array | None]
 
 SAME_GEOMETRY = 1e-6
 """Largest difference of a coordinate (bohr) at which a stored gradient answers for a geometry."""
-
-
 SAME_STATE = 1e-5
 """Largest difference of energies (Eh) of one state at one geometry on the coarse surface, reached from two guesses."""
+FIRST_TRUST = 0.04
+"""First trust radius, angstrom; geomeTRIC's 0.1 overshoots along modes of 20 cm-1. It grows with every good step."""
 SAME_START = 1e-3
 """Largest difference of a start coordinate (bohr) at which work is resumed: CIFs round, molecules do not change."""
 
@@ -57,7 +57,7 @@ class Settings:
 
     Parameters
     ----------
-    convergence : geomeTRIC's set for the final surface (GAU_TIGHT: largest gradient 1.5e-5 Eh/bohr)
+    convergence : geomeTRIC's set for the final surface (GAU_TIGHT: gradient below 1e-5 Eh/bohr, root mean square)
     coarse_convergence : the same for the coarse surface
     coarse_grid_level : grid of the coarse surface
     max_steps : per surface
@@ -66,7 +66,7 @@ class Settings:
     """
 
     convergence: str = "GAU_TIGHT"
-    coarse_convergence: str = "GAU"
+    coarse_convergence: str = "GAU_LOOSE"
     coarse_grid_level: int = 1
     max_steps: int = 100
     symmetry_tolerance: float = 1e-4
@@ -249,7 +249,11 @@ def _geometric_molecule(molecule: Molecule) -> GeometricMolecule:
 def _relax(
     engine: SurfaceEngine, convergence: str, max_steps: int, hessian: Array | None, need_hessian: bool
 ) -> tuple[Array, Array | None]:
-    """Run geomeTRIC on one surface; return positions (N, 3) in bohr and the optimiser's last Hessian."""
+    """Run geomeTRIC on one surface; return positions (N, 3) in bohr and the optimiser's last Hessian.
+
+    Converged as in Q-Chem: the gradient, and the energy or the displacement. Along modes of 20 cm-1 a displacement of
+    1e-5 angstrom asks for forces far below the noise of the grid.
+    """
     logging.getLogger("geometric").setLevel(logging.WARNING)
     start = engine.molecule.positions.reshape(-1).copy()
     coordinates = DelocalizedInternalCoordinates(engine.frame, build=True, connect=True, addcart=False)
@@ -257,9 +261,9 @@ def _relax(
         temporary = tempfile.TemporaryDirectory()
     with temporary as scratch:
         options: dict[str, Any] = {"convergence_set": convergence, "maxiter": max_steps, "frequency": False}
-        parameters = OptParams(**options)
+        parameters = OptParams(**options, qccnv=True, trust=FIRST_TRUST)
         if hessian is not None:
-            parameters.hess_data = hessian
+            parameters.hess_data = held(engine.molecule, hessian)
         optimizer = GroupOptimizer(start, engine.frame, coordinates, engine, scratch, parameters, print_info=False)
         try:
             optimizer.optimizeGeometry()
@@ -272,6 +276,19 @@ def _relax(
         last_hessian = _cartesian_hessian(optimizer) if need_hessian else None
     final = engine.molecule.at(optimizer.X.reshape(-1, 3)).symmetrised()
     return final.positions, last_hessian
+
+
+def held(molecule: Molecule, hessian: Array) -> Array:
+    """Return a Hessian (3N, 3N) whose curvature is positive along every displacement that would leave the point group.
+
+    The step is projected on the group. Dust along a forbidden downward direction would fill the whole trust radius, and
+    what the projection leaves of such a step is bonds stretched to second order.
+    """
+    matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
+    allowed = np.mean(matrices, axis=0)
+    forbidden = np.eye(len(hessian)) - allowed
+    values, vectors = np.linalg.eigh(forbidden @ hessian @ forbidden)
+    return np.asarray(allowed @ hessian @ allowed + (vectors * np.abs(values)) @ vectors.T)
 
 
 def _cartesian_hessian(optimizer: Optimizer) -> Array:
