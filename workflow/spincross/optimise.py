@@ -45,8 +45,6 @@ SAME_GEOMETRY = 1e-6
 """Largest difference of a coordinate (bohr) at which a stored gradient answers for a geometry."""
 SAME_STATE = 1e-5
 """Largest difference of energies (Eh) of one state at one geometry on the coarse surface, reached from two guesses."""
-FIRST_TRUST = 0.04
-"""First trust radius, angstrom; geomeTRIC's 0.1 overshoots along modes of 20 cm-1. It grows with every good step."""
 SAME_START = 1e-3
 """Largest difference of a start coordinate (bohr) at which work is resumed: CIFs round, molecules do not change."""
 
@@ -261,7 +259,7 @@ def _relax(
         temporary = tempfile.TemporaryDirectory()
     with temporary as scratch:
         options: dict[str, Any] = {"convergence_set": convergence, "maxiter": max_steps, "frequency": False}
-        parameters = OptParams(**options, qccnv=True, trust=FIRST_TRUST)
+        parameters = OptParams(**options, qccnv=True)
         if hessian is not None:
             parameters.hess_data = held(engine.molecule, hessian)
         optimizer = GroupOptimizer(start, engine.frame, coordinates, engine, scratch, parameters, print_info=False)
