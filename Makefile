@@ -7,7 +7,7 @@ LOCK := envs/requirements-cpu.txt
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources dft=1 --rerun-triggers mtime params input code
 export PYTHONPATH := workflow
 
-.PHONY: run test test-slurm demo verify store lint bench-landau clean
+.PHONY: run test test-slurm demo verify store lint bench bench-landau clean
 
 run: $(VENV)/ready  ## compute the configured complexes, down to the report
 	$(SNAKEMAKE)
@@ -25,7 +25,7 @@ test-slurm: $(VENV)/ready  ## formaldehyde through a real SLURM on this host (ro
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/requirements-slurm.txt
 	PATH="$$PATH:/usr/sbin" $(BIN)/python tests/slurm/run.py
 
-verify: $(VENV)/ready  ## recompute energies and gradients at the recorded geometries
+verify: $(VENV)/ready  ## recompute energies, gradients and Hessian columns of the records
 	$(SNAKEMAKE) --force verify_reference
 
 store: $(VENV)/ready  ## keep finished DFT stages as reference records
@@ -37,6 +37,9 @@ lint: $(VENV)/ready  ## format, style, types, workflow
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy workflow/spincross
 	$(BIN)/snakemake --lint
+
+bench: $(VENV)/ready  ## optimisation against the stock recipe, and what each measure buys (h2co)
+	$(BIN)/python tests/bench_scf.py $(BENCH)
 
 bench-landau: $(VENV)/ready  ## median times of the Landau stage and of a phase diagram
 	$(BIN)/python tests/bench_landau.py

@@ -91,6 +91,13 @@ def test_dft_jobs_take_memory_and_threads_from_their_rule():
     assert with_threads == scripts
 
 
+def test_the_gpu_profile_gives_the_gpu_to_every_dft_job_and_one_at_a_time():
+    profile = config.read_yaml(ROOT / "workflow/profiles/gpu/config.yaml")
+    scripts = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py") if "for_job" in path.read_text()}
+    assert set(profile["set-resources"]) == {f"{name}:gpu=1" for name in scripts - {"verify_reference"}}
+    assert "gpu=1" in profile["resources"]
+
+
 def test_a_missing_structure_file_is_named(structures):
     with pytest.raises(BadInput, match=r"nowhere\.cif"):
         structures(low_spin_structure="nowhere.cif")

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from spincross import config, stages
+from spincross import config, verification
 from spincross.files import logged
 
 with logged(Path(snakemake.log[0])):
     settings = config.load(snakemake.config, config.STRUCTURES)
     settings = settings.for_job(snakemake.resources.mem_mb, snakemake.threads)
-    stages.verify_reference(settings, Path(snakemake.output[0]))
+    verification.verify_reference(settings, Path(snakemake.output[0]))

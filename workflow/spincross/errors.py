@@ -33,6 +33,10 @@ class StaleData(SpincrossError):
     """Stored data (checkpoint, Hessian, record) that belongs to another geometry, level or state."""
 
 
+class Unreproduced(SpincrossError):
+    """A recorded number that a fresh calculation on this machine does not give again."""
+
+
 class CannotWrite(SpincrossError):
     """A file that the system would not let us write: full disk, read-only folder, or no permission."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from spincross import electronic, files, force_constants, optimise
+from spincross import files, force_constants
 from spincross.config import Settings
 from spincross.errors import BadInput
 from spincross.files import Json
@@ -111,26 +111,6 @@ def store(settings: Settings, results: Path) -> list[str]:
                 files.write_json(place / "record.json", facts)
                 stored.append(f"{complex_id} {state} {group} {stage}")
     return stored
-
-
-def verify(settings: Settings, complex_id: str, state: str, group: str) -> Json:
-    """Recompute energy and gradient at a recorded geometry; return the differences (Eh, Eh/bohr)."""
-    place = folder(settings, complex_id, state, group, "optimise")
-    record = files.read_json(place / "optimise.json")
-    symbols, positions, _ = files.read_xyz(place / "geometry.xyz")
-    molecule = Molecule(symbols, positions, settings.entry(complex_id)["charge"], record["point_group"]).symmetrised()
-    guess = optimise.load_orbitals(place / "orbitals.npz")
-    spin = settings.state(complex_id, state)
-    solution = electronic.solve(molecule, settings.level, spin, guess, settings.config["memory_mb"])
-    gradient = electronic.gradient(solution)
-    return {
-        "complex": complex_id,
-        "state": state,
-        "point_group": group,
-        "energy_difference_hartree": solution.energy - record["energy_hartree"],
-        "gradient_max_hartree_per_bohr": float(abs(gradient).max()),
-        "recorded_gradient_max_hartree_per_bohr": record["gradient_max_hartree_per_bohr"],
-    }
 
 
 def check_hessian(settings: Settings, complex_id: str, state: str, group: str) -> None:

@@ -43,9 +43,6 @@ from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Array = NDArray[np.float64]
 
-VERIFY_TOLERANCE = 1e-6
-"""Largest difference (Eh) between a recorded and a recomputed energy."""
-
 
 def write_checked(path: Path, content: Json, schema: str) -> None:
     """Write JSON that fulfils its schema."""
@@ -107,11 +104,11 @@ def optimise_parent(
     """Optimise a state in the parent group from the extracted molecule."""
     molecule = load_molecule(settings, complex_id, xyz, group).symmetrised()
     spin = settings.state(complex_id, state)
-    hessian = _start_hessian(settings, complex_id)
+    hessian = start_hessian(settings, complex_id)
     _optimise(settings, complex_id, molecule, spin, {"molecule": xyz}, folder, work, hessian=hessian)
 
 
-def _start_hessian(settings: Settings, complex_id: str) -> optimise.StartHessian | None:
+def start_hessian(settings: Settings, complex_id: str) -> optimise.StartHessian | None:
     """Return how to get the optimiser's first Hessian; None (geomeTRIC's guess) for molecules without a metal."""
 
     def gfn2(molecule: Molecule, level: Level, state: State, guess: optimise.Orbitals) -> Array | None:
@@ -320,21 +317,3 @@ def parent_group(settings: Settings, complex_id: str) -> str:
     if group not in pointgroup.OPERATIONS:
         raise BadInput(f"{complex_id}, point_group: {group!r} is not supported; use {', '.join(pointgroup.OPERATIONS)}")
     return group
-
-
-def verify_reference(settings: Settings, output: Path) -> None:
-    """Recompute energy and gradient at every usable record; NotConverged if one differs by more than 1e-6 Eh."""
-    rows = []
-    for complex_id, state, group, stage in reference.available(settings):
-        if stage == "optimise":
-            row = reference.verify(settings, complex_id, state, group)
-            print(
-                f"{complex_id} {state} {group}: energy differs by {row['energy_difference_hartree']:.1e} Eh", flush=True
-            )
-            rows.append(row)
-    worst = max((abs(row["energy_difference_hartree"]) for row in rows), default=0.0)
-    if worst > VERIFY_TOLERANCE:
-        raise NotConverged(
-            f"a recorded energy differs by {worst:.1e} Eh from this machine's (allowed {VERIFY_TOLERANCE})"
-        )
-    files.write_json(output, {"records": rows})

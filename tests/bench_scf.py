@@ -1,0 +1,162 @@
+"""Cost of an optimisation against the stock recipe, and what each measure buys: `make bench`. It asserts nothing.
+
+Options: --complex, --state, --repeats, --variants (names, comma-separated), --workdir. With a work folder, finished
+variants are read from it and a killed one goes on; seconds are those of the steps, so that a resumed run counts right.
+Seconds of the processor (all threads) are those of the last start and do not depend on what else the machine does.
+The stock recipe is dft.RKS or dft.UKS(...).density_fit(), default guess, pyscf.geomopt.geometric_solver.optimize.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from pyscf import dft
+from pyscf.geomopt import geometric_solver
+from pyscf.scf import hf
+
+from spincross import config, crystal, electronic, mean_field, optimise, stages
+from spincross.molecule import Molecule
+from spincross.xc_cache import CachedNumInt
+
+Row = dict[str, Any]
+SOLVE = electronic.solve
+
+
+def _cold(molecule: Molecule, level: Any, state: Any, guess: Any = None, *rest: Any) -> Any:
+    return SOLVE(molecule, level, state, None, *rest)
+
+
+VARIANTS: dict[str, Callable[[], Any]] = {
+    "all measures": contextlib.nullcontext,
+    "cold guess at every step": lambda: patch.object(electronic, "solve", _cold),
+    "no Newton steps": lambda: patch.object(electronic, "NEWTON_STEPS", 0),
+    "no cached orbitals": lambda: patch.object(mean_field, "CachedNumInt", lambda memory: CachedNumInt(0.0)),
+    "geomeTRIC's start Hessian": contextlib.nullcontext,
+    "final surface only": contextlib.nullcontext,
+}
+"""What is switched off, and how; the last two go through arguments."""
+
+
+@contextmanager
+def counted(rows: list[tuple[int, float]]) -> Iterator[None]:
+    """Append the cycles and energy of every SCF of the stock recipe."""
+    scf = hf.SCF.scf
+
+    def counting(method: Any, *arguments: Any, **options: Any) -> Any:
+        energy = scf(method, *arguments, **options)
+        rows.append((int(method.cycles), float(energy)))
+        return energy
+
+    with patch.object(hf.SCF, "scf", counting):
+        yield
+
+
+def stock(molecule: Molecule, settings: config.Settings, multiplicity: int) -> Row:
+    """Optimise with PySCF's stock recipe, to the same convergence."""
+    mol = mean_field.build_mol(molecule, settings.level, multiplicity, settings.config["memory_mb"], adapted=False)
+    method = (dft.RKS if multiplicity == 1 else dft.UKS)(mol, xc=settings.level.functional).density_fit()
+    runs: list[tuple[int, float]] = []
+    start, processor = time.perf_counter(), time.process_time()
+    convergence = settings.optimisation.convergence
+    with counted(runs), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        converged, _ = geometric_solver.kernel(method, convergence_set=convergence, maxsteps=100)
+    cycles = [n for n, _ in runs]
+    return {
+        "cold_cycles": cycles[0], "warm_cycles": cycles[1:], "gradients": len(cycles),
+        "seconds": time.perf_counter() - start, "processor": time.process_time() - processor,
+        "energy": runs[-1][1], "converged": bool(converged),
+    }  # fmt: skip
+
+
+def ours(molecule: Molecule, settings: config.Settings, state: Any, complex_id: str, name: str, work: Path) -> Row:
+    """Optimise with spincross, one measure switched off."""
+    hessian = None if name == "geomeTRIC's start Hessian" else stages.start_hessian(settings, complex_id)
+    options = settings.optimisation
+    if name == "final surface only":
+        options = replace(options, coarse_grid_level=settings.level.grid_level, coarse_convergence="GAU_LOOSE")
+    lines: list[str] = []
+    start, processor = time.perf_counter(), time.process_time()
+    with VARIANTS[name]():
+        found = optimise.optimise(molecule, settings.level, state, work, options, None, hessian, lines.append)
+    outside = time.perf_counter() - start - sum(step["seconds"] for step in found.steps)
+    rungs = [rung for row in found.candidates for rung in row["rungs"]]
+    first = found.candidates[0]["cycles"]
+    return {
+        "cold_cycles": first, "warm_cycles": [s["scf_cycles"] for s in found.steps[1:]], "gradients": len(found.steps),
+        "seconds": sum(step["seconds"] for step in found.steps) + max(outside, sum(r["seconds"] for r in rungs)),
+        "processor": time.process_time() - processor, "energy": found.solution.energy, "converged": True,
+    }  # fmt: skip
+
+
+def kept(path: Path, work: Callable[[], Row]) -> Row:
+    """Return a row from its file, or compute and keep it."""
+    if not path.exists():
+        row = work()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(row))
+    return dict(json.loads(path.read_text()))
+
+
+def line(name: str, rows: list[Row], reference: float | None) -> str:
+    """Format the medians of several runs."""
+    middle = {
+        k: statistics.median(row[k] for row in rows)
+        for k in ("cold_cycles", "gradients", "seconds", "processor", "energy")
+    }
+    warm = [c for row in rows for c in row["warm_cycles"]] or [0]
+    ratio = f"{reference / middle['seconds']:5.2f}x" if reference else "      "
+    return (
+        f"{name:28s} {middle['cold_cycles']:6.0f} {statistics.median(warm):6.1f} {max(warm):5d} "
+        f"{middle['gradients']:9.0f} {middle['seconds']:9.1f} {ratio} {middle['processor']:9.1f}"
+        f"  {middle['energy']:.8f}" + ("" if all(row["converged"] for row in rows) else "  not converged")
+    )
+
+
+def main() -> None:
+    """Print one line per recipe as it finishes: medians over the repeats."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--complex", default="h2co")
+    parser.add_argument("--state", choices=["LS", "HS"], default="HS")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--variants", default=",".join(["stock", *VARIANTS]))
+    parser.add_argument("--workdir", type=Path)
+    options = parser.parse_args()
+    content = config.read_yaml(config.WORKFLOW / "config/config.yaml") | {"complexes": [options.complex]}
+    settings = config.load(content, config.STRUCTURES)
+    found = crystal.extract_molecule(options.complex, settings.entry(options.complex), settings.structures)
+    molecule = found.low_spin if options.state == "LS" else found.high_spin
+    state = settings.state(options.complex, options.state)
+    print(f"{options.complex} {options.state}, {settings.level_name}, {settings.optimisation.convergence}; medians")
+    print(f"{'recipe':28s}   cold   warm   max gradients   seconds  speed processor  energy (Eh)")
+    with tempfile.TemporaryDirectory() as scratch:
+        root = options.workdir or Path(scratch)
+        reference = None
+        for name in options.variants.split(","):
+            rows = []
+            for repeat in range(options.repeats):
+                folder = root / options.complex / options.state / name.replace(" ", "_") / str(repeat)
+                task = (
+                    partial(stock, molecule, settings, state.multiplicity)
+                    if name == "stock"
+                    else partial(ours, molecule, settings, state, options.complex, name, folder)
+                )
+                rows.append(kept(folder / "row.json", task))
+            reference = statistics.median(r["seconds"] for r in rows) if name == "stock" else reference
+            print(line(name, rows, reference), flush=True)
+
+
+if __name__ == "__main__":
+    main()
