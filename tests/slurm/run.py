@@ -63,24 +63,25 @@ def points(folder: Path) -> list[Path]:
 
 
 def job_of(bundle: int) -> str | None:
-    """Return the id of the job that computes a bundle of HS in the parent group, None while it does not run."""
+    """Return the id of the array task that computes a bundle of HS in the parent group, None while it does not run."""
+    wanted = ("compute_displacements:", "state=HS", "point_group=C2", f"bundle={bundle}")
     for place in Path("/proc").glob("[0-9]*"):
         try:
             words = (place / "cmdline").read_bytes().decode(errors="replace")
-            environment = (place / "environ").read_bytes().decode(errors="replace").split("\0")
+            entries = (place / "environ").read_bytes().decode(errors="replace").split("\0")
         except OSError:  # the process has ended meanwhile
             continue
-        wanted = ("compute_displacements:", "state=HS", "point_group=C2", f"bundle={bundle}")
-        if all(word in words for word in wanted):
-            return next((v.removeprefix("SLURM_JOB_ID=") for v in environment if v.startswith("SLURM_JOB_ID=")), None)
+        variables = dict(entry.split("=", 1) for entry in entries if "=" in entry)
+        # the outermost process of every task has the words of the whole array
+        if "array-execs" not in words and all(word in words for word in wanted) and "SLURM_ARRAY_JOB_ID" in variables:
+            return f"{variables['SLURM_ARRAY_JOB_ID']}_{variables['SLURM_ARRAY_TASK_ID']}"
     return None
 
 
 def kill_one(cluster: Cluster, folder: Path, facts: dict[str, Any]) -> None:
     """Wait until a displacement of HS is stored, then cancel the job that is computing the next one."""
-    while not points(folder):
+    while not (stored := points(folder)):
         time.sleep(0.02)
-    stored = points(folder)
     bundle = int(stored[0].parent.name.split("_")[1]) // BUNDLE
     facts["job"] = job_of(bundle)
     if facts["job"] is not None:

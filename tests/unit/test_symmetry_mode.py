@@ -66,3 +66,14 @@ def test_the_overlap_of_a_small_displacement_along_a_mode_is_one():
     for mode in found.modes.T:
         moved = symmetry_mode.displaced(MOLECULE, mode, 1e-4)
         assert symmetry_mode.distortion_overlap(MOLECULE, moved, mode) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_an_animation_swings_both_ways_about_the_parent_and_keeps_the_group_as_a_whole():
+    mode = np.zeros(9)
+    mode[3], mode[6] = 1 / np.sqrt(2), 1 / np.sqrt(2)  # x of both hydrogens: B
+    frames = symmetry_mode.animation(MOLECULE, mode, 0.4)
+    np.testing.assert_allclose(np.mean(frames, axis=0), MOLECULE.positions, atol=1e-12)
+    quarter, three_quarters = frames[len(frames) // 4], frames[3 * len(frames) // 4]
+    np.testing.assert_allclose(quarter, symmetry_mode.displaced(MOLECULE, mode, 0.4).positions, atol=1e-12)
+    turned = (three_quarters @ np.diag([-1.0, -1.0, 1.0]))[[0, 2, 1]]
+    np.testing.assert_allclose(turned, quarter, atol=1e-12)

@@ -32,6 +32,7 @@ rule assess_symmetry_mode:
         optimised("results/{complex}/{level}/HS/C1/optimise"),
     output:
         "results/{complex}/{level}/HS/{point_group}/symmetry_mode/mode.json",
+        "results/{complex}/{level}/HS/{point_group}/symmetry_mode/animation.xyz",
     log:
         "results/{complex}/{level}/HS/{point_group}/symmetry_mode/assess_symmetry_mode.log",
     conda:

@@ -257,7 +257,7 @@ def _scan(
 
 
 def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, broken: Path, folder: Path) -> None:
-    """Scan and relaxed HS -> mode.json: wavenumber, irrep, energy lowering, overlap, in words too."""
+    """Scan and relaxed HS -> mode.json: wavenumber, irrep, energy lowering, overlap, in words too; animation.xyz."""
     start = time.perf_counter()
     scanned = files.read_json(folder / "scan.json")
     parent_result, relaxed = (files.read_json(p / "optimise/optimise.json") for p in (parent, broken))
@@ -270,6 +270,7 @@ def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, brok
         "wavenumber_per_cm": None,
         "irrep": None,
         "energy_lowering_kJ_per_mol": 0.0,
+        "barrier_kJ_per_mol": 0.0,
         "scan_minimum_kJ_per_mol": 0.0,
         "scan_asymmetry_hartree": 0.0,
         "q_at_minimum_amu_half_angstrom": 0.0,
@@ -277,9 +278,14 @@ def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, brok
         "overlap_with_relaxed_distortion": None,
         "text": f"HS is stable in {group}: no imaginary mode below the noise floor of {found.noise_floor:.1f} cm-1.",
     }
+    frames = [molecule.positions]
     if scanned["broken"]:
+        mode, amplitude = found.modes[:, scanned["mode_index"]], scanned["start_q_amu_half_angstrom"]
+        frames = symmetry_mode.animation(molecule, mode, amplitude)
         after = load_molecule(settings, complex_id, broken / "optimise/geometry.xyz", "C1")
         content |= _broken_facts(scanned, found, molecule, after, parent_result, relaxed)
+    notes = [f"{complex_id} HS along Q, frame {k + 1} of {len(frames)}" for k in range(len(frames))]
+    files.write_xyz(folder / "animation.xyz", molecule.symbols, frames, notes)
     inputs = {"scan": folder / "scan.json", "relaxed": broken / "optimise/optimise.json"}
     facts = files.provenance(inputs, time.perf_counter() - start, **state_facts(scanned["provenance"]))
     write_checked(
@@ -299,6 +305,7 @@ def _broken_facts(
         "wavenumber_per_cm": wavenumber,
         "irrep": irrep,
         "energy_lowering_kJ_per_mol": lowering,
+        "barrier_kJ_per_mol": lowering,
         "scan_minimum_kJ_per_mol": depth,
         "scan_asymmetry_hartree": scan.asymmetry,
         "q_at_minimum_amu_half_angstrom": at_minimum,

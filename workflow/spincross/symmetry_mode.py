@@ -87,6 +87,12 @@ def displaced(molecule: Molecule, mode: Array, coordinate: float) -> Molecule:
     return molecule.at(molecule.positions + shift.reshape(-1, 3), "C1")
 
 
+def animation(molecule: Molecule, mode: Array, amplitude: float, frames: int = 24) -> list[Array]:
+    """Return positions (N, 3), bohr, over one period of Q = amplitude sin(phase); amplitude in amu^1/2 angstrom."""
+    phases = 2 * np.pi * np.arange(frames) / frames
+    return [displaced(molecule, mode, amplitude * float(np.sin(phase))).positions for phase in phases]
+
+
 def first_coordinate(molecule: Molecule, mode: Array) -> float:
     """Return the Q (amu^1/2 angstrom) at which the atom that moves most has moved by LARGEST_SHIFT."""
     cartesian = (mode / np.sqrt(np.repeat(molecule.masses, 3))).reshape(-1, 3)
