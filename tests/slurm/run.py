@@ -1,4 +1,7 @@
-"""The chain of formaldehyde through SLURM, one job killed midway with scancel; the same Hessian as in one process."""
+"""The chain of formaldehyde through SLURM, one job killed midway with scancel; the same Hessian as in one process.
+
+Arguments, if any, are the files to make instead of the whole chain.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,7 @@ def snakemake(folder: Path) -> subprocess.Popen[str]:
         "5",
     ]
     command += ["--seconds-between-status-checks", "5", "--slurm-keep-successful-logs", "--latency-wait", "30"]
+    command += sys.argv[1:]
     stages = ("optimise_parent", "optimise_broken", "compute_displacements", "gather_hessian", "follow_symmetry_mode")
     command += ["--set-threads", *(f"{stage}=1" for stage in stages)]
     clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -63,7 +67,7 @@ def points(folder: Path) -> list[Path]:
 
 
 def job_of(bundle: int) -> str | None:
-    """Return the id of the array task that computes a bundle of HS in the parent group, None while it does not run."""
+    """Return the id of the job that computes a bundle of HS in the parent group, None while it does not run."""
     wanted = ("compute_displacements:", "state=HS", "point_group=C2", f"bundle={bundle}")
     for place in Path("/proc").glob("[0-9]*"):
         try:
@@ -71,10 +75,9 @@ def job_of(bundle: int) -> str | None:
             entries = (place / "environ").read_bytes().decode(errors="replace").split("\0")
         except OSError:  # the process has ended meanwhile
             continue
-        variables = dict(entry.split("=", 1) for entry in entries if "=" in entry)
-        # the outermost process of every task has the words of the whole array
-        if "array-execs" not in words and all(word in words for word in wanted) and "SLURM_ARRAY_JOB_ID" in variables:
-            return f"{variables['SLURM_ARRAY_JOB_ID']}_{variables['SLURM_ARRAY_TASK_ID']}"
+        job = next((e.removeprefix("SLURM_JOB_ID=") for e in entries if e.startswith("SLURM_JOB_ID=")), None)
+        if job is not None and all(word in words for word in wanted):
+            return job
     return None
 
 
