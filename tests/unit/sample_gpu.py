@@ -48,7 +48,7 @@ class Method:
         value = getattr(self.method, name)
         if not inspect.isroutine(value):
             return _away(value)
-        if name in ("newton", "nuc_grad_method", "Hessian"):
+        if name in ("newton", "nuc_grad_method", "Hessian", "copy"):
             return lambda: Method(value(), self.log)
 
         def call(*arguments, **options):

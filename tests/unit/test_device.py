@@ -9,9 +9,10 @@ import pytest
 
 import sample_gpu
 from sample_h2co import EXCITED, H2CO, LEVEL
-from spincross import candidates, device, electronic, optimise
+from spincross import candidates, device, electric_field, electronic, gates, optimise, populations
 from spincross.errors import BadInput, NotConverged
 from spincross.levels import State
+from test_gates import LIMITS
 
 GPU = replace(LEVEL, device="gpu")
 SMALL = replace(GPU, basis="sto-3g", grid_level=0)
@@ -177,6 +178,26 @@ def test_work_begun_on_one_device_goes_on_on_the_other(log, tmp_path):
     assert again.solution.energy == pytest.approx(whole.solution.energy, abs=1e-7)
     back = optimise.optimise(H2CO, levels[0], State("LS", 1), tmp_path / "b", settings, report=lines.append)
     assert back.solution.energy == pytest.approx(whole.solution.energy, abs=1e-7)
+
+
+def test_a_gradient_in_a_field_is_the_same_on_both_devices(log):
+    levels = [replace(SMALL, device=name) for name in ("gpu", "cpu")]
+    engines = [electronic.solve(PLAIN, level, TRIPLET).engine for level in levels]
+    field = np.array([0.0, 2e-3, 1e-3])
+    found, expected = (electric_field.gradient_in_field(engine, field) for engine in engines)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    assert type(found) is np.ndarray
+
+
+def test_gates_read_a_gpu_solution_as_they_do_the_cpus(log, triplet):
+    found = electronic.solve(H2CO, GPU, TRIPLET)
+    expected = gates.stability(triplet[0], LIMITS)
+    assert gates.stability(found, LIMITS).eigenvalue == pytest.approx(expected.eigenvalue, abs=1e-4)
+    assert gates.judge(found, H2CO, TRIPLET, None, LIMITS, expected) == []
+    irreps = [
+        [row["irrep"] for row in populations.frontier_levels(s, H2CO, None)["alpha"]] for s in (found, triplet[0])
+    ]
+    assert irreps[0] == irreps[1]
 
 
 @needs_gpu

@@ -37,11 +37,10 @@ def test_the_device_changes_neither_fingerprint_nor_what_a_record_holds():
     assert "device" not in cpu.theory()
 
 
-def test_the_fingerprint_of_a_level_is_that_of_earlier_work_folders():
-    # value written by version 0.1 for this level, state and molecule
-    assert levels.Level().surface() == {
-        "functional": "pbe0", "basis": "def2-svp", "auxiliary_basis": "def2-universal-jkfit", "grid_level": 3,
-    }  # fmt: skip
+def test_work_folders_of_earlier_versions_are_still_recognised():
+    # header of a work folder that the first version wrote: formaldehyde, triplet, C2, PBE0/def2-SVP, grid 3
+    written = "fe1515434281f2459dac7d9a9692c34d82737d71f0dffdb4a1d32ece6ba04a20"
+    assert electronic.level_fingerprint(levels.Level(), State("HS", 3), H2CO) == written
 
 
 @pytest.mark.parametrize(

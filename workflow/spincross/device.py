@@ -111,3 +111,8 @@ def to_numpy(values: Any) -> NDArray[np.float64]:
 def to_device(values: NDArray[Any], device: Device) -> Any:
     """Return a numpy array as the device's own."""
     return values if device.name == "cpu" else import_module("cupy").asarray(values)
+
+
+def alike(values: NDArray[Any], example: Any) -> Any:
+    """Return a numpy array as what the example is: of the host or of the GPU."""
+    return import_module("cupy").asarray(values) if hasattr(example, "get") else values

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import pointgroup
+from spincross import device, pointgroup
 from spincross.errors import NotConverged
 from spincross.molecule import Molecule
 from spincross.optimise import Report
@@ -31,12 +31,15 @@ STRENGTH = 1e-3
 def gradient_in_field(mean_field: Any, field: Array) -> Array:
     """Return the nuclear gradient (N, 3), Eh/bohr, of a converged Kohn-Sham object in a uniform field (3,), a.u.
 
+    The object may be one of PySCF's or, on a GPU, of gpu4pyscf's.
+
     NotConverged if the SCF in the field does not converge.
     """
     mol = mean_field.mol
-    core = mean_field.get_hcore() + np.einsum("a,aij->ij", field, mol.intor_symmetric("int1e_r"))
+    without = mean_field.get_hcore()
+    core = device.to_numpy(without) + np.einsum("a,aij->ij", field, mol.intor_symmetric("int1e_r"))
     method = mean_field.copy()
-    method.get_hcore = lambda *_: core
+    method.get_hcore = lambda *_: device.alike(core, without)
     method.max_cycle = MAX_CYCLES
     method.kernel(dm0=mean_field.make_rdm1())
     if not method.converged:
@@ -44,10 +47,16 @@ def gradient_in_field(mean_field: Any, field: Array) -> Array:
         raise NotConverged(f"SCF in a field of {strength:.0e} a.u. did not converge: E {method.e_tot:.8f} Eh")
     work = method.nuc_grad_method()
     work.grid_response = True
-    without = work.get_hcore
+    density = device.to_numpy(method.make_rdm1())
+    moving = _moving_functions(mol, density if density.ndim == 2 else density.sum(axis=0), field)
+    return device.to_numpy(work.kernel()) + moving - np.outer(mol.atom_charges(), field)
+
+
+def _moving_functions(mol: Any, density: Array, field: Array) -> Array:
+    """Return what F.r adds to the gradient (N, 3) because the basis functions move with their atoms."""
     slopes = mol.intor("int1e_irp").reshape(3, 3, mol.nao, mol.nao)  # <i| r_a d/db |j>
-    work.get_hcore = lambda mol=None: without(mol) - np.einsum("a,abij->bji", field, slopes)
-    return np.asarray(work.kernel()) - np.outer(mol.atom_charges(), field)
+    per_function = -2 * np.einsum("a,abij,ij->jb", field, slopes, density)
+    return np.array([per_function[start:stop].sum(axis=0) for _, _, start, stop in mol.aoslice_by_atom()])
 
 
 def dipole_derivatives(molecule: Molecule, mean_field: Any, report: Report) -> Array:

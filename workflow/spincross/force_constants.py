@@ -131,7 +131,7 @@ def analytic(molecule: Molecule, surface: Surface, settings: Settings, report: R
     level, state, guess = surface.level, surface.state, surface.guess
     found, residual = analytic_hessian(molecule, level, state, guess, settings, report)
     solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, surface.max_memory)
-    return ForceConstants(found, residual, electric_field.dipole_derivatives(molecule, solution.mean_field, report))
+    return ForceConstants(found, residual, electric_field.dipole_derivatives(molecule, solution.engine, report))
 
 
 def from_points(molecule: Molecule, points: list[Point], step: float) -> ForceConstants:
