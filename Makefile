@@ -11,7 +11,7 @@ export PYTHONPATH := workflow
 
 run: $(VENV)/ready  ## compute the configured complexes, down to the report
 	$(SNAKEMAKE)
-	@for page in results/*/report.html; do echo "report: $$PWD/$$page"; done
+	@for page in results/*/report.html results/index.html; do echo "report: $$PWD/$$page"; done
 
 demo: $(VENV)/ready  ## formaldehyde, live, in a minute or two
 	$(SNAKEMAKE) --configfile workflow/config/demo.yaml
@@ -50,4 +50,4 @@ $(VENV)/ready: $(LOCK)
 	@touch $@
 
 clean:  ## remove results; work folders, records and the virtual environment stay
-	rm -rf results/*/ results/*.tsv results/*.json results/*.log
+	rm -rf results/*/ results/*.html results/*.tsv results/*.json results/*.log

@@ -28,4 +28,5 @@ rule all:
             complex=WITH_LANDAU,
             level=LEVEL,
         ),
+        "results/index.html",
         "results/summary.tsv",

@@ -24,6 +24,16 @@ DFT_THREADS = (
 )  # a cluster has no number of cores; its profile sets threads
 LOWERED = "|".join(c for c in config["complexes"] if PARENTS[c] != "C1") or "none"
 
+PAGE = [
+    workflow.source_path(f"report/{name}")
+    for name in (
+        "page.html.j2",
+        "page.css",
+        "page.js",
+        "references.bib",
+        "index.html.j2",
+    )
+]
 WITH_LANDAU = [c for c in config["complexes"] if SETTINGS.entry(c)["landau"]]
 MODELLED = "|".join(WITH_LANDAU) or "none"
 
@@ -110,7 +120,7 @@ def report_inputs(w):
         "mode": parent(w.complex, "HS", "symmetry_mode/mode.json"),
         "entropy": f"results/{w.complex}/{LEVEL}/entropy/entropy.json",
         "landau": f"results/{w.complex}/{LEVEL}/landau/landau.json",
-        "template": workflow.source_path("report/page.html.j2"),
+        "page": PAGE,
     }
 
 

@@ -276,4 +276,5 @@ def of_size(atoms: int) -> Json:
         vib = data["vibrations"][state]
         vib |= {"wavenumbers_per_cm": lowest + soft[1:], "irreps": ["B", "A"] * (len(soft) // 2)}
         vib |= {"core_fraction": [0.1] * len(soft), "ncs_fraction": [0.1] * len(soft)}
+        vib |= {"reduced_masses_amu": [1.0] * len(soft)}
     return account(data)

@@ -35,7 +35,9 @@ def test_every_axis_with_numbers_names_its_unit() -> None:
         for key, axis in figure["layout"].items():
             if key.startswith(("xaxis", "yaxis")) and axis.get("visible", True) and axis.get("type") != "category":
                 text = axis["title"]["text"]
-                assert "(" in text or text in ("η", "optimiser step", "") or "Landau units" in text, f"{name} {key}"
+                assert "(" in text or text in ("η", "optimiser step", "SCF cycles", "") or "Landau units" in text, (
+                    f"{name} {key}"
+                )
 
 
 def test_the_double_well_is_relative_to_the_parent_and_two_sided() -> None:
@@ -94,14 +96,46 @@ def test_structures_are_laid_on_each_other_by_a_proper_rotation() -> None:
     assert scenes.rms_distance(positions * [1, 1, -1], positions) > 0.1
 
 
-def test_the_animation_moves_and_starts_at_the_parent() -> None:
-    """At rest first, a quarter period later LARGEST_MOTION away, half a period later back."""
-    positions = np.array([r[1:] for r in sample_report.FRAME])
-    figure = scenes.animated_mode(["C", "O", "H", "H"], positions, np.array(sample_report.VECTOR), [])
-    y = [np.array(f["data"][1]["y"]) for f in figure["frames"]]
-    assert len(y) == scenes.FRAMES and y[0] == pytest.approx(positions[:, 1])
-    assert np.abs(y[scenes.FRAMES // 4] - y[0]).max() == pytest.approx(scenes.LARGEST_MOTION, abs=1e-3)
-    assert y[scenes.FRAMES // 2] == pytest.approx(y[0], abs=1e-3)
+def test_the_animated_mode_is_scaled_to_its_largest_motion() -> None:
+    """The structure at rest, and a vector along the mode."""
+    positions, vector = np.array([r[1:] for r in sample_report.FRAME]), np.array(sample_report.VECTOR)
+    motion = scenes.animated_mode(["C", "O", "H", "H"], positions, vector, [])["motion"]
+    moved = np.array(motion["vector"])
+    assert motion["positions"] == pytest.approx(positions)
+    assert np.linalg.norm(moved, axis=1).max() == pytest.approx(scenes.LARGEST_MOTION, abs=1e-3)
+    assert (moved * vector).sum() / np.linalg.norm(moved) / np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-4)
+    assert sorted(map(tuple, motion["pairs"])) == [(0, 1), (0, 2), (0, 3)]
+
+
+def test_an_overlay_lays_equal_structures_on_each_other() -> None:
+    """A turned and shifted copy comes back onto the first."""
+    positions = np.array([r[1:] for r in sample_report.BENT])
+    turned = positions @ np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]) + 3.0
+    drawn = scenes.overlay(["C", "O", "H", "H"], positions, turned, ("one", "two"))["data"]
+    for name in "xyz":
+        assert drawn[3][name] == pytest.approx(drawn[1][name], abs=2e-3)
+
+
+def test_thiocyanates_are_named_beyond_their_sulphur() -> None:
+    """The label stands on the line from N through C."""
+    positions = np.array([[0.0, 0, 0], [2.0, 0, 0], [3.2, 0, 0], [4.8, 0, 0]])
+    bonds = [{"atoms": [0, 1], "symbols": ["Fe", "N"], "length": 2.0}]
+    angles = [
+        {"atoms": [0, 1, 2], "kind": "Fe-N-C", "angle": 180.0},
+        {"atoms": [1, 0, 2], "kind": "N-Fe-C", "angle": 0.0},
+    ]
+    optimised = {"metal_bonds_angstrom": bonds, "metal_angles_degree": angles}
+    drawn = scenes.structure(list("FNCS"), positions, optimised, False, 5.0, {"x": 1.0, "y": 0.0, "z": 0.0})["data"]
+    labels = [t for t in drawn if t.get("text") == ["NCS 1"]]
+    assert len(labels) == 1 and labels[0]["x"] == pytest.approx([3.2 + scenes.BEYOND_SULPHUR])
+
+
+def test_infrared_intensities_scale_the_sticks_and_nothing_is_lost() -> None:
+    """The strongest reaches 1, a silent one keeps a short stick, and without intensities all are equal."""
+    found = sample_report.vibrations("LS", "computed")
+    assert set(figures.stick_heights(found)) == {1.0}
+    heights = figures.stick_heights(found | {"infrared_intensities_km_per_mol": [10.0, 0.0, 5.0, 1.0, 2.0, 40.0]})
+    assert heights == [0.25, 0.05, 0.125, 0.05, 0.05, 1.0]
 
 
 def test_a_flat_molecule_is_seen_from_its_broad_side() -> None:

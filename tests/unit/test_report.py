@@ -13,9 +13,10 @@ import pytest
 
 import sample_report
 from spincross import findings
-from spincross.report import all_figures, duration, embed, prose, render_report, safe_link, summary_row, summary_table
+from spincross.report import all_figures, embed, prose, render_report, safe_link, summary_row, summary_table
+from spincross.report_tables import duration
 
-TEMPLATE = (Path(__file__).parents[2] / "workflow" / "report" / "page.html.j2").read_text()
+TEMPLATE = Path(__file__).parents[2] / "workflow" / "report"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
 CASES = {
     "broken": sample_report.sample,

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import jsonschema
@@ -95,6 +96,14 @@ def test_every_json_opens_with_provenance_and_fulfils_its_schema(run):
         jsonschema.Draft202012Validator(schema).validate(content)
         assert content["provenance"]["origin"] == "computed"
         assert {"versions", "inputs_sha256", "wall_seconds", "machine_class"} <= content["provenance"].keys()
+
+
+def test_snakemakes_own_report_holds_the_page_and_its_figures(run):
+    made = snakemake(run, "--configfile", "workflow/config/demo.yaml", "--report", "snakemake.zip")
+    assert made.returncode == 0, made.stderr[-2000:]
+    with zipfile.ZipFile(run / "snakemake.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    assert {"report.html", "index.html", "summary.tsv", "spectra.svg", "waterfall.svg"} <= names
 
 
 def test_the_report_stands_alone_and_the_summary_has_the_row(run):

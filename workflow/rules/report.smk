@@ -6,8 +6,12 @@ rule render_report:
         unpack(report_inputs),
     output:
         report("results/{complex}/report.html", caption="../report/page.rst"),
-        "results/{complex}/summary.json",
-        directory("results/{complex}/figures"),
+        f"results/{{complex}}/{LEVEL}/summary.json",
+        report(
+            directory("results/{complex}/figures"),
+            caption="../report/figure.rst",
+            patterns=["{name}.svg"],
+        ),
     log:
         "results/{complex}/render_report.log",
     conda:
@@ -23,8 +27,14 @@ rule render_report:
 
 rule collect_summary:
     input:
-        expand("results/{complex}/summary.json", complex=config["complexes"]),
+        summaries=expand(
+            "results/{complex}/{level}/summary.json",
+            complex=config["complexes"],
+            level=LEVEL,
+        ),
+        page=PAGE,
     output:
+        report("results/index.html", caption="../report/summary.rst"),
         report("results/summary.tsv", caption="../report/summary.rst"),
     log:
         "results/collect_summary.log",

@@ -6,4 +6,5 @@ from spincross import conclusions
 from spincross.files import logged
 
 with logged(Path(snakemake.log[0])):
-    conclusions.collect_summary([Path(p) for p in snakemake.input], Path(snakemake.output[0]))
+    page, folder = Path(snakemake.input.page[0]).parent, Path(snakemake.output[0]).parent
+    conclusions.collect_summary([Path(p) for p in snakemake.input.summaries], page, folder)

@@ -107,7 +107,7 @@ def _report(settings: Settings, place: Place) -> None:
     from spincross import conclusions
 
     states = [place.base / "LS" / place.parent_group, place.parent, place.base / "HS/C1"]
-    conclusions.render_report(settings, place.complex, states, config.WORKFLOW / "report/page.html.j2", place.root)
+    conclusions.render_report(settings, place.complex, states, config.WORKFLOW / "report", place.root)
 
 
 def _fit(settings: Settings, place: Place) -> None:

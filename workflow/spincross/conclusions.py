@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spincross import drawings, files, landau, landau_fit, paper_figures, report, symmetry_mode
+from spincross import drawings, files, landau, landau_fit, overview, paper_figures, report, symmetry_mode
 from spincross.config import Settings
 from spincross.entropy import entropy_account, entropy_rows
 from spincross.entropy_shares import mode_rows
@@ -157,18 +157,35 @@ def _links(root: Path, states: list[Path], names: tuple[str, ...]) -> dict[str, 
     return {name: str(path.relative_to(root)) for name, path in paths.items()}
 
 
-def render_report(settings: Settings, complex_id: str, states: list[Path], template: Path, folder: Path) -> None:
-    """Everything of a complex -> report.html, summary.json, and the figures of papers under figures/."""
+def render_report(settings: Settings, complex_id: str, states: list[Path], page: Path, folder: Path) -> None:
+    """Everything of a complex -> report.html, {level}/summary.json, and the figures of papers under figures/.
+
+    `page` is the folder of the page's template.
+    """
     data = report_data(settings, complex_id, states)
-    page = report.render_report(data, template.read_text())
+    text = report.render_report(data, page)
     drawings.write_all(report.all_figures(data), folder / "figures")
     with files.replacing(folder / "report.html") as temporary:
-        temporary.write_text(page)
-    files.write_json(folder / "summary.json", report.summary_row(data))
+        temporary.write_text(text)
+    files.write_json(folder / settings.level_name / "summary.json", report.summary_row(data))
 
 
-def collect_summary(rows: list[Path], table: Path) -> None:
-    """Write one table over all complexes, and say where the reports are."""
-    summaries = [files.read_json(path) for path in rows]
-    with files.replacing(table) as temporary:
-        temporary.write_text(report.summary_table(summaries))
+def collect_summary(found: list[Path], page: Path, folder: Path) -> None:
+    """Write index.html and summary.tsv over all complexes and levels.
+
+    Parameters
+    ----------
+    found : summary.json of this run; other levels and complexes that lie in `folder` are added below them
+    page : folder of the page's template
+    folder : results
+    """
+    earlier = sorted(set(folder.glob("*/*/summary.json")) - set(found))
+    contents = [files.read_json(path) for path in [*found, *earlier]]
+    rows = [{key: row[key] for key in ("complex", "level")} | row for row in contents]
+    shown = {(row["complex"], row["level"]) for row in rows[: len(found)]}
+    for name, text in (
+        ("summary.tsv", report.summary_table(rows)),
+        ("index.html", overview.render_index(rows, shown, page)),
+    ):
+        with files.replacing(folder / name) as temporary:
+            temporary.write_text(text)

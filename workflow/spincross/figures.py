@@ -22,6 +22,7 @@ BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#6b7280"
 STATE_LABELS = {"LS": "LS", "HS_parent": "HS, parent group", "HS": "HS, minimum"}
 """The three stationary points, in the order of the report."""
 STATE_COLOURS = {"LS": BLUE, "HS_parent": ORANGE, "HS": VERMILLION}
+STATE_SYMBOLS = {"LS": "circle", "HS_parent": "diamond", "HS": "square"}
 
 _FONT = {
     "family": "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif",
@@ -126,7 +127,7 @@ IRREP_STYLES |= {"Ag": (BLUE, "circle"), "Au": (VERMILLION, "diamond")}
 
 def _sticks(vibrations: Json, row: int, irrep: str, shown: set[str]) -> Json:
     """Return one row's sticks of one irrep; symbols repeat the colour's meaning."""
-    waves, irreps = vibrations["wavenumbers_per_cm"], vibrations["irreps"]
+    waves, irreps, heights = vibrations["wavenumbers_per_cm"], vibrations["irreps"], stick_heights(vibrations)
     chosen = [i for i, name in enumerate(irreps) if name == irrep]
     x = [v for i in chosen for v in (round(waves[i], 2), round(waves[i], 2), None)]
     colour, symbol = IRREP_STYLES.get(irrep, (GREY, "square"))
@@ -135,7 +136,7 @@ def _sticks(vibrations: Json, row: int, irrep: str, shown: set[str]) -> Json:
         "type": "scatter",
         "mode": "lines+markers",
         "x": x,
-        "y": [0, 1, None] * len(chosen),
+        "y": [v for i in chosen for v in (0, heights[i], None)],
         "name": f"irrep {plain(irrep)}",
         "legendgroup": irrep,
         "showlegend": irrep not in shown,
@@ -143,10 +144,28 @@ def _sticks(vibrations: Json, row: int, irrep: str, shown: set[str]) -> Json:
         "yaxis": f"y{suffix}",
         "line": {"color": colour, "width": 1.5},
         "marker": {"symbol": symbol, "color": colour, "size": [0, 7, 0] * len(chosen)},
-        "hovertemplate": f"%{{x:.1f}} cm⁻¹, {plain(irrep)}<extra></extra>",
+        "text": [v for i in chosen for v in ("", _intensity(vibrations, i), "")],
+        "hovertemplate": f"%{{x:.1f}} cm⁻¹, {plain(irrep)}%{{text}}<extra></extra>",
     }
     shown.add(irrep)
     return trace
+
+
+def stick_heights(vibrations: Json) -> list[float]:
+    """Return the height of each mode: its infrared intensity over the strongest, or 1 where none is computed.
+
+    Imaginary modes and silent ones keep a twentieth, so that no mode is lost from sight.
+    """
+    intensities = vibrations.get("infrared_intensities_km_per_mol")
+    if not intensities or max(intensities) <= 0:
+        return [1.0] * len(vibrations["wavenumbers_per_cm"])
+    return [round(max(0.05, value / max(intensities)), 4) for value in intensities]
+
+
+def _intensity(vibrations: Json, mode: int) -> str:
+    """Return the infrared intensity of a mode as text for its label."""
+    intensities = vibrations.get("infrared_intensities_km_per_mol")
+    return f", {intensities[mode]:.1f} km/mol" if intensities else ""
 
 
 def _zoom(menu_ranges: list[tuple[str, list[float]]]) -> Json:
@@ -391,7 +410,6 @@ def orbital_levels(orbitals: dict[str, Json]) -> Figure:
 def optimiser_history(optimise: dict[str, Json]) -> Figure:
     """Draw each optimisation's energy above its last step (kJ/mol, logarithmic) against the step."""
     data = []
-    symbols = {"LS": "circle", "HS_parent": "diamond", "HS": "square"}
     for state in [s for s in STATE_LABELS if s in optimise]:
         energies = np.array(optimise[state].get("energies_hartree_per_step") or [])
         if len(energies) > 1:
@@ -404,9 +422,22 @@ def optimiser_history(optimise: dict[str, Json]) -> Figure:
                 STATE_COLOURS[state],
                 mode="lines+markers",
             )
-            data.append(trace | {"marker": {"symbol": symbols[state], "size": 7}})
+            data.append(trace | {"marker": {"symbol": STATE_SYMBOLS[state], "size": 7}})
     axes = {
         "xaxis": axis("optimiser step"),
         "yaxis": axis("|E − E<sub>last</sub>| (kJ/mol)", type="log", exponentformat="power"),
     }
+    return {"data": data, "layout": layout(340, **axes)}
+
+
+def scf_cycles(optimise: dict[str, Json]) -> Figure:
+    """Draw the SCF cycles of each optimiser step."""
+    data = []
+    for state in [s for s in STATE_LABELS if s in optimise]:
+        cycles = optimise[state].get("scf_cycles_per_step") or []
+        if cycles:
+            steps = list(range(len(cycles)))
+            trace = line(steps, cycles, STATE_LABELS[state], STATE_COLOURS[state], mode="lines+markers")
+            data.append(trace | {"marker": {"symbol": STATE_SYMBOLS[state], "size": 7}})
+    axes = {"xaxis": axis("optimiser step"), "yaxis": axis("SCF cycles", rangemode="tozero")}
     return {"data": data, "layout": layout(340, **axes)}

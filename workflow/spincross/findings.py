@@ -6,7 +6,7 @@ colour and symbol repeat it. The thresholds stand here, at the top, and are prin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,11 +34,12 @@ BAND_HIGH = "entropy_vibrational_difference_high_J_per_mol_K"
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim, its verdict and the numbers behind it."""
+    """One claim, its verdict, the numbers behind it and the names of the files they come from."""
 
     text: str
     verdict: str
     evidence: str
+    sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the verdict."""
@@ -156,9 +157,15 @@ def _entropy_sentence(data: Json) -> str:
 
 def claims(data: Json) -> list[Claim]:
     """Return every claim the page makes, in the order of the argument."""
-    found = [_minimum(data, "LS"), _breaking(data), _minimum(data, "HS"), _spin_purity(data), _payment(data)]
-    found += [_calorimetry(data)] if calorimetric_window(data["entry"]) else []
-    return found
+    found = [
+        (_minimum(data, "LS"), ("LS vibrations",)),
+        (_breaking(data), ("HS_parent vibrations", "mode")),
+        (_minimum(data, "HS"), ("HS vibrations",)),
+        (_spin_purity(data), tuple(f"{state} optimise" for state in data["optimise"])),
+        (_payment(data), ("entropy",)),
+    ]
+    found += [(_calorimetry(data), ("entropy",))] if calorimetric_window(data["entry"]) else []
+    return [replace(claim, sources=sources) for claim, sources in found]
 
 
 def _minimum(data: Json, state: str) -> Claim:

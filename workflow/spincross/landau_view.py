@@ -5,14 +5,17 @@ Branches and wells are in Landau units (dimensionless G, T in K); the entropy ch
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spincross.figures import BLACK, BLUE, GREEN, VERMILLION, Figure, Json, axis, guide, layout, line, note, rounded
 from spincross.findings import Claim, number
 from spincross.landau_model import Q_MAX, Q_MIN, LandauModel
 
+Array = NDArray[np.float64]
 Table = dict[str, list[Any]]
 
 HYSTERESIS_TOLERANCE = (3.0, 10.0)
@@ -22,6 +25,10 @@ SURFACE_POINTS = 49
 """Points of the surface along q and along eta."""
 SURFACE_TOP = 25.0
 """Height at which the surface is cut, Landau units."""
+WELL_POINTS = 81
+"""Points along q of the well that follows the slider."""
+AROUND = 40
+"""How far the slider reaches beyond the hysteresis on both sides, K."""
 MOST_POINTS = 400
 """Points of a branch that are drawn."""
 
@@ -58,7 +65,8 @@ def claims(landau: Json, entry: Json) -> list[Claim]:
                 "The Landau model describes this complex.", "not tested", f"its parameters are borrowed from {lender}"
             )
         ]
-    return _hysteresis(landau, entry.get("calorimetry") or {}) + _breaking_entropy(landau.get("a0_window"))
+    found = _hysteresis(landau, entry.get("calorimetry") or {}) + _breaking_entropy(landau.get("a0_window"))
+    return [replace(claim, sources=("landau",)) for claim in found]
 
 
 def _hysteresis(landau: Json, measured: Json) -> list[Claim]:
@@ -153,6 +161,7 @@ def figures_of(landau: Json) -> dict[str, Figure]:
     drawn = {"landau-branches": branches(landau)}
     if landau.get("wells"):
         drawn["landau-wells"] = wells(landau["wells"])
+        drawn["landau-well"] = moving_well(landau)
         drawn["landau-surface"] = surface(landau)
     if landau.get("entropy_check"):
         drawn["landau-entropy"] = entropy_curves(landau)
@@ -225,6 +234,37 @@ def wells(found: list[Json]) -> Figure:
         data.append(dots | {"hovertemplate": "minimum at q = %{x:.3f}<extra></extra>"})
     axes = {"xaxis": axis("q (−1 LS, 1 HS)"), "yaxis": axis("G, Landau units (lowest point at 0)")}
     return {"data": data, "layout": layout(400, **axes)}
+
+
+def moving_well(landau: Json) -> Figure:
+    """Draw G along q, eta relaxed, at T_SC; the key `wells` has the curve and its minima at every kelvin around it."""
+    model = LandauModel(**landau["parameters"])
+    ends = [landau.get(k) or model.T_SC for k in ("temperature_down_K", "temperature_up_K")]
+    first, last = max(1, round(min(ends)) - AROUND), round(max(ends)) + AROUND
+    q = np.linspace(Q_MIN, Q_MAX, WELL_POINTS)
+    found = [_well(model, float(t), q) for t in range(first, last + 1)]
+    start = min(range(len(found)), key=lambda k: abs(found[k]["temperature_K"] - model.T_SC))
+    shown = found[start]
+    data = [line(rounded(q, 3), shown["G"], "G", BLUE)]
+    dots = {"type": "scatter", "mode": "markers", "x": shown["q_minima"], "y": shown["G_minima"]}
+    dots |= {"marker": {"color": VERMILLION, "size": 11}}
+    data.append(dots | {"hovertemplate": "minimum at q = %{x:.3f}<extra></extra>"})
+    top = float(np.quantile([w["G"] for w in found], 0.9))
+    height = axis("G, Landau units (lowest point at 0)", range=[-0.06 * top, top])
+    axes = {"xaxis": axis("q (−1 LS, 1 HS)"), "yaxis": height}
+    return {"data": data, "layout": layout(400, **axes, showlegend=False), "wells": found, "start": start}
+
+
+def _well(model: LandauModel, temperature: float, q: Array) -> Json:
+    """Return G along q, lowest point at 0, and its minima."""
+    energy = model.energy_along_q(temperature, q)
+    minima = model.minima(temperature)
+    lowest = min([float(energy.min()), *(m.energy for m in minima)])
+    places = {
+        "q_minima": rounded([m.q for m in minima], 3),
+        "G_minima": rounded([m.energy - lowest for m in minima], 3),
+    }
+    return {"temperature_K": temperature, "G": rounded(energy - lowest, 3), **places}
 
 
 def entropy_curves(landau: Json) -> Figure:

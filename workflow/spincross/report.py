@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,40 +16,35 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from spincross import __version__, drawings, figures, findings, landau_view, scenes
+from spincross import __version__, citations, drawings, figures, findings, landau_view, report_tables, scenes
 from spincross.figures import STATE_LABELS, Figure, Json
-from spincross.findings import number, origin, stages, summary_row, summary_table, wavenumber
+from spincross.findings import stages, summary_row, summary_table, wavenumber
 
 __all__ = ["render_report", "summary_row", "summary_table"]
 
-Table = dict[str, list[Any]]
 STATES = tuple(STATE_LABELS)
 
 BASIS_NOTE = (
     "The paper behind this pipeline (Mater. Horiz. 2025, 12, 1463) states PBE0 for the isolated molecule; its basis "
     "set is not stated in its main text. The level below is this project's choice."
 )
-LITERATURE_LABELS = {
-    "entropy_vibrational_difference_J_per_mol_K": "ΔS_vib, 298.15 K here (J/(K mol))",
-    findings.HARMONIC: "ΔS_vib, harmonic, 298.15 K (J/(K mol))",
-    findings.SPIN: "ΔS_spin (J/(K mol))",
-    findings.BREAKING: "ΔS_SB (J/(K mol))",
-    findings.TOTAL: "ΔS total, 298.15 K (J/(K mol))",
-}
 
 
-def render_report(data: Json, template: str) -> str:
+def render_report(data: Json, folder: Path) -> str:
     """Return the page.
 
     Parameters
     ----------
     data : complex, entry, level_name, molecule, optimise, vibrations, mode, geometries, mode_vector, entropy, landau,
         links; optimise, vibrations and geometries have the keys LS, HS_parent, HS
-    template : source of the Jinja2 template
+    folder : holds page.html.j2, page.css, page.js and references.bib
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"embed": embed, "prose": prose}
-    return environment.from_string(template).render(context(data))
+    template = environment.from_string((folder / "page.html.j2").read_text())
+    own = {name: Markup((folder / f"page.{kind}").read_text()) for name, kind in (("style", "css"), ("program", "js"))}
+    references = citations.bibtex((folder / "references.bib").read_text(), citations.used(data))
+    return template.render(context(data) | own | {"references": references})
 
 
 def embed(content: Any) -> Markup:
@@ -95,22 +90,26 @@ def context(data: Json) -> Json:
         "drawings": {name: Markup(svg) for name, svg in drawings.fallbacks(drawn).items()},
         "scenes": scene_captions(data),
         "scene_note": scene_note(data),
-        "states": state_table(data),
-        "mode_facts": mode_table(data),
+        "overlays": overlay_captions(data),
+        "states": report_tables.state_table(data),
+        "mode_facts": report_tables.mode_table(data),
         "waterfall_caption": waterfall_caption(data),
-        "entropy_table": entropy_table(data["entropy"]),
+        "entropy_table": report_tables.entropy_table(data["entropy"]),
         "entropy_notes": entropy_notes(data),
         "orbital_caption": ORBITAL_CAPTION,
-        "literature": literature_table(data),
+        "spectra_note": spectra_note(data),
+        "literature": report_tables.literature_table(data),
         "borrowed": landau_view.borrowed_from(landau, data["entry"]),
         "landau_lines": landau_view.sentences(landau, data["entry"]),
         "landau_table": landau_view.parameter_table(landau),
         "landau_check": landau_view.check_table(landau),
         "basis_note": BASIS_NOTE,
-        "level_table": level_table(data),
-        "stage_table": stage_table(data),
+        "level_table": report_tables.level_table(data),
+        "stage_table": report_tables.stage_table(data),
         "methods": methods_paragraph(data),
-        "links": [(name, safe_link(path)) for name, path in sorted((data.get("links") or {}).items())],
+        "modes": report_tables.modes_table(data),
+        "mode_heads": report_tables.MODE_HEADS,
+        "links": {name: safe_link(path) for name, path in sorted((data.get("links") or {}).items())},
         "version": __version__,
         "plotlyjs": Markup(get_plotlyjs()),
     }
@@ -155,6 +154,17 @@ ORBITAL_CAPTION = (
 )
 
 
+def spectra_note(data: Json) -> str:
+    """Say what the heights of the sticks mean."""
+    known = [s for s in STATES if data["vibrations"][s].get("infrared_intensities_km_per_mol")]
+    if len(known) == len(STATES):
+        return "Heights are infrared intensities, the strongest of each state 1; silent modes keep a short stick."
+    if not known:
+        return "All sticks have the same height: no infrared intensities were computed."
+    names = ", ".join(STATE_LABELS[s] for s in known)
+    return f"Heights are infrared intensities for {names}; elsewhere none were computed and all sticks are equal."
+
+
 def scene_captions(data: Json) -> list[tuple[str, str]]:
     """Return each state and the caption of its structure."""
     captions = []
@@ -166,17 +176,22 @@ def scene_captions(data: Json) -> list[tuple[str, str]]:
 
 
 def scene_note(data: Json) -> str:
-    """Describe the drawing and give the root-mean-square distances of the structures."""
-    places = {s: np.array(g["positions_angstrom"], dtype=float).reshape(-1, 3) for s, g in data["geometries"].items()}
+    """Describe the drawing."""
     axis = " The dashed purple line is the 2-fold axis of the parent group." if parent_group(data) == "C2" else ""
-    distances = [
-        f"{first} to {second} {scenes.rms_distance(places[first], places[second]):.3f} Å".replace("_", " ")
-        for first, second in (("LS", "HS_parent"), ("HS_parent", "HS"))
-        if first in places and second in places
-    ]
-    rmsd = f" RMSD after the best fit, all atoms: {', '.join(distances)}." if distances else ""
     metal = " Bonds of the metal are orange-red with their lengths in Å." if data["molecule"]["metal"] else ""
-    return f"Drag to rotate; the three turn together.{axis}{metal}{rmsd}"
+    return f"Drag, or focus a structure and press the arrow keys, to rotate; the three turn together.{axis}{metal}"
+
+
+def overlay_captions(data: Json) -> dict[str, str]:
+    """Return what the overlays show, with the root-mean-square distance of all atoms after the best fit."""
+    places = {s: np.array(g["positions_angstrom"], dtype=float).reshape(-1, 3) for s, g in data["geometries"].items()}
+    pairs = {"overlay-spin": ("LS", "HS"), "overlay-breaking": ("HS_parent", "HS")}
+    return {
+        name: f"{STATE_LABELS[first]} (thick, blue) and {STATE_LABELS[second]} (thin, orange-red) after the best fit; "
+        f"RMSD of all atoms {scenes.rms_distance(places[first], places[second]):.3f} Å."
+        for name, (first, second) in pairs.items()
+        if first in places and second in places
+    }
 
 
 def waterfall_caption(data: Json) -> str:
@@ -231,162 +246,6 @@ def methods_paragraph(data: Json) -> str:
     )
 
 
-# --- tables -----------------------------------------------------------------------------------------------------------
-
-
-def bond_text(bonds: list[Json]) -> str:
-    """Return the metal's bond lengths, equal ones counted: Fe–N 1.951 (2×), 1.978 (2×)."""
-    counted: dict[str, dict[str, int]] = {}
-    for bond in sorted(bonds, key=lambda b: float(b["length"])):
-        group = counted.setdefault("–".join(bond["symbols"]), {})
-        length = f"{bond['length']:.3f}"
-        group[length] = group.get(length, 0) + 1
-    texts = [
-        f"{name} " + ", ".join(v + (f" ({n}×)" if n > 1 else "") for v, n in group.items())
-        for name, group in counted.items()
-    ]
-    return "; ".join(texts) or "–"
-
-
-def state_table(data: Json) -> Table:
-    """Return one column per state."""
-    energies = findings.relative_energies(data["optimise"])
-
-    def row(name: str, cell: Callable[[str], str]) -> list[str]:
-        return [name, *(cell(state) for state in STATES)]
-
-    optimise, vibrations = data["optimise"], data["vibrations"]
-    rows = [
-        row("point group, multiplicity", lambda s: f"{optimise[s]['point_group']}, {optimise[s]['multiplicity']}"),
-        row("energy relative to LS (kJ/mol)", lambda s: number(energies[s], 2)),
-        row("total energy (hartree)", lambda s: number(optimise[s]["energy_hartree"], 6)),
-        row("⟨S²⟩ (ideal)", lambda s: f"{optimise[s]['s_squared']:.3f} ({optimise[s]['s_squared_ideal']:.2f})"),
-        row("metal spin population", lambda s: number(optimise[s]["metal_spin_population"], 3)),
-        row("metal bonds (Å)", lambda s: bond_text(optimise[s].get("metal_bonds_angstrom") or [])),
-        row("modes", lambda s: str(len(vibrations[s]["wavenumbers_per_cm"]))),
-        row(
-            "imaginary modes",
-            lambda s: "; ".join([str(len(found)), *found]) if (found := findings.imaginary(vibrations[s])) else "0",
-        ),
-        row("noise floor (cm⁻¹)", lambda s: number(vibrations[s]["noise_floor_per_cm"], 1)),
-        row("modes inside the noise", lambda s: str(len(vibrations[s]["undetermined_modes"]))),
-        row(
-            "largest gradient (hartree/bohr)",
-            lambda s: f"{optimise[s]['gradient_max_hartree_per_bohr']:.1e}".replace("-", "−"),
-        ),
-        row("optimiser steps", lambda s: str(optimise[s]["steps"])),
-        row("SCF cycles per step", lambda s: cycles_text(optimise[s]["scf_cycles_per_step"])),
-        row("origin: geometry, Hessian", lambda s: f"{origin(optimise[s])}, {origin(vibrations[s])}"),
-    ]
-    if not data["molecule"]["metal"]:
-        rows = [r for r in rows if not r[0].startswith("metal")]
-    return {"head": ["", *(STATE_LABELS[s] for s in STATES)], "rows": rows}
-
-
-def cycles_text(cycles: list[int]) -> str:
-    """Return median, smallest and largest number of SCF cycles."""
-    return f"{np.median(cycles):.0f} ({min(cycles)} to {max(cycles)})" if cycles else "–"
-
-
-def mode_table(data: Json) -> Table:
-    """Return the numbers of the symmetry-breaking mode."""
-    mode = data["mode"]
-    if not mode["broken"]:
-        return {"head": [], "rows": []}
-    rows = [
-        ["wavenumber (cm⁻¹)", wavenumber(mode["wavenumber_per_cm"], 1)],
-        ["irrep", mode["irrep"]],
-        ["energy lowering after relaxation (kJ/mol)", number(mode["energy_lowering_kJ_per_mol"], 3)],
-        ["lowest point of the scan (kJ/mol)", number(mode["scan_minimum_kJ_per_mol"], 3)],
-        ["Q at that point (amu^1/2 Å)", number(mode["q_at_minimum_amu_half_angstrom"], 3)],
-        ["overlap of Q with the relaxed distortion", number(mode["overlap_with_relaxed_distortion"], 3)],
-    ]
-    return {"head": ["quantity", "value"], "rows": rows}
-
-
-def entropy_table(entropy: Json) -> Table:
-    """Return one row per temperature."""
-    head = [
-        "T (K)",
-        "ΔS_vib harmonic",
-        "band",
-        "ΔS_vib quasi-RRHO",
-        "ΔS_spin",
-        "ΔS_SB",
-        "total harmonic",
-        "total quasi-RRHO",
-    ]
-    rows = [
-        [
-            f"{t:g}",
-            number(entropy[findings.HARMONIC][i], 2, True),
-            f"{number(entropy[findings.BAND_LOW][i], 1)} to {number(entropy[findings.BAND_HIGH][i], 1)}",
-            number(entropy[findings.QUASI][i], 2, True),
-            number(entropy[findings.SPIN], 2, True),
-            number(entropy[findings.BREAKING], 2, True),
-            number(entropy[findings.TOTAL][i], 2, True),
-            number(entropy[findings.TOTAL_QUASI][i], 2, True),
-        ]
-        for i, t in enumerate(entropy["temperatures_K"])
-    ]
-    return {"head": head, "rows": rows}
-
-
-def literature_table(data: Json) -> Table:
-    """Return published numbers beside ours: those of the entropy account, then everything else the entry lists."""
-    literature = data["entry"].get("literature") or {}
-    ours = {key: value for key, value in summary_row(data).items() if isinstance(value, int | float)}
-    ours |= {row["quantity"]: row["computed"] for row in data["entropy"].get("literature_comparison") or []}
-    rows = []
-    for key, value in literature.items():
-        label = LITERATURE_LABELS.get(key, key.replace("_", " "))
-        if isinstance(value, dict):
-            label, value = label + (f" ({value['source']})" if value.get("source") else ""), value.get("value")
-        if not isinstance(value, int | float):
-            rows.append([label, str(value), "–", "–"])
-        elif key in ours:
-            rows.append([label, number(value, 2), number(ours[key], 2), number(ours[key] - value, 2, True)])
-        else:
-            rows.append([label, number(value, 2), "not computed here", "–"])
-    return {"head": ["quantity", "published", "this run", "difference"], "rows": rows}
-
-
-def level_table(data: Json) -> Table:
-    """Return the level's settings, the machine and the versions."""
-    provenance = data["optimise"]["LS"].get("provenance") or {}
-    rows = [[key.replace("_", " "), _shown(value)] for key, value in data["optimise"]["LS"]["level"].items()]
-    rows += [["Hessian, " + STATE_LABELS[s], data["vibrations"][s]["method"]] for s in STATES]
-    rows += [["machine", provenance.get("machine_class", "unknown")]]
-    rows += [[f"version of {name}", version] for name, version in sorted((provenance.get("versions") or {}).items())]
-    return {"head": ["setting", "value"], "rows": rows}
-
-
-def _shown(value: Any) -> str:
-    """Return a setting as text."""
-    return "none" if value is None else {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def stage_table(data: Json) -> Table:
-    """Return origin, wall time and machine of every stage."""
-    rows = []
-    for name, stage in stages(data).items():
-        if stage:
-            provenance = stage.get("provenance") or {}
-            seconds = stage.get("wall_seconds", provenance.get("wall_seconds"))
-            rows.append([name, origin(stage), duration(seconds), provenance.get("machine_class", "unknown")])
-    return {"head": ["stage", "origin", "wall time", "machine"], "rows": rows}
-
-
-def duration(seconds: float | None) -> str:
-    """Format a time: 12.3 s, 4 min 05 s, 2 h 03 min."""
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
@@ -400,9 +259,9 @@ def all_figures(data: Json) -> dict[str, Figure]:
     orbitals = {s: o["orbitals"] for s, o in data["optimise"].items() if (o.get("orbitals") or {}).get("alpha")}
     if orbitals:
         drawn["levels"] = figures.orbital_levels(orbitals)
-    history = figures.optimiser_history(data["optimise"])
-    if history["data"]:
-        drawn["history"] = history
+    for name, draw in (("history", figures.optimiser_history), ("cycles", figures.scf_cycles)):
+        if (figure := draw(data["optimise"]))["data"]:
+            drawn[name] = figure
     return drawn | landau_view.figures_of(data.get("landau") or {})
 
 
@@ -440,7 +299,19 @@ def _molecule_figures(data: Json) -> dict[str, Figure]:
     if data["mode"]["broken"] and vector is not None:
         moved = np.array(vector, dtype=float).reshape(-1, 3) @ rotations["HS_parent"]
         bonds = data["optimise"]["HS_parent"].get("metal_bonds_angstrom") or []
-        drawn["animation"] = scenes.animated_mode(
-            list(geometries["HS_parent"]["symbols"]), places["HS_parent"], moved, bonds
+        symbols = list(geometries["HS_parent"]["symbols"])
+        drawn["animation"] = scenes.animated_mode(symbols, places["HS_parent"], moved, bonds)
+    return drawn | _overlays(geometries, places, bool(data["mode"]["broken"]))
+
+
+def _overlays(geometries: dict[str, Json], places: dict[str, scenes.Array], broken: bool) -> dict[str, Figure]:
+    """Return LS under the HS minimum and, if the symmetry is broken, the HS parent under the HS minimum."""
+    pairs = {"overlay-spin": ("LS", "HS")} | ({"overlay-breaking": ("HS_parent", "HS")} if broken else {})
+    return {
+        name: scenes.overlay(
+            list(geometries[first]["symbols"]), places[first], places[second],
+            (STATE_LABELS[first], STATE_LABELS[second]),
         )
-    return drawn
+        for name, (first, second) in pairs.items()
+        if first in places and second in places
+    }  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross.figures import GREY, PURPLE, VERMILLION, Figure, Json, plain, rounded
+from spincross.figures import BLUE, GREY, PURPLE, VERMILLION, Figure, Json, plain, rounded
 from spincross.molecule import bonds
 from spincross.units import ANGSTROM_TO_BOHR
 
@@ -20,8 +20,9 @@ ELEMENT_SIZES = {"H": 7, "C": 11, "N": 12, "O": 12, "S": 15, "Fe": 19}
 ZOOM = 1.6
 """Size of the cube in plotly's units; 1 leaves the molecule small."""
 SCATTER = {"type": "scatter3d"}
-FRAMES = 24
-"""Frames of one period of the animated mode."""
+BEYOND_SULPHUR = 2.5
+"""Where the name of a thiocyanate stands, angstrom from its carbon."""
+LEGEND = {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom"}
 LARGEST_MOTION = 0.6
 """Displacement of the atom that moves most in the animation, angstrom."""
 
@@ -169,6 +170,7 @@ def structure(
     data = [_bonds(positions, pairs, GREY, 5), atoms]
     if metal_bonds:
         data += [_bonds(positions, sorted(metal_pairs), VERMILLION, 7), _bond_labels(positions, metal_bonds)]
+        data.append(_group_labels(positions, optimised.get("metal_angles_degree") or [], metal_bonds[0]["atoms"][0]))
     if axis:
         data.append(_axis(half * 0.95))
     colours = {"element": atoms["marker"]["color"], "spin": spin_colours(spins or [0.0] * len(symbols))}
@@ -199,10 +201,20 @@ def structures(
     return figures, placed, rotations
 
 
-def animated_mode(
-    symbols: list[str], positions: Array, vector: Array, metal_bonds: list[Json], eye: dict[str, float] | None = None
-) -> Figure:
-    """Animate a normal mode: positions + LARGEST_MOTION sin(phase) vector; all (N, 3), angstrom."""
+def animated_mode(symbols: list[str], positions: Array, vector: Array, metal_bonds: list[Json]) -> Figure:
+    """Draw a structure with the direction of a normal mode; the page moves it.
+
+    Parameters
+    ----------
+    symbols : N elements
+    positions, vector : (N, 3), angstrom; the vector is scaled so that the largest motion is LARGEST_MOTION
+    metal_bonds : those of optimise.json
+
+    Returns
+    -------
+    figure with the key `motion`: positions, vector (N, 3) and pairs of bonded atoms; its traces 0 and 1 are the bonds
+    and the atoms
+    """
     largest = float(np.linalg.norm(vector, axis=1).max())
     motion = vector * (LARGEST_MOTION / largest if largest > 0 else 0.0)
     metal_pairs = {(min(b["atoms"]), max(b["atoms"])) for b in metal_bonds}
@@ -210,11 +222,28 @@ def animated_mode(
     tips = np.concatenate([positions, positions + 1.4 * motion])
     arrows = _bonds(tips, [(i, i + len(symbols)) for i in range(len(symbols))], PURPLE, 4)
     data = [_bonds(positions, pairs, GREY, 5), _atoms(symbols, positions, _hover(symbols, None)), arrows]
-    frames = []
-    for k in range(FRAMES):
-        moved = positions + np.sin(2 * np.pi * k / FRAMES) * motion
-        frames.append(
-            {"name": str(k), "data": [SCATTER | _segments(moved, pairs), SCATTER | _points(moved)], "traces": [0, 1]}
-        )
-    eye = eye or view_direction(positions)
-    return {"data": data, "layout": _layout(380, _half_width(positions) + 0.3, eye), "frames": frames}
+    moving = {"positions": [rounded(p, 3) for p in positions], "vector": [rounded(v, 4) for v in motion]}
+    layout = _layout(380, _half_width(positions) + 0.3, view_direction(positions))
+    return {"data": data, "layout": layout, "motion": moving | {"pairs": pairs}}
+
+
+def overlay(symbols: list[str], first: Array, second: Array, names: tuple[str, str]) -> Figure:
+    """Lay the second structure (N, 3), angstrom, on the first (thick, blue) by the best fit."""
+    moved, _, _ = fit(second, first)
+    data = []
+    for places, name, colour, width in ((first, names[0], BLUE, 7), (moved, names[1], VERMILLION, 3)):
+        pairs = bonds(tuple(symbols), places * ANGSTROM_TO_BOHR)
+        atoms = _atoms(symbols, places, [f"{h}, {name}" for h in _hover(symbols, None)])
+        atoms["marker"] = {"size": [0.4 * s for s in atoms["marker"]["size"]], "color": colour, "opacity": 1}
+        data += [_bonds(places, pairs, colour, width) | {"name": name, "showlegend": True}, atoms]
+    layout = _layout(340, max(_half_width(first), _half_width(moved)), view_direction(first))
+    return {"data": data, "layout": layout | {"showlegend": True, "legend": LEGEND}}
+
+
+def _group_labels(positions: Array, angles: list[Json], metal: int) -> Json:
+    """Name the thiocyanates beyond their sulphur atoms; `angles` are those of optimise.json (metal, N, C)."""
+    bent = [a["atoms"][1:] for a in angles if a["atoms"][0] == metal]
+    along = [(positions[c] - positions[n]) / np.linalg.norm(positions[c] - positions[n]) for n, c in bent]
+    ends = np.array([positions[c] + BEYOND_SULPHUR * u for (_, c), u in zip(bent, along, strict=True)]).reshape(-1, 3)
+    more = {"text": [f"NCS {k}" for k in range(1, len(bent) + 1)], "textfont": {"size": 12, "color": "#1f2933"}}
+    return {"type": "scatter3d", "mode": "text", **_points(ends), **more, "hoverinfo": "skip", "showlegend": False}

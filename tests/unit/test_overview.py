@@ -1,0 +1,36 @@
+"""The table over all complexes and levels."""
+
+from pathlib import Path
+
+import sample_report
+from spincross import conclusions, overview
+from spincross.files import read_json, write_json
+from spincross.report import summary_row
+
+PAGE = Path(__file__).parents[2] / "workflow/report"
+
+
+def test_a_row_has_a_cell_under_every_head():
+    for data in (sample_report.sample(), sample_report.unbroken(), sample_report.of_size(1)):
+        assert len(overview.cells(summary_row(data))) == len(overview.HEADS)
+
+
+def test_what_is_not_known_is_a_dash_and_no_zero():
+    cells = dict(zip(overview.HEADS, overview.cells(summary_row(sample_report.unbroken())), strict=True))
+    assert cells["mode (cm⁻¹)"] == "–"
+    assert cells["Landau T down, T up (K)"] == "–"
+    assert cells["HS breaks"] == "C2: no"
+
+
+def test_rows_of_this_run_link_to_their_page_and_earlier_ones_to_their_numbers(tmp_path):
+    row = summary_row(sample_report.sample())
+    for name, level in (("a", "one"), ("a", "two"), ("<b>", "one")):
+        write_json(tmp_path / name / level / "summary.json", row | {"complex": name, "level": level})
+    conclusions.collect_summary([tmp_path / "a/two/summary.json"], PAGE, tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert page.count('href="a/report.html"') == 1
+    assert 'href="a/one/summary.json"' in page
+    assert "&lt;b&gt;" in page and "<b>" not in page
+    table = (tmp_path / "summary.tsv").read_text().splitlines()
+    assert [line.split("\t")[:2] for line in table[1:]] == [["a", "two"], ["<b>", "one"], ["a", "one"]]
+    assert read_json(tmp_path / "a/one/summary.json")["level"] == "one"

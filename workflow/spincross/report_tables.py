@@ -1,0 +1,199 @@
+"""Tables of the report: dictionaries of the stages in, heads and rows of text out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from spincross import findings
+from spincross.figures import STATE_LABELS, Json
+from spincross.findings import number, origin, stages, summary_row, wavenumber
+
+Table = dict[str, list[Any]]
+STATES = tuple(STATE_LABELS)
+
+LITERATURE_LABELS = {
+    "entropy_vibrational_difference_J_per_mol_K": "ΔS_vib, 298.15 K here (J/(K mol))",
+    findings.HARMONIC: "ΔS_vib, harmonic, 298.15 K (J/(K mol))",
+    findings.SPIN: "ΔS_spin (J/(K mol))",
+    findings.BREAKING: "ΔS_SB (J/(K mol))",
+    findings.TOTAL: "ΔS total, 298.15 K (J/(K mol))",
+}
+
+
+def bond_text(bonds: list[Json]) -> str:
+    """Return the metal's bond lengths, equal ones counted: Fe–N 1.951 (2×), 1.978 (2×)."""
+    counted: dict[str, dict[str, int]] = {}
+    for bond in sorted(bonds, key=lambda b: float(b["length"])):
+        group = counted.setdefault("–".join(bond["symbols"]), {})
+        length = f"{bond['length']:.3f}"
+        group[length] = group.get(length, 0) + 1
+    texts = [
+        f"{name} " + ", ".join(v + (f" ({n}×)" if n > 1 else "") for v, n in group.items())
+        for name, group in counted.items()
+    ]
+    return "; ".join(texts) or "–"
+
+
+def state_table(data: Json) -> Table:
+    """Return one column per state."""
+    energies = findings.relative_energies(data["optimise"])
+
+    def row(name: str, cell: Callable[[str], str]) -> list[str]:
+        return [name, *(cell(state) for state in STATES)]
+
+    optimise, vibrations = data["optimise"], data["vibrations"]
+    rows = [
+        row("point group, multiplicity", lambda s: f"{optimise[s]['point_group']}, {optimise[s]['multiplicity']}"),
+        row("energy relative to LS (kJ/mol)", lambda s: number(energies[s], 2)),
+        row("total energy (hartree)", lambda s: number(optimise[s]["energy_hartree"], 6)),
+        row("⟨S²⟩ (ideal)", lambda s: f"{optimise[s]['s_squared']:.3f} ({optimise[s]['s_squared_ideal']:.2f})"),
+        row("metal spin population", lambda s: number(optimise[s]["metal_spin_population"], 3)),
+        row("metal bonds (Å)", lambda s: bond_text(optimise[s].get("metal_bonds_angstrom") or [])),
+        row("modes", lambda s: str(len(vibrations[s]["wavenumbers_per_cm"]))),
+        row(
+            "imaginary modes",
+            lambda s: "; ".join([str(len(found)), *found]) if (found := findings.imaginary(vibrations[s])) else "0",
+        ),
+        row("noise floor (cm⁻¹)", lambda s: number(vibrations[s]["noise_floor_per_cm"], 1)),
+        row("modes inside the noise", lambda s: str(len(vibrations[s]["undetermined_modes"]))),
+        row(
+            "largest gradient (hartree/bohr)",
+            lambda s: f"{optimise[s]['gradient_max_hartree_per_bohr']:.1e}".replace("-", "−"),
+        ),
+        row("optimiser steps", lambda s: str(optimise[s]["steps"])),
+        row("SCF cycles per step", lambda s: cycles_text(optimise[s]["scf_cycles_per_step"])),
+        row("SCF cycles, all steps", lambda s: str(sum(optimise[s]["scf_cycles_per_step"]))),
+        row("origin: geometry, Hessian", lambda s: f"{origin(optimise[s])}, {origin(vibrations[s])}"),
+    ]
+    if not data["molecule"]["metal"]:
+        rows = [r for r in rows if not r[0].startswith("metal")]
+    return {"head": ["", *(STATE_LABELS[s] for s in STATES)], "rows": rows}
+
+
+def cycles_text(cycles: list[int]) -> str:
+    """Return median, smallest and largest number of SCF cycles."""
+    return f"{np.median(cycles):.0f} ({min(cycles)} to {max(cycles)})" if cycles else "–"
+
+
+def mode_table(data: Json) -> Table:
+    """Return the numbers of the symmetry-breaking mode."""
+    mode = data["mode"]
+    if not mode["broken"]:
+        return {"head": [], "rows": []}
+    rows = [
+        ["wavenumber (cm⁻¹)", wavenumber(mode["wavenumber_per_cm"], 1)],
+        ["irrep", mode["irrep"]],
+        ["energy lowering after relaxation (kJ/mol)", number(mode["energy_lowering_kJ_per_mol"], 3)],
+        ["lowest point of the scan (kJ/mol)", number(mode["scan_minimum_kJ_per_mol"], 3)],
+        ["Q at that point (amu^1/2 Å)", number(mode["q_at_minimum_amu_half_angstrom"], 3)],
+        ["overlap of Q with the relaxed distortion", number(mode["overlap_with_relaxed_distortion"], 3)],
+    ]
+    return {"head": ["quantity", "value"], "rows": rows}
+
+
+def modes_table(data: Json) -> list[Json]:
+    """Return every mode of every state: state, number, wavenumber, irrep, masses, intensity, shares, what it is."""
+    rows = []
+    for state, found in data["vibrations"].items():
+        intensities = found.get("infrared_intensities_km_per_mol") or []
+        shares = found.get("fragment_fractions") or {}
+        for i, value in enumerate(found["wavenumbers_per_cm"]):
+            kind = "imaginary" if i in found["imaginary_modes"] else ""
+            kind = "inside the noise" if i in found["undetermined_modes"] else kind
+            cells = [i + 1, round(value, 1), found["irreps"][i], round(found["reduced_masses_amu"][i], 2)]
+            cells.append(round(intensities[i], 1) if intensities else None)
+            cells += [round(100 * shares[name][i]) if shares else None for name in ("core", "ncs", "ligands")]
+            rows.append({"state": STATE_LABELS[state], "cells": cells, "kind": kind})
+    return rows
+
+
+MODE_HEADS = [
+    "state", "no.", "wavenumber (cm⁻¹)", "irrep", "reduced mass (amu)", "IR (km/mol)", "core %", "NCS %",
+    "ligands %", "note",
+]  # fmt: skip
+
+
+def entropy_table(entropy: Json) -> Table:
+    """Return one row per temperature."""
+    head = [
+        "T (K)",
+        "ΔS_vib harmonic",
+        "band",
+        "ΔS_vib quasi-RRHO",
+        "ΔS_spin",
+        "ΔS_SB",
+        "total harmonic",
+        "total quasi-RRHO",
+    ]
+    rows = [
+        [
+            f"{t:g}",
+            number(entropy[findings.HARMONIC][i], 2, True),
+            f"{number(entropy[findings.BAND_LOW][i], 1)} to {number(entropy[findings.BAND_HIGH][i], 1)}",
+            number(entropy[findings.QUASI][i], 2, True),
+            number(entropy[findings.SPIN], 2, True),
+            number(entropy[findings.BREAKING], 2, True),
+            number(entropy[findings.TOTAL][i], 2, True),
+            number(entropy[findings.TOTAL_QUASI][i], 2, True),
+        ]
+        for i, t in enumerate(entropy["temperatures_K"])
+    ]
+    return {"head": head, "rows": rows}
+
+
+def literature_table(data: Json) -> Table:
+    """Return published numbers beside ours: those of the entropy account, then everything else the entry lists."""
+    literature = data["entry"].get("literature") or {}
+    ours = {key: value for key, value in summary_row(data).items() if isinstance(value, int | float)}
+    ours |= {row["quantity"]: row["computed"] for row in data["entropy"].get("literature_comparison") or []}
+    rows = []
+    for key, value in literature.items():
+        label = LITERATURE_LABELS.get(key, key.replace("_", " "))
+        if isinstance(value, dict):
+            label, value = label + (f" ({value['source']})" if value.get("source") else ""), value.get("value")
+        if not isinstance(value, int | float):
+            rows.append([label, str(value), "–", "–"])
+        elif key in ours:
+            rows.append([label, number(value, 2), number(ours[key], 2), number(ours[key] - value, 2, True)])
+        else:
+            rows.append([label, number(value, 2), "not computed here", "–"])
+    return {"head": ["quantity", "published", "this run", "difference"], "rows": rows}
+
+
+def level_table(data: Json) -> Table:
+    """Return the level's settings, the machine and the versions."""
+    provenance = data["optimise"]["LS"].get("provenance") or {}
+    rows = [[key.replace("_", " "), _shown(value)] for key, value in data["optimise"]["LS"]["level"].items()]
+    rows += [["Hessian, " + STATE_LABELS[s], data["vibrations"][s]["method"]] for s in STATES]
+    rows += [["machine", provenance.get("machine_class", "unknown")]]
+    rows += [[f"version of {name}", version] for name, version in sorted((provenance.get("versions") or {}).items())]
+    return {"head": ["setting", "value"], "rows": rows}
+
+
+def _shown(value: Any) -> str:
+    """Return a setting as text."""
+    return "none" if value is None else {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def stage_table(data: Json) -> Table:
+    """Return origin, wall time and machine of every stage."""
+    rows = []
+    for name, stage in stages(data).items():
+        if stage:
+            provenance = stage.get("provenance") or {}
+            seconds = stage.get("wall_seconds", provenance.get("wall_seconds"))
+            rows.append([name, origin(stage), duration(seconds), provenance.get("machine_class", "unknown")])
+    return {"head": ["stage", "origin", "wall time", "machine"], "rows": rows}
+
+
+def duration(seconds: float | None) -> str:
+    """Format a time: 12.3 s, 4 min 05 s, 2 h 03 min."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
