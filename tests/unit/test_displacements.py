@@ -1,5 +1,6 @@
 """Displacements: how many, in which bundles, kept and refused."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from sample_molecules import H2CO, springs
 from spincross import displacements, electronic, files
 from spincross.displacements import Point, Surface
-from spincross.errors import StaleData, WrongState
+from spincross.errors import BadInput, StaleData, WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 
@@ -17,6 +18,12 @@ LEVEL = Level(basis="sto-3g", grid_level=0, scf_energy_tolerance=1e-9, scf_gradi
 
 def quiet(text):
     pass
+
+
+def test_without_phonopy_the_other_route_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "phonopy", None)
+    with pytest.raises(BadInput, match="hessian.method: analytic"):
+        displacements.plan_displacements(H2CO, 5e-3)
 
 
 def test_c2_halves_the_displacements_of_a_79_atom_complex_to_238():

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross import electronic, populations
-from spincross.errors import StaleData, WrongState
+from spincross.errors import BadInput, StaleData, WrongState
 from spincross.files import fingerprint, read_arrays, write_arrays
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
@@ -86,8 +86,11 @@ class Surface:
 
 def phonopy_cell(molecule: Molecule) -> Phonopy:
     """Put the molecule in a large cell, lengths in bohr, so that phonopy can plan displacements by symmetry."""
-    from phonopy import Phonopy  # here: a host that only optimises needs no phonopy
-    from phonopy.structure.atoms import PhonopyAtoms
+    try:
+        from phonopy import Phonopy  # here: a host that only optimises needs no phonopy
+        from phonopy.structure.atoms import PhonopyAtoms
+    except ImportError as error:
+        raise BadInput("finite differences need phonopy: install it, or set hessian.method: analytic") from error
 
     span = np.ptp(molecule.positions, axis=0) + CELL_MARGIN
     edge = float(span.max())
