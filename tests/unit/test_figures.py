@@ -180,3 +180,14 @@ def test_static_drawings_are_svg_and_repeat_exactly() -> None:
     first, second = drawings.fallbacks(drawn), drawings.fallbacks(drawn)
     assert set(first) == set(drawings.STATIC) and first == second
     assert all(text.startswith("<svg") and "<script" not in text for text in first.values())
+
+
+def test_every_molecule_has_a_still_for_print_with_each_atom_once() -> None:
+    """The same input gives the same drawing."""
+    drawn = all_figures(sample_report.sample())
+    stills = drawings.stills(drawn)
+    assert set(stills) == {n for n in drawn if n.startswith(("scene", "overlay", "animation"))}
+    canvas = drawings._projected(drawn["scene-HS"])
+    (points,) = [c for c in canvas.axes[0].collections]
+    assert len(points.get_offsets()) == 4
+    assert stills == drawings.stills(drawn)

@@ -196,6 +196,14 @@ def test_methods_and_references_can_be_copied(desktop):
     assert "10.1039/d4mh01318b" in desktop.page.inner_text("#references")
 
 
+def test_print_shows_drawings_where_webgl_would_stay_white(desktop):
+    desktop.page.emulate_media(media="print")
+    assert desktop.page.locator(".still:visible").count() == len(desktop.page.locator(".plot.molecule").all()) == 6
+    assert desktop.page.locator(".plot.molecule:visible").count() == 0
+    desktop.page.emulate_media(media="screen")
+    assert desktop.page.locator(".still:visible").count() == 0
+
+
 @pytest.mark.parametrize("name", ["broken", "unbroken", "large", "index"])
 def test_a_phone_shows_the_page_without_sideways_scrolling(browser, pages, name):
     with Visit(browser, pages / f"{name}.html", 390, 844) as visit:

@@ -34,7 +34,7 @@ FILES = {
 }
 """Figures that are kept as files for papers, and their sizes in inches."""
 STATIC = ("well", "waterfall", "landau-branches")
-"""Figures that get a static drawing in the page."""
+"""Flat figures that get a static drawing in the page, shown where there is no JavaScript."""
 DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 _TAGS = re.compile(r"<[^>]+>")
 _SCRIPTS = re.compile(r"<(sub|sup)>([\w/]+)</\1>")
@@ -43,6 +43,39 @@ _SCRIPTS = re.compile(r"<(sub|sup)>([\w/]+)</\1>")
 def fallbacks(figures: dict[str, Figure]) -> dict[str, str]:
     """Return the static drawing of each figure in STATIC that exists, as inline SVG."""
     return {name: svg(figures[name]) for name in STATIC if name in figures}
+
+
+def stills(figures: dict[str, Figure]) -> dict[str, str]:
+    """Return a drawing of every molecule, as inline SVG: shown in print, where browsers leave WebGL white."""
+    molecules = {n: f for n, f in figures.items() if f["data"] and f["layout"].get("scene", {}).get("dragmode")}
+    return {name: svg_text(_projected(figure)) for name, figure in molecules.items()}
+
+
+def _projected(figure: Figure) -> Canvas:
+    """Draw the lines, atoms and labels of a molecule as its camera sees them first, far ones first."""
+    scene = figure["layout"]["scene"]
+    eye = np.array([scene["camera"]["eye"][k] for k in "xyz"])
+    right = np.cross([0.0, 0.0, 1.0], eye)
+    right /= np.linalg.norm(right)
+    view = np.array([right, np.cross(eye, right) / np.linalg.norm(eye), eye / np.linalg.norm(eye)])
+    with matplotlib.rc_context(STYLE):
+        canvas = Canvas(figsize=(3.4, 3.4), layout="constrained")
+        axes = canvas.add_subplot(aspect="equal", xlim=scene["xaxis"]["range"], ylim=scene["xaxis"]["range"])
+        axes.axis("off")
+        for trace in figure["data"]:
+            x, y, depth = view @ np.array([[np.nan if v is None else v for v in trace[k]] for k in "xyz"], dtype=float)
+            if "lines" in trace["mode"]:
+                axes.plot(x, y, color=trace["line"]["color"], linewidth=0.45 * trace["line"]["width"], zorder=1)
+            elif "markers" in trace["mode"]:
+                order = np.argsort(depth)
+                colours = np.broadcast_to(np.array(trace["marker"]["color"], dtype=object), len(x))
+                sizes = (0.55 * np.broadcast_to(trace["marker"]["size"], len(x))) ** 2
+                axes.scatter(x[order], y[order], s=sizes[order], c=list(colours[order]), edgecolors=BLACK,
+                             linewidths=0.5, zorder=2)  # fmt: skip
+            else:
+                for place in zip(x, y, trace["text"], strict=True):
+                    axes.text(*place, fontsize=6, ha="center", va="center", zorder=3)
+    return canvas
 
 
 def svg(figure: Figure, inches: tuple[float, float] = (7.0, 4.0)) -> str:

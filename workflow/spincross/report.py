@@ -88,6 +88,7 @@ def context(data: Json) -> Json:
         "warnings": warnings(data),
         "figures": drawn,
         "drawings": {name: Markup(svg) for name, svg in drawings.fallbacks(drawn).items()},
+        "stills": {name: Markup(svg) for name, svg in drawings.stills(drawn).items()},
         "scenes": scene_captions(data),
         "scene_note": scene_note(data),
         "overlays": overlay_captions(data),
