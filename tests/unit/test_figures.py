@@ -10,7 +10,7 @@ import pytest
 
 import sample_report
 from spincross import drawings, figures, landau_view, scenes
-from spincross.report import all_figures
+from spincross.report import all_figures, with_kinds
 
 KEYS = ("data", "layout", "frames")
 CASES = [
@@ -81,7 +81,7 @@ def test_the_orbital_diagram_tells_occupied_from_empty_and_shows_the_metal_share
     assert (low["line"]["dash"], high["line"]["dash"]) == ("solid", "dot") and low["line"]["width"] > high["line"][
         "width"
     ]
-    assert "metal share 80 %" in low["text"] and "-8.16 eV" in low["text"]
+    assert "metal share 80 %" in low["hovertext"] and "-8.16 eV" in low["hovertext"]
 
 
 def test_structures_are_laid_on_each_other_by_a_proper_rotation() -> None:
@@ -191,3 +191,21 @@ def test_every_molecule_has_a_still_for_print_with_each_atom_once() -> None:
     (points,) = [c for c in canvas.axes[0].collections]
     assert len(points.get_offsets()) == 4
     assert stills == drawings.stills(drawn)
+
+
+def test_d_levels_carry_their_sign_in_the_level_diagram() -> None:
+    """The mark follows the energy of its own spin, and other levels stay bare."""
+    optimised = sample_report.optimised("HS", 4, "computed")
+    levels = optimised["orbitals"]["beta"]
+    optimised["d_levels"] = {"alpha": [], "beta": [{"energy_hartree": levels[3]["energy_hartree"], "kind": "eg-like"}]}
+    marked = with_kinds(optimised)
+    assert [level["kind"] for level in marked["beta"]] == [None, None, None, "eg-like", None, None]
+    drawn = figures.orbital_levels({"HS": marked})["data"]
+    assert [t["text"][2] for t in drawn if "text" in t and t["text"][2]] == ["e<sub>g</sub>"]
+
+
+def test_barriers_vanish_at_the_ends_of_the_hysteresis() -> None:
+    """From LS at the upper end, from HS at the lower one."""
+    up, down = (t["y"] for t in all_figures(sample_report.sample())["landau-barriers"]["data"])
+    assert up[0] > up[-1] == pytest.approx(0.0, abs=1e-3)
+    assert down[-1] > down[0] == pytest.approx(0.0, abs=1e-3)

@@ -371,21 +371,31 @@ def _column(levels: list[Json], left: float, spin: str) -> list[Json]:
         heavy = 0.0 if share is None else float(share)
         metal = "" if share is None else f", metal share {100 * heavy:.0f} %"
         filled = "occupied" if level["occupied"] else "empty"
-        text = f"{spin} {plain(level.get('irrep') or '')}, {energy:.2f} eV, {filled}{metal}"
+        kind = level.get("kind") or ""
+        text = (
+            f"{spin} {plain(level.get('irrep') or '')}, {energy:.2f} eV, {filled}{metal}{', ' + kind if kind else ''}"
+        )
         colour = BLUE if level["occupied"] else VERMILLION
         style = {"color": colour, "width": 1.2 + 5 * heavy, "dash": "solid" if level["occupied"] else "dot"}
         xs = [left + 0.8 * (start + f * (end - start)) for f in (0.0, 0.5, 1.0)]
-        traces.append({"type": "scatter", "mode": "lines", "x": rounded(xs), "y": [round(energy, 4)] * 3, "line": style,
-                       "text": text, "hoverinfo": "text", "showlegend": False})  # fmt: skip
+        traces.append({"type": "scatter", "mode": "lines+text", "x": rounded(xs), "y": [round(energy, 4)] * 3,
+                       "line": style, "hovertext": text, "hoverinfo": "text", "showlegend": False,
+                       "text": ["", "", KIND_SIGNS.get(kind, "")], "textposition": "middle right",
+                       "textfont": {"size": 10}})  # fmt: skip
     return traces
 
 
+KIND_SIGNS = {"t2g-like": "t<sub>2g</sub>", "eg-like": "e<sub>g</sub>"}
+"""Signs beside the d levels."""
 CORE_LIMIT_EV = -40.0
 """Levels below this one are core levels: drawn, but outside the first view."""
 
 
 def orbital_levels(orbitals: dict[str, Json]) -> Figure:
-    """Draw the frontier orbital energies (eV) of each state, spin up and spin down; metal share on hover."""
+    """Draw the frontier orbital energies (eV) of each state, spin up and spin down; metal share on hover.
+
+    Levels with a `kind` (t2g-like, eg-like) carry its sign.
+    """
     data: list[Json] = []
     ticks, labels, left = [], [], 0.0
     for state in [s for s in STATE_LABELS if s in orbitals]:

@@ -163,6 +163,8 @@ def figures_of(landau: Json) -> dict[str, Figure]:
         drawn["landau-wells"] = wells(landau["wells"])
         drawn["landau-well"] = moving_well(landau)
         drawn["landau-surface"] = surface(landau)
+    if landau.get("barriers"):
+        drawn["landau-barriers"] = barriers(landau["barriers"])
     if landau.get("entropy_check"):
         drawn["landau-entropy"] = entropy_curves(landau)
     return drawn
@@ -218,6 +220,17 @@ def with_jump(lists: Json, jump: Json | None) -> tuple[list[float], list[float],
         chosen = [*below, (at, *low), (at, *high), *above]
     columns = list(zip(*chosen, strict=True))
     return rounded(columns[0], 3), rounded(columns[1], 4), rounded(columns[2], 4)
+
+
+def barriers(found: Json) -> Figure:
+    """Draw the barriers out of LS and out of HS inside the hysteresis, Landau units."""
+    t = rounded(found["temperature_K"], 3)
+    data = [
+        line(t, rounded(found["G_LH"]), "from LS to HS", BLUE),
+        line(t, rounded(found["G_HL"]), "from HS to LS", VERMILLION, dash="dash"),
+    ]
+    axes = {"xaxis": axis("temperature (K)"), "yaxis": axis("barrier, Landau units", rangemode="tozero")}
+    return {"data": data, "layout": layout(340, **axes)}
 
 
 def wells(found: list[Json]) -> Figure:

@@ -150,7 +150,7 @@ def warnings(data: Json) -> list[str]:
 
 ORBITAL_CAPTION = (
     "Frontier orbital energies, spin up (α) and spin down (β); solid blue occupied, dotted orange empty. The thicker a "
-    "level, the larger its share on the metal (t2g- and eg-like levels are the thick ones); hover for irrep and share. "
+    "level, the larger its share on the metal; t2g- and eg-like levels carry their sign; hover for irrep and share. "
     "Levels within 0.06 eV stand side by side."
 )
 
@@ -257,13 +257,23 @@ def all_figures(data: Json) -> dict[str, Figure]:
     if data["mode"]["broken"]:
         drawn["well"] = figures.double_well(data["mode"])
         drawn["share"] = figures.atom_share(data["geometries"]["HS_parent"]["symbols"], data["mode"]["atom_fraction"])
-    orbitals = {s: o["orbitals"] for s, o in data["optimise"].items() if (o.get("orbitals") or {}).get("alpha")}
+    orbitals = {s: with_kinds(o) for s, o in data["optimise"].items() if (o.get("orbitals") or {}).get("alpha")}
     if orbitals:
         drawn["levels"] = figures.orbital_levels(orbitals)
     for name, draw in (("history", figures.optimiser_history), ("cycles", figures.scf_cycles)):
         if (figure := draw(data["optimise"]))["data"]:
             drawn[name] = figure
     return drawn | landau_view.figures_of(data.get("landau") or {})
+
+
+def with_kinds(optimised: Json) -> Json:
+    """Return the orbitals of a state, the five d levels of each spin marked t2g-like or eg-like."""
+    known = optimised.get("d_levels") or {}
+    kinds = {spin: {d["energy_hartree"]: d["kind"] for d in levels} for spin, levels in known.items()}
+    return {
+        spin: [level | {"kind": kinds.get(spin, {}).get(level["energy_hartree"])} for level in levels]
+        for spin, levels in optimised["orbitals"].items()
+    }
 
 
 def _entropy_figures(data: Json) -> dict[str, Figure]:
