@@ -21,7 +21,7 @@ test: $(VENV)/ready  ## the whole test suite, with a live run through the Snakef
 	$(BIN)/python -m pytest -q
 
 test-slurm: $(VENV)/ready  ## formaldehyde through a real SLURM on this host (root; installs slurm-wlm and munge if it may)
-	command -v slurmctld >/dev/null || apt-get install -y slurm-wlm munge
+	test -x /usr/sbin/slurmctld || apt-get install -y slurm-wlm munge
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/requirements-slurm.txt
 	PATH="$$PATH:/usr/sbin" $(BIN)/python tests/slurm/run.py
 
