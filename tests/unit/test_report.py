@@ -105,6 +105,15 @@ def without_plotly(case: str = "broken") -> str:
     return page(case).replace(sample_plotly(), "")
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_every_id_is_used_once_and_every_inner_link_has_its_place(case: str) -> None:
+    """Two elements of one name would let scripts, labels and links reach the wrong one."""
+    own = without_plotly(case)
+    names = re.findall(r'\sid="([^"]+)"', own)
+    assert sorted(names) == sorted(set(names))
+    assert set(re.findall(r'(?:href="#|\sfor="|aria-labelledby=")([^"]+)"', own)) <= set(names)
+
+
 def test_plotly_is_inlined_once() -> None:
     """The library is there, and only once."""
     assert page().count(sample_plotly()) == 1

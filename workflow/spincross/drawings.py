@@ -42,13 +42,18 @@ _SCRIPTS = re.compile(r"<(sub|sup)>([\w/]+)</\1>")
 
 def fallbacks(figures: dict[str, Figure]) -> dict[str, str]:
     """Return the static drawing of each figure in STATIC that exists, as inline SVG."""
-    return {name: svg(figures[name]) for name in STATIC if name in figures}
+    return {name: _own_ids(name, svg(figures[name])) for name in STATIC if name in figures}
 
 
 def stills(figures: dict[str, Figure]) -> dict[str, str]:
     """Return a drawing of every molecule, as inline SVG: shown in print, where browsers leave WebGL white."""
     molecules = {n: f for n, f in figures.items() if f["data"] and f["layout"].get("scene", {}).get("dragmode")}
-    return {name: svg_text(_projected(figure)) for name, figure in molecules.items()}
+    return {name: _own_ids(name, svg_text(_projected(figure))) for name, figure in molecules.items()}
+
+
+def _own_ids(name: str, text: str) -> str:
+    """Return an svg whose ids begin with the name of the figure: several stand in one page."""
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
 
 
 def _projected(figure: Figure) -> Canvas:
