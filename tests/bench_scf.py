@@ -3,7 +3,8 @@
 Options: --complex, --state, --repeats, --variants (names, comma-separated), --workdir. With a work folder, finished
 variants are read from it and a killed one goes on; seconds are those of the steps, so that a resumed run counts right.
 Seconds of the processor (all threads) are those of the last start and do not depend on what else the machine does.
-The stock recipe is dft.RKS or dft.UKS(...).density_fit(), default guess, pyscf.geomopt.geometric_solver.optimize.
+Compare energies first: without symmetry the stock recipe may end in a lower minimum (triplet formaldehyde does). It is
+dft.RKS or dft.UKS(...).density_fit(), default guess, pyscf.geomopt.geometric_solver.optimize.
 """
 
 from __future__ import annotations
