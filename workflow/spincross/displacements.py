@@ -39,7 +39,8 @@ SURFACE_TOLERANCE = 1e-5
 """Largest energy (Eh) by which a displaced SCF may miss the harmonic surface: 0.03 kJ/mol, a hundred times the cubic
 term of a 5e-3 bohr step."""
 STARTUP_SECONDS = 8.0
-"""Time (s) a job takes before its first SCF: the interpreter, the libraries, the input files; measured."""
+"""Time (s) a job takes before its first SCF: the interpreter, the libraries, the input files; an estimate from above
+(3 s seen for the library on two loaded cores)."""
 STARTUP_SHARE = 0.05
 """Largest share of a job's time that may go into its start."""
 
