@@ -13,14 +13,15 @@ from spincross.levels import Level
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / "structures/fe-pm-pea2-ncs2/low_spin.xyz"
 PEAK = """
-import resource, sys
+import sys
 from sample_h2co import H2CO
 from spincross import electronic
 from spincross.levels import Level, State
 level = Level(basis=sys.argv[1], scf_energy_tolerance=1e-6, scf_gradient_tolerance=1e-3, device="cpu")
 electronic.gradient(electronic.solve(H2CO.at(H2CO.positions, "C1"), level, State("HS", 3)))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024)
 """
+"""Prints the peak of the resident memory, MB; ru_maxrss would begin with that of the parent process."""
 
 
 def test_the_79_atom_complex_has_879_functions_and_a_tensor_of_14_gb():
@@ -29,6 +30,7 @@ def test_the_79_atom_complex_has_879_functions_and_a_tensor_of_14_gb():
     assert need.auxiliary * 879 * 880 / 2 * 8e-9 == pytest.approx(14.3, abs=0.1)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from Linux's /proc")
 @pytest.mark.parametrize("basis", ["def2-svp", "def2-tzvpp"])
 def test_the_peak_holds_what_is_used_and_not_twice_as_much(basis):
     folders = os.pathsep.join([str(ROOT / "workflow"), str(ROOT / "tests/unit")])

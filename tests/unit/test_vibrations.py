@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.vibrations.data import VibrationsData
+from phonopy import Phonopy
+from phonopy.structure.atoms import PhonopyAtoms
 
 from sample_molecules import H2CO, PEROXIDE, springs
 from spincross import displacements, files, mode_entropy, vibrations
@@ -81,13 +83,13 @@ def phonopy_of(molecule, hessian):
     phonon = displacements.phonopy_cell(molecule)
     lengths = phonon.unitcell.cell * BOHR_TO_ANGSTROM
     count = len(molecule.symbols)
-    cell = displacements.PhonopyAtoms(
+    cell = PhonopyAtoms(
         symbols=list(molecule.symbols),
         scaled_positions=phonon.unitcell.scaled_positions,
         cell=lengths,
         masses=molecule.masses,
     )
-    phonon = displacements.Phonopy(cell, supercell_matrix=np.eye(3, dtype=int), primitive_matrix="P", symprec=1e-5)
+    phonon = Phonopy(cell, supercell_matrix=np.eye(3, dtype=int), primitive_matrix="P", symprec=1e-5)
     blocks = hessian.reshape(count, 3, count, 3).transpose(0, 2, 1, 3)
     phonon.force_constants = blocks * HARTREE_TO_EV / BOHR_TO_ANGSTROM**2
     return phonon

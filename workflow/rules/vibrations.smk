@@ -50,11 +50,11 @@ else:
             optimised("results/{complex}/{level}/{state}/{point_group}/optimise"),
             plan=f"{VIBRATIONS}/plan.json",
         output:
-            VIBRATIONS + "/displacements/{bundle}.npz",
+            f"{VIBRATIONS}/displacements/{{bundle}}.npz",
         log:
-            VIBRATIONS + "/displacements/{bundle}.log",
+            f"{VIBRATIONS}/displacements/{{bundle}}.log",
         benchmark:
-            VIBRATIONS + "/displacements/{bundle}.tsv"
+            f"{VIBRATIONS}/displacements/{{bundle}}.tsv"
         wildcard_constraints:
             bundle=r"\d+",
         conda:
