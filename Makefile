@@ -7,11 +7,14 @@ LOCK := envs/requirements-cpu.txt
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources dft=1 --rerun-triggers mtime params input code
 export PYTHONPATH := workflow
 
-.PHONY: run test test-slurm demo verify store lint bench bench-landau clean
+.PHONY: run plan test test-slurm demo verify store lint bench bench-landau clean
 
 run: $(VENV)/ready  ## compute the configured complexes, down to the report
 	$(SNAKEMAKE)
 	@for page in results/*/report.html results/index.html; do echo "report: $$PWD/$$page"; done
+
+plan: $(VENV)/ready  ## list the jobs of `make run` without running them
+	$(SNAKEMAKE) --dry-run --quiet rules
 
 demo: $(VENV)/ready  ## formaldehyde, live, in a minute or two
 	$(SNAKEMAKE) --configfile workflow/config/demo.yaml

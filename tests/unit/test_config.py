@@ -1,10 +1,15 @@
 """Bad input ends in one clear sentence before any job."""
 
 import copy
+import json
 import re
+import shutil
+import textwrap
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 from pyscf import lib
 
 from spincross import config, stages
@@ -135,3 +140,19 @@ def test_a_measured_cif_beside_a_built_model_is_used_and_said(structures, tmp_pa
     assert found["high_spin_structure"] is None
     assert found["origin"] == "cif"
     assert "measured_low_spin.cif" in found["source"]
+
+
+def test_the_entry_shown_in_the_readme_is_accepted(tmp_path):
+    text = (ROOT / "README.md").read_text()
+    shown = yaml.safe_load(textwrap.dedent(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]))
+    complexes = yaml.safe_load((ROOT / "structures/complexes.yaml").read_text()) | shown
+    schema = json.loads((ROOT / "workflow/schemas/complexes.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(complexes)
+    (name,) = shown
+    (tmp_path / name).mkdir()
+    for file in ("low_spin", "high_spin"):
+        shutil.copy(ROOT / f"structures/fe-phen2-ncs2/{file}.cif", tmp_path / shown[name][f"{file}_structure"])
+    (tmp_path / "complexes.yaml").write_text(yaml.safe_dump(shown))
+    settings = config.load(DEFAULT | {"complexes": [name]}, tmp_path)
+    assert settings.entry(name)["landau"] is None
+    assert settings.entry(name)["calorimetry"] is None

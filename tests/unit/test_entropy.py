@@ -309,7 +309,7 @@ def test_the_table_of_modes_adds_up_to_the_account(account):
 
 def test_the_text_on_t_half_says_what_it_is_and_names_the_bias(account):
     text = account["crossover"]["text"]
-    assert "T_1/2 = dH/dS" in text and "not a prediction" in text and "exact exchange favours HS" in text
+    assert "T½ = ΔH/ΔS" in text and "not a prediction" in text and "exact exchange favours HS" in text
 
 
 def test_rows_have_one_line_per_temperature_and_the_same_columns(account):

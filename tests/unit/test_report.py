@@ -14,7 +14,7 @@ import pytest
 import sample_report
 from spincross import findings
 from spincross.report import all_figures, embed, prose, render_report, safe_link, summary_row, summary_table
-from spincross.report_tables import duration
+from spincross.report_tables import duration, stage_table
 
 TEMPLATE = Path(__file__).parents[2] / "workflow" / "report"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -319,3 +319,25 @@ def test_an_unknown_verdict_is_refused() -> None:
 def test_durations_are_readable(seconds: float | None, text: str) -> None:
     """Seconds, minutes, hours."""
     assert duration(seconds) == text
+
+
+def test_a_recalled_hessian_or_scan_is_marked_although_its_analysis_is_live() -> None:
+    """The analysis is always computed; what it rests on may come from a record."""
+    data = sample_report.sample()
+    data["vibrations"]["HS"]["hessian_origin"] = "recalled"
+    assert data["vibrations"]["HS"]["provenance"]["origin"] == "computed"
+    origins = {row[0]: row[1] for row in stage_table(data)["rows"]}
+    assert origins["Hessian HS minimum"] == origins["scan along the mode"] == "recalled"
+    assert origins["vibrations HS minimum"] == "computed"
+    before, after = summary_row(sample_report.sample()), summary_row(data)
+    assert after["stages_recalled"] == before["stages_recalled"] + 1
+
+
+def test_the_answer_is_as_sure_as_the_claims() -> None:
+    """A mode hardly outside the noise, and a total whose band reaches below zero, are not a plain yes."""
+    data = sample_report.sample()
+    data["vibrations"]["HS_parent"]["noise_floor_per_cm"] = 500.0
+    data["entropy"][findings.BAND_LOW] = [-50.0 for _ in data["entropy"][findings.BAND_LOW]]
+    breaking, _, payment = findings.answer(data)
+    assert breaking.startswith("Probably") and "stays open" in payment
+    assert findings.answer(sample_report.sample())[0].startswith("Yes")

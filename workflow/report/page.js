@@ -9,28 +9,31 @@
   for (const place of document.querySelectorAll("[data-figure]")) {
     const spec = specs[place.id] = JSON.parse(element(place.dataset.figure).textContent);
     drawn[place.id] = Plotly.newPlot(place, spec.data, spec.layout, config(spec))
-      .catch((error) => { place.textContent = "This figure could not be drawn here (" + error.message + "); its numbers are in the files."; });
+      .catch((error) => { place.dataset.failed = "yes"; place.textContent = "This figure could not be drawn here (" + error.message + "); its numbers are in the files."; });
   }
 
   // --- structures: one colour choice, one camera, arrow keys
   const scenes = [...document.querySelectorAll(".plot[id^='scene-']")];
   const solid = [...document.querySelectorAll(".plot")].filter((place) => specs[place.id].layout.scene);
+  const shown = (place) => !place.dataset.failed;
   element("colour").addEventListener("change", (event) => {
-    for (const place of scenes) Plotly.restyle(place, {"marker.color": [specs[place.id].colours[event.target.value]]}, [specs[place.id].atoms_trace]);
+    for (const place of scenes.filter(shown)) Plotly.restyle(place, {"marker.color": [specs[place.id].colours[event.target.value]]}, [specs[place.id].atoms_trace]);
   });
   let following = false;
   for (const place of scenes) drawn[place.id].then(() => place.on && place.on("plotly_relayout", (change) => {
     if (following || !change["scene.camera"]) return;
     following = true;
-    Promise.all(scenes.filter((other) => other !== place).map((other) => Plotly.relayout(other, {"scene.camera": change["scene.camera"]})))
+    Promise.all(scenes.filter((other) => other !== place && shown(other)).map((other) => Plotly.relayout(other, {"scene.camera": change["scene.camera"]})))
       .finally(() => { following = false; });
   }));
   const turns = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]};
   for (const place of solid) {
     place.tabIndex = 0;
+    place.setAttribute("role", "application");
+    place.setAttribute("aria-roledescription", "drawing that the arrow keys turn");
     place.addEventListener("keydown", (event) => {
       const turn = turns[event.key];
-      if (!turn) return;
+      if (!turn || !shown(place)) return;
       event.preventDefault();
       const camera = place._fullLayout.scene.camera, {x, y, z} = camera.eye, size = Math.hypot(x, y, z);
       const azimuth = Math.atan2(y, x) + 0.2 * turn[0];
@@ -46,6 +49,7 @@
     const {positions, vector, pairs} = specs.animation.motion, period = 1500;
     let playing = false, phase = Math.PI / 2, last = 0;
     const frame = () => {
+      if (!shown(stage)) return Promise.resolve();
       const size = amplitude.value * Math.sin(phase);
       const moved = positions.map((p, i) => p.map((x, k) => x + size * vector[i][k]));
       const axes = ["x", "y", "z"];
@@ -64,7 +68,8 @@
       playing = true;
       drawn.animation.then(() => requestAnimationFrame((now) => { last = now; turn(now); }));
     });
-    element("pause").addEventListener("click", () => { playing = false; });
+    element("pause").addEventListener("click", () => { playing = false; phase = Math.PI / 2; drawn.animation.then(frame); });
+    drawn.animation.then(frame);
     amplitude.addEventListener("input", () => {
       element("amplitude-value").textContent = Number(amplitude.value).toFixed(1) + " ×";
       if (!playing) drawn.animation.then(frame);
@@ -78,11 +83,17 @@
       const found = specs["landau-well"].wells[slider.value], text = found.temperature_K + " K";
       element("temperature-value").textContent = text;
       slider.setAttribute("aria-valuetext", text);
-      return drawn["landau-well"].then(() => Plotly.restyle("landau-well", {x: [specs["landau-well"].data[0].x, found.q_minima], y: [found.G, found.G_minima]}, [0, 1]));
+      return drawn["landau-well"].then(() => shown(element("landau-well")) && Plotly.restyle("landau-well", {x: [specs["landau-well"].data[0].x, found.q_minima], y: [found.G, found.G_minima]}, [0, 1]));
     };
     slider.addEventListener("input", show);
     show();
   }
+
+  // --- the range of the spectra
+  for (const button of document.querySelectorAll(".zoom")) button.addEventListener("click", () => {
+    const [low, high] = specs.spectra.layout.xaxis.range;
+    drawn.spectra.then(() => Plotly.relayout("spectra", {"xaxis.range": [low, Number(button.dataset.top) || high]}));
+  });
 
   // --- the table of modes: sorted by a column, filtered by state, irrep, wavenumber
   const table = element("mode-table");

@@ -54,7 +54,9 @@ def solve_landau(settings: Settings, complex_id: str, entropy: Path, folder: Pat
     start = time.perf_counter()
     parameters = settings.entry(complex_id)["landau"]
     if parameters is None:
-        account = landau.no_landau(f"{complex_id} has no Landau parameters of its own in complexes.yaml")
+        account = landau.no_landau(
+            f"{complex_id} has no Landau parameters in complexes.yaml, so no model was solved; give it `landau:`."
+        )
     else:
         low, high = settings.config["landau"]["temperature_range_K"]
         grid = np.linspace(low, high, settings.config["landau"]["temperatures"])

@@ -128,7 +128,7 @@ class Settings:
         if complex_id not in self.complexes:
             known = ", ".join(self.complexes)
             raise BadInput(f"complex {complex_id!r} is not in {self.structures}/complexes.yaml; known: {known}")
-        entry = dict(self.complexes[complex_id])
+        entry = {"calorimetry": None, "literature": None, "landau": None} | self.complexes[complex_id]
         return entry | (_measured(entry, complex_id, self.structures) if entry["origin"] == "built model" else {})
 
     def structure_keys(self, complex_id: str) -> Json:

@@ -91,8 +91,9 @@ def double_well(mode: Json) -> Figure:
     energy = (np.array(mode["scan_energy_hartree"]) - mode["parent_energy_hartree"]) * HARTREE_TO_KJ_PER_MOL
     order = np.argsort(mode["scan_q_amu_half_angstrom"])
     q = np.array(mode["scan_q_amu_half_angstrom"])[order]
-    trace = line(rounded(q), rounded(energy[order]), "scan along ±Q", VERMILLION, mode="lines+markers")
-    trace |= {"marker": {"size": 8}, "hovertemplate": "Q = %{x:.3f}<br>ΔE = %{y:.2f} kJ/mol<extra></extra>"}
+    trace = line(rounded(q), rounded(energy[order]), "scan along ±Q", VERMILLION, mode="markers")
+    trace |= {"marker": {"size": 9, "color": VERMILLION}}
+    trace["hovertemplate"] = "Q = %{x:.3f}<br>ΔE = %{y:.2f} kJ/mol<extra></extra>"
     lowering = -float(mode["energy_lowering_kJ_per_mol"])
     label = note(0.5, lowering, f"relaxed minimum, {lowering:.1f} kJ/mol".replace("-", "−"), xref="paper", yshift=-11)
     bottom, top = min([lowering, *energy]), max([0.0, *energy])
@@ -100,7 +101,18 @@ def double_well(mode: Json) -> Figure:
     axes = {"xaxis": axis("Q (amu<sup>1/2</sup> Å)"), "yaxis": axis("energy relative to the parent (kJ/mol)")}
     axes["yaxis"]["range"] = [round(bottom - 0.12 * span, 4), round(top + 0.08 * span, 4)]
     shapes = [guide("y", lowering, GREEN)]
-    return {"data": [trace], "layout": layout(380, **axes, shapes=shapes, annotations=[label], showlegend=False)}
+    data = [*_fitted_well(mode, float(np.abs(q).max())), trace]
+    return {"data": data, "layout": layout(380, **axes, shapes=shapes, annotations=[label], showlegend=False)}
+
+
+def _fitted_well(mode: Json, largest: float) -> list[Json]:
+    """Return the curve a Q^2 + b Q^4 with the well of mode.json, up to |Q| = largest; nothing without a fit."""
+    depth, place = -mode["scan_minimum_kJ_per_mol"], mode["q_at_minimum_amu_half_angstrom"]
+    if depth <= 0 or place <= 0:
+        return []
+    q = np.linspace(-largest, largest, 81)
+    energy = depth * ((q / place) ** 4 - 2 * (q / place) ** 2)
+    return [line(rounded(q), rounded(energy), "fit of aQ² + bQ⁴", GREY, dash="dash", hoverinfo="skip")]
 
 
 def atom_share(symbols: list[str], shares: list[float], most: int = 12) -> Figure:
@@ -168,20 +180,6 @@ def _intensity(vibrations: Json, mode: int) -> str:
     return f", {intensities[mode]:.1f} km/mol" if intensities else ""
 
 
-def _zoom(menu_ranges: list[tuple[str, list[float]]]) -> Json:
-    """Return buttons that set the range of x."""
-    buttons = [{"label": t, "method": "relayout", "args": [{"xaxis.range": r}]} for t, r in menu_ranges]
-    return {
-        "type": "buttons",
-        "direction": "left",
-        "x": 1,
-        "xanchor": "right",
-        "y": 1.02,
-        "yanchor": "bottom",
-        "buttons": buttons,
-    }
-
-
 def spectra(vibrations: dict[str, Json]) -> Figure:
     """Draw the wavenumbers of every state as sticks, irreps by colour and symbol; imaginary ones left of zero."""
     states = [s for s in STATE_LABELS if s in vibrations]
@@ -215,13 +213,12 @@ def spectra(vibrations: dict[str, Json]) -> Figure:
             )
         )
     shapes = [guide("x", 0.0)]
-    menu = [_zoom([("all", [low, high]), ("below 500 cm⁻¹", [low, 500])])]
     axes["xaxis"]["anchor"] = "y" if len(states) == 1 else f"y{len(states)}"
     margin = {"l": 16, "r": 16, "t": 70, "b": 90}
     legend = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
     return {
         "data": data,
-        "layout": layout(460, **axes, annotations=notes, shapes=shapes, updatemenus=menu, margin=margin, legend=legend),
+        "layout": layout(460, **axes, annotations=notes, shapes=shapes, margin=margin, legend=legend),
     }
 
 
@@ -387,8 +384,8 @@ def _column(levels: list[Json], left: float, spin: str) -> list[Json]:
 
 KIND_SIGNS = {"t2g-like": "t<sub>2g</sub>", "eg-like": "e<sub>g</sub>"}
 """Signs beside the d levels."""
-CORE_LIMIT_EV = -40.0
-"""Levels below this one are core levels: drawn, but outside the first view."""
+FIRST_VIEW_EV = 8.0
+"""How far the first view of the level diagram reaches below the highest filled and above the lowest empty level."""
 
 
 def orbital_levels(orbitals: dict[str, Json]) -> Figure:
@@ -410,9 +407,10 @@ def orbital_levels(orbitals: dict[str, Json]) -> Figure:
     for name, colour, dash in (("occupied", BLUE, "solid"), ("empty", VERMILLION, "dot")):
         data.append(line([None], [None], name, colour, dash=dash))
     axes = {"xaxis": axis("", tickvals=ticks, ticktext=labels, showgrid=False, zeroline=False, tickfont={"size": 11})}
-    energies = [o["energy_hartree"] * HARTREE_TO_EV for spins in orbitals.values() for o in sum(spins.values(), [])]
-    valence = [e for e in energies if e > CORE_LIMIT_EV]
-    span = {"range": [min(valence) - 1.0, max(valence) + 1.0]} if valence else {}
+    every = [o for spins in orbitals.values() for o in sum(spins.values(), [])]
+    filled = [o["energy_hartree"] * HARTREE_TO_EV for o in every if o["occupied"]]
+    empty = [o["energy_hartree"] * HARTREE_TO_EV for o in every if not o["occupied"]]
+    span = {"range": [max(filled) - FIRST_VIEW_EV, min(empty) + FIRST_VIEW_EV]} if filled and empty else {}
     axes["yaxis"] = axis("orbital energy (eV)", zeroline=False, **span)
     return {"data": data, "layout": layout(480, **axes, margin={"l": 64, "r": 16, "t": 44, "b": 76})}
 

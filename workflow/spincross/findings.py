@@ -111,7 +111,8 @@ def _breaking_sentence(data: Json) -> str:
     modes, floor = imaginary(parent), number(parent["noise_floor_per_cm"])
     if data["mode"]["broken"]:
         count = "one imaginary mode" if len(modes) == 1 else f"{len(modes)} imaginary modes"
-        saddle = f"Yes: held in {group}, the HS molecule is a saddle with {count}, {', '.join(modes)}"
+        sure = "Yes" if _breaking(data).verdict == "supported" else "Probably"
+        saddle = f"{sure}: held in {group}, the HS molecule is a saddle with {count}, {', '.join(modes)}"
         return f"{saddle}; the noise floor is {floor} cm⁻¹."
     if modes:
         return (
@@ -139,7 +140,6 @@ def _mode_sentence(data: Json) -> str:
 def _entropy_sentence(data: Json) -> str:
     """Say whether vibrations and spin pay for the loss of symmetry."""
     entropy = data["entropy"]
-    gain = at_temperature(entropy, HARMONIC) + entropy[SPIN]
     terms = (
         f"At {nearest_temperature(entropy):g} K vibrations give {number(at_temperature(entropy, HARMONIC), 1, True)} "
         f"and spin {number(entropy[SPIN], 1, True)} J/(K mol)"
@@ -147,7 +147,8 @@ def _entropy_sentence(data: Json) -> str:
     total = number(at_temperature(entropy, TOTAL), 1, True)
     if not data["mode"]["broken"]:
         return f"{terms}, in all {total} J/(K mol); there is no cost of symmetry breaking to pay."
-    word = "entropy pays for it" if gain > -entropy[BREAKING] else "entropy does not pay for it"
+    words = {"supported": "entropy pays for it", "not supported": "entropy does not pay for it"}
+    word = words.get(_payment(data).verdict, "within the error band it stays open whether entropy pays for it")
     cost = f"{number(entropy[BREAKING], 1, True)} J/(K mol) for the broken symmetry"
     return f"{terms} against {cost}, in all {total} J/(K mol): {word}."
 
@@ -311,10 +312,21 @@ def stages(data: Json) -> dict[str, Json]:
     """Return every stage's JSON under a readable name, in the order of the pipeline."""
     found = {"molecule": data["molecule"]}
     for state, label in (("LS", "LS"), ("HS_parent", "HS parent"), ("HS", "HS minimum")):
-        found |= {f"optimise {label}": data["optimise"][state], f"vibrations {label}": data["vibrations"][state]}
+        vibrations = data["vibrations"][state]
+        found |= {f"optimise {label}": data["optimise"][state], f"Hessian {label}": _part(vibrations, "hessian")}
+        found[f"vibrations {label}"] = vibrations
         if state == "HS_parent":
-            found["symmetry mode"] = data["mode"]
+            found |= {"scan along the mode": _part(data["mode"], "scan"), "symmetry mode": data["mode"]}
     return found | {"entropy": data["entropy"], "Landau": data.get("landau") or {}}
+
+
+def _part(stage: Json, name: str) -> Json:
+    """Return the provenance of a DFT part that a later stage quotes, as `hessian_origin` in vibrations.json."""
+    if f"{name}_origin" not in stage:
+        return {}
+    machine = (stage.get("provenance") or {}).get("machine_class", "unknown") if name == "hessian" else "unknown"
+    facts = {"origin": stage[f"{name}_origin"], "machine_class": machine}
+    return {"provenance": facts | {"wall_seconds": stage.get(f"{name}_wall_seconds")}}
 
 
 def origin(stage: Json) -> str:

@@ -66,11 +66,14 @@ def state_table(data: Json) -> Table:
         row("optimiser steps", lambda s: str(optimise[s]["steps"])),
         row("SCF cycles per step", lambda s: cycles_text(optimise[s]["scf_cycles_per_step"])),
         row("SCF cycles, all steps", lambda s: str(sum(optimise[s]["scf_cycles_per_step"]))),
-        row("origin: geometry, Hessian", lambda s: f"{origin(optimise[s])}, {origin(vibrations[s])}"),
+        row(
+            "origin: geometry, Hessian",
+            lambda s: f"{origin(optimise[s])}, {vibrations[s].get('hessian_origin', 'unknown')}",
+        ),
     ]
     if not data["molecule"]["metal"]:
         rows = [r for r in rows if not r[0].startswith("metal")]
-    return {"head": ["", *(STATE_LABELS[s] for s in STATES)], "rows": rows}
+    return {"head": ["quantity", *(STATE_LABELS[s] for s in STATES)], "rows": rows}
 
 
 def cycles_text(cycles: list[int]) -> str:
@@ -87,8 +90,11 @@ def mode_table(data: Json) -> Table:
         ["wavenumber (cm⁻¹)", wavenumber(mode["wavenumber_per_cm"], 1)],
         ["irrep", mode["irrep"]],
         ["energy lowering after relaxation (kJ/mol)", number(mode["energy_lowering_kJ_per_mol"], 3)],
-        ["lowest point of the scan (kJ/mol)", number(mode["scan_minimum_kJ_per_mol"], 3)],
-        ["Q at that point (amu^1/2 Å)", number(mode["q_at_minimum_amu_half_angstrom"], 3)],
+        [
+            "depth of the well in the scan, fit of aQ² + bQ⁴ (kJ/mol)",
+            number(mode["scan_minimum_kJ_per_mol"] or None, 3),
+        ],
+        ["|Q| at the minimum of that fit (amu^1/2 Å)", number(mode["q_at_minimum_amu_half_angstrom"] or None, 3)],
         ["overlap of Q with the relaxed distortion", number(mode["overlap_with_relaxed_distortion"], 3)],
     ]
     return {"head": ["quantity", "value"], "rows": rows}
@@ -186,7 +192,7 @@ def stage_table(data: Json) -> Table:
             provenance = stage.get("provenance") or {}
             seconds = stage.get("wall_seconds", provenance.get("wall_seconds"))
             rows.append([name, origin(stage), duration(seconds), provenance.get("machine_class", "unknown")])
-    return {"head": ["stage", "origin", "wall time", "machine"], "rows": rows}
+    return {"head": ["stage", "origin", "wall time when computed", "machine"], "rows": rows}
 
 
 def duration(seconds: float | None) -> str:
