@@ -52,6 +52,38 @@ def test_a_scan_of_a_quartic_well_returns_its_minimum_and_depth():
     assert symmetry_mode.Scan(found.coordinates, found.coordinates**2).double_well() == (0.0, 0.0)
 
 
+@pytest.mark.parametrize(("gap", "coupling", "stiffness"), [(5e-4, 0.02, 0.4), (3e-4, 0.008, 0.15)])
+def test_the_narrow_well_of_two_close_states_is_found(gap, coupling, stiffness):
+    """Lower sheet of two states of different irreps that the mode couples (pseudo-Jahn-Teller); its minimum is exact."""
+    mode, asked = np.eye(9)[3], []
+    weights = np.sqrt(np.repeat(MOLECULE.masses, 3))
+
+    def energy(moved):
+        q = (weights * (moved.positions - MOLECULE.positions).reshape(-1)) @ mode * 0.529177210903
+        asked.append(q)
+        return -10.0 + stiffness * q**2 / 2 - np.hypot(gap, coupling * q) + gap
+
+    found = symmetry_mode.scan(MOLECULE, mode, -10.0, energy, 3)
+    depth = (coupling**2 / stiffness - gap) ** 2 * stiffness / coupling**2 / 2
+    place = np.sqrt((coupling / stiffness) ** 2 - (gap / coupling) ** 2)
+    assert energy(symmetry_mode.displaced(MOLECULE, mode, symmetry_mode.first_coordinate(MOLECULE, mode))) > -10.0
+    assert found.energies.min() < -10.0
+    assert found.energies.min() >= -10.0 - depth - 1e-12
+    assert found.lowest == pytest.approx(place, rel=0.6)
+    at_minimum, fitted = found.double_well()
+    assert fitted < 0 < at_minimum
+    assert found.asymmetry < 1e-12
+    assert len(asked) <= 2 * (1 + symmetry_mode.MOST_HALVINGS) + 1
+
+
+def test_a_mode_that_only_leads_upwards_ends_after_the_halvings():
+    mode = np.eye(9)[3]
+    found = symmetry_mode.scan(MOLECULE, mode, 0.0, lambda moved: 1.0, 3)
+    assert len(found.coordinates) == 2 * (1 + symmetry_mode.MOST_HALVINGS) + 1
+    assert found.lowest == 0.0
+    assert found.double_well() == (0.0, 0.0)
+
+
 def test_the_first_point_moves_the_liveliest_atom_by_the_set_amount():
     mode = np.eye(9)[3]
     moved = symmetry_mode.displaced(MOLECULE, mode, symmetry_mode.first_coordinate(MOLECULE, mode))

@@ -231,7 +231,7 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
         guess = optimise.load_orbitals(parent / "optimise/orbitals.npz")
         scan = _scan(settings, complex_id, molecule, found.modes[:, index], guess)
         content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"] = scan.coordinates, scan.energies
-        content["start_q_amu_half_angstrom"] = scan.lowest or float(np.abs(scan.coordinates).max())
+        content["start_q_amu_half_angstrom"] = scan.lowest or float(np.sort(np.abs(scan.coordinates))[1])
         moved = symmetry_mode.displaced(molecule, found.modes[:, index], content["start_q_amu_half_angstrom"])
     rows = zip(content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"], strict=True)
     files.write_xyz(folder / "displaced.xyz", moved.symbols, [moved.positions], [f"{complex_id} HS start of C1"])

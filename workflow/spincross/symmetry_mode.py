@@ -23,6 +23,10 @@ Array = NDArray[np.float64]
 
 LARGEST_SHIFT = 0.15
 """Displacement (angstrom) of the atom that moves most at the first point of a scan."""
+MOST_HALVINGS = 5
+"""How often the first displacement is halved while it leads upwards: wells of near-degenerate states are narrow."""
+FITTED_REACH = 3.0
+"""Points up to this many times |Q| of the lowest one enter the fit of the well; walls farther out are not quartic."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,9 @@ class Scan:
 
     def double_well(self) -> tuple[float, float]:
         """Return |Q| at the minimum and its depth (kJ/mol, negative) from a fit of a Q^2 + b Q^4; zeros if none."""
-        squares = self.coordinates**2
-        rise = self.energies - self.energies[len(squares) // 2]
+        rise = self.energies - self.energies[len(self.energies) // 2]
+        near = np.abs(self.coordinates) <= FITTED_REACH * (self.lowest or np.inf) * (1 + 1e-9)
+        squares, rise = self.coordinates[near] ** 2, rise[near]
         (a, b), *_ = np.linalg.lstsq(np.stack([squares, squares**2], axis=1), rise, rcond=None)
         if a >= 0 or b <= 0:
             return 0.0, 0.0
@@ -100,19 +105,28 @@ def first_coordinate(molecule: Molecule, mode: Array) -> float:
 
 
 def scan(molecule: Molecule, mode: Array, centre: float, energy: Callable[[Molecule], float], points: int) -> Scan:
-    """Compute E(Q) at Q = 0 and both ways, `points` on each side, equally spaced.
+    """Compute E(Q) at Q = 0 and both ways, at least `points` on each side.
+
+    The first displacement is halved until it leads downwards; multiples of the last one follow.
 
     Parameters
     ----------
     centre : energy at Q = 0, Eh
     energy : energy (Eh) of a displaced geometry
     """
-    step = first_coordinate(molecule, mode)
-    forward = [step * (k + 1) for k in range(points)]
-    up = [energy(displaced(molecule, mode, q)) for q in forward]
+    forward = [first_coordinate(molecule, mode)]
+    up = [energy(displaced(molecule, mode, forward[0]))]
+    while up[-1] >= centre and len(forward) <= MOST_HALVINGS:
+        forward.append(forward[-1] / 2)
+        up.append(energy(displaced(molecule, mode, forward[-1])))
+    step = forward[-1]
+    for q in [step * (k + 2) for k in range(points - len(forward))]:
+        forward.append(q)
+        up.append(energy(displaced(molecule, mode, q)))
     down = [energy(displaced(molecule, mode, -q)) for q in forward]
-    coordinates = np.array([*(-q for q in reversed(forward)), 0.0, *forward])
-    return Scan(coordinates, np.array([*reversed(down), centre, *up]))
+    coordinates = np.array([0.0, *forward, *(-q for q in forward)])
+    order = np.argsort(coordinates)
+    return Scan(coordinates[order], np.array([centre, *up, *down])[order])
 
 
 def distortion_overlap(parent: Molecule, relaxed: Molecule, mode: Array) -> float:
