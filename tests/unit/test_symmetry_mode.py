@@ -54,7 +54,7 @@ def test_a_scan_of_a_quartic_well_returns_its_minimum_and_depth():
 
 @pytest.mark.parametrize(("gap", "coupling", "stiffness"), [(5e-4, 0.02, 0.4), (3e-4, 0.008, 0.15)])
 def test_the_narrow_well_of_two_close_states_is_found(gap, coupling, stiffness):
-    """Lower sheet of two states of different irreps that the mode couples (pseudo-Jahn-Teller); its minimum is exact."""
+    """Lower sheet of two states of different irreps, coupled by the mode (pseudo-Jahn-Teller); the minimum is exact."""
     mode, asked = np.eye(9)[3], []
     weights = np.sqrt(np.repeat(MOLECULE.masses, 3))
 
