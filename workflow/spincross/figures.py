@@ -417,35 +417,25 @@ def orbital_levels(orbitals: dict[str, Json]) -> Figure:
 
 def optimiser_history(optimise: dict[str, Json]) -> Figure:
     """Draw each optimisation's energy above its last step (kJ/mol, logarithmic) against the step."""
-    data = []
-    for state in [s for s in STATE_LABELS if s in optimise]:
-        energies = np.array(optimise[state].get("energies_hartree_per_step") or [])
-        if len(energies) > 1:
-            above = np.abs(energies - energies[-1])[:-1] * HARTREE_TO_KJ_PER_MOL
-            steps = list(range(1, len(energies)))
-            trace = line(
-                steps,
-                [max(float(f"{v:.4g}"), 1e-7) for v in above],
-                STATE_LABELS[state],
-                STATE_COLOURS[state],
-                mode="lines+markers",
-            )
-            data.append(trace | {"marker": {"symbol": STATE_SYMBOLS[state], "size": 7}})
-    axes = {
-        "xaxis": axis("optimiser step"),
-        "yaxis": axis("|E − E<sub>last</sub>| (kJ/mol)", type="log", exponentformat="power"),
-    }
-    return {"data": data, "layout": layout(340, **axes)}
+    above = {}
+    for state, found in optimise.items():
+        energies = np.array(found.get("energies_hartree_per_step") or [])
+        rise = np.abs(energies - energies[-1:])[:-1] * HARTREE_TO_KJ_PER_MOL
+        above[state] = [max(float(f"{v:.4g}"), 1e-7) for v in rise]
+    return _per_step(above, axis("|E − E<sub>last</sub>| (kJ/mol)", type="log", exponentformat="power"))
 
 
 def scf_cycles(optimise: dict[str, Json]) -> Figure:
     """Draw the SCF cycles of each optimiser step."""
+    cycles = {state: found.get("scf_cycles_per_step") or [] for state, found in optimise.items()}
+    return _per_step(cycles, axis("SCF cycles", rangemode="tozero"))
+
+
+def _per_step(values: dict[str, list[Any]], vertical: Json) -> Figure:
+    """Draw one number per optimiser step, counted from 0, of every state that has any."""
     data = []
-    for state in [s for s in STATE_LABELS if s in optimise]:
-        cycles = optimise[state].get("scf_cycles_per_step") or []
-        if cycles:
-            steps = list(range(len(cycles)))
-            trace = line(steps, cycles, STATE_LABELS[state], STATE_COLOURS[state], mode="lines+markers")
-            data.append(trace | {"marker": {"symbol": STATE_SYMBOLS[state], "size": 7}})
-    axes = {"xaxis": axis("optimiser step"), "yaxis": axis("SCF cycles", rangemode="tozero")}
-    return {"data": data, "layout": layout(340, **axes)}
+    for state in [s for s in STATE_LABELS if values.get(s)]:
+        steps = list(range(len(values[state])))
+        trace = line(steps, values[state], STATE_LABELS[state], STATE_COLOURS[state], mode="lines+markers")
+        data.append(trace | {"marker": {"symbol": STATE_SYMBOLS[state], "size": 7}})
+    return {"data": data, "layout": layout(340, xaxis=axis("optimiser step"), yaxis=vertical)}
