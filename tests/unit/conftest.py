@@ -1,17 +1,16 @@
 """What several test files look at: solutions of formaldehyde, and an optimised state at a small level."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+import sample_settings
 from sample_h2co import H2CO, LEVEL
-from spincross import candidates, config, electronic, files, optimise
+from spincross import candidates, electronic, files, optimise
 from spincross.levels import State
 from spincross.molecule import Molecule
 
-ROOT = Path(__file__).resolve().parents[2]
 CALIBRATION = {"grid_level_per_step": [0, 1, 1], "seconds_per_step": [1.0, 20.0, 30.0]}
 
 
@@ -27,10 +26,7 @@ def triplet():
 
 @pytest.fixture(scope="session")
 def small_settings():
-    content = config.read_yaml(ROOT / "workflow/config/config.yaml") | {"complexes": ["h2co"]}
-    content["levels"][content["level"]] |= {"basis": "sto-3g", "grid_level": 0}
-    content["hessian"]["displacements_per_job"] = 3
-    return config.load(content, ROOT / "structures")
+    return sample_settings.small_settings()
 
 
 @pytest.fixture(scope="session")

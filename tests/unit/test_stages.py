@@ -1,12 +1,19 @@
-"""Stages write what the next one reads, and a stable parent stands for HS."""
+"""Stages write what the next one reads, a stable parent stands for HS, and a killed scan loses one point at most."""
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from spincross import conclusions, config, files, hessian_stages, stages
-from spincross.errors import BadInput, UnexpectedImaginaryMode
+from sample_h2co import H2CO
+from spincross import conclusions, config, electronic, files, hessian_stages, optimise, stages, vibrations
+from spincross.errors import BadInput, StaleData, Stopped, UnexpectedImaginaryMode
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,3 +65,159 @@ def test_no_entropy_is_computed_from_a_saddle(settings, tmp_path):
 def test_tables_are_tab_separated_with_a_header(tmp_path):
     stages.write_table(tmp_path / "t.tsv", [{"a": 1, "b": 2}])
     assert (tmp_path / "t.tsv").read_text() == "a\tb\n1\t2\n"
+
+
+POINTS = 7
+"""Of a scan with three points on each side."""
+
+
+@pytest.fixture(scope="module")
+def parent(small_settings, tmp_path_factory):
+    """Results of triplet formaldehyde in C2, with a made-up imaginary mode: both hydrogens out of the plane."""
+    folder = tmp_path_factory.mktemp("parent") / "HS/C2"
+    solution = electronic.solve(H2CO, small_settings.level, small_settings.state("h2co", "HS"))
+    optimise.store_orbitals(folder / "optimise/orbitals.npz", solution.orbitals)
+    files.write_xyz(folder / "optimise/geometry.xyz", H2CO.symbols, [H2CO.positions], [""])
+    files.write_json(folder / "optimise/optimise.json", {"point_group": "C2", "energy_hartree": solution.energy})
+    basis = vibrations.internal_basis(H2CO)["B"]
+    mode = basis @ basis[[7, 10]].sum(axis=0)
+    facts = {"level": {}, "state": "HS", "multiplicity": 3, "point_group": "C2", "converged": True}
+    rules = {"translation_rule_hartree_per_bohr2": 0.0, "rotation_rule_hartree_per_bohr2": 0.0}
+    content = {"provenance": facts, "irreps": ["B"], "noise_floor_per_cm": 1.0, **rules}
+    files.write_json(folder / "vibrations/vibrations.json", content)
+    arrays = {"modes": mode[:, None] / np.linalg.norm(mode), "wavenumbers": np.array([-600.0])}
+    files.write_arrays(folder / "vibrations/modes.npz", **arrays)
+    return folder
+
+
+def follow(settings, parent, work):
+    """Run the stage into the work folder's own results; return what the scan found."""
+    stages.follow_symmetry_mode(settings, "h2co", parent, work / "results", work / "scan")
+    return files.read_json(work / "results/scan.json")
+
+
+@pytest.fixture(scope="module")
+def scanned(small_settings, parent, tmp_path_factory):
+    work = tmp_path_factory.mktemp("scanned")
+    return work, follow(small_settings, parent, work)
+
+
+@pytest.fixture
+def solves(monkeypatch):
+    """Every SCF from here on, by its geometry."""
+    solve, calls = electronic.solve, []
+
+    def counted(molecule, *arguments):
+        calls.append(molecule.positions)
+        return solve(molecule, *arguments)
+
+    monkeypatch.setattr(electronic, "solve", counted)
+    return calls
+
+
+def same_scan(one, other):
+    assert one["scan_q_amu_half_angstrom"] == other["scan_q_amu_half_angstrom"]
+    assert one["scan_energy_hartree"] == pytest.approx(other["scan_energy_hartree"], abs=1e-8)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import sample_settings, test_stages
+from spincross import electronic
+
+solve, calls = electronic.solve, []
+
+def deadly(*arguments):
+    calls.append(solve(*arguments))
+    if len(calls) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return calls[-1]
+
+electronic.solve = deadly
+test_stages.follow(sample_settings.small_settings(), *map(Path, sys.argv[1:3]))
+"""
+
+
+@pytest.mark.parametrize("moment", [2, POINTS])
+def test_a_scan_killed_at_a_point_computes_that_point_again_and_no_other(
+    small_settings, parent, scanned, solves, tmp_path, moment
+):
+    folders = os.pathsep.join([str(ROOT / "workflow"), str(ROOT / "tests/unit")])
+    command = [sys.executable, "-c", KILLED, str(parent), str(tmp_path), str(moment)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": folders}, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    assert not (tmp_path / "results").exists()
+    found = follow(small_settings, parent, tmp_path)
+    assert len(solves) == POINTS - (moment - 1)
+    same_scan(found, scanned[1])
+
+
+def test_a_scan_stopped_in_time_goes_on_at_the_point_in_work(small_settings, parent, scanned, tmp_path, monkeypatch):
+    solve, calls = electronic.solve, []
+
+    def stopped(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise Stopped("time is over")
+        return solve(*arguments)
+
+    monkeypatch.setattr(electronic, "solve", stopped)
+    with pytest.raises(Stopped):
+        follow(small_settings, parent, tmp_path)
+    same_scan(follow(small_settings, parent, tmp_path), scanned[1])
+    assert len(calls) == POINTS + 1
+
+
+def copied(scanned, tmp_path):
+    """A finished work folder to change; its results are not there."""
+    shutil.copytree(scanned[0] / "scan", tmp_path / "scan")
+    return tmp_path
+
+
+def test_a_finished_scan_costs_nothing_and_a_longer_one_only_its_new_points(
+    small_settings, parent, scanned, solves, tmp_path
+):
+    work = copied(scanned, tmp_path)
+    assert len(scanned[1]["scan_energy_hartree"]) == POINTS
+    same_scan(follow(small_settings, parent, work), scanned[1])
+    assert solves == []
+    longer = {"symmetry_mode": {"scan_points": 4}}
+    follow(replace(small_settings, config=small_settings.config | longer), parent, work)
+    assert len(solves) == 2
+
+
+def test_points_of_another_geometry_are_not_used(small_settings, parent, scanned, solves, tmp_path):
+    moved = tmp_path / "HS/C2"
+    shutil.copytree(parent, moved)
+    files.write_xyz(moved / "optimise/geometry.xyz", H2CO.symbols, [H2CO.positions * 1.001], [""])
+    with pytest.raises(StaleData, match=r"centre/energy\.npz belongs to another geometry"):
+        follow(small_settings, moved, copied(scanned, tmp_path))
+    assert solves == []
+
+
+def test_points_of_another_level_are_not_used(small_settings, parent, scanned, solves, tmp_path):
+    name = small_settings.level_name
+    other = small_settings.config["levels"][name] | {"functional": "pbe"}
+    changed = replace(small_settings, config=small_settings.config | {"levels": {name: other}})
+    with pytest.raises(StaleData, match=r"centre/energy\.npz belongs to another level"):
+        follow(changed, parent, copied(scanned, tmp_path))
+    assert solves == []
+
+
+def test_a_truncated_point_is_refused_and_once_deleted_computed_again(
+    small_settings, parent, scanned, solves, tmp_path
+):
+    work = copied(scanned, tmp_path)
+    path = work / "scan/plus_1/energy.npz"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(StaleData, match=r"plus_1/energy\.npz cannot be read.*delete it and run again"):
+        follow(small_settings, parent, work)
+    path.unlink()
+    same_scan(follow(small_settings, parent, work), scanned[1])
+    assert len(solves) == 1
+
+
+def test_two_scans_cannot_share_a_work_folder(small_settings, parent, tmp_path):
+    with optimise.locked(tmp_path / "scan"), pytest.raises(BadInput, match="in use by another run"):
+        follow(small_settings, parent, tmp_path)

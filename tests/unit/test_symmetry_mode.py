@@ -40,11 +40,11 @@ def test_a_scan_of_a_quartic_well_returns_its_minimum_and_depth():
     mode[3], mode[6] = 1 / np.sqrt(2), -1 / np.sqrt(2)
     weights = np.sqrt(np.repeat(MOLECULE.masses, 3))
 
-    def energy(moved):
+    def energy(moved, name):
         q = (weights * (moved.positions - MOLECULE.positions).reshape(-1)) @ mode * 0.529177210903
         return -10.0 - 2e-3 * q**2 + 4e-3 * q**4
 
-    found = symmetry_mode.scan(MOLECULE, mode, -10.0, energy, 4)
+    found = symmetry_mode.scan(MOLECULE, mode, energy, 4)
     at_minimum, depth = found.double_well()
     assert at_minimum == pytest.approx(0.5, rel=1e-6)
     assert depth == pytest.approx(-(2e-3**2) / (4 * 4e-3) * HARTREE_TO_KJ_PER_MOL, rel=1e-6)
@@ -58,30 +58,45 @@ def test_the_narrow_well_of_two_close_states_is_found(gap, coupling, stiffness):
     mode, asked = np.eye(9)[3], []
     weights = np.sqrt(np.repeat(MOLECULE.masses, 3))
 
-    def energy(moved):
+    def energy(moved, name):
         q = (weights * (moved.positions - MOLECULE.positions).reshape(-1)) @ mode * 0.529177210903
         asked.append(q)
         return -10.0 + stiffness * q**2 / 2 - np.hypot(gap, coupling * q) + gap
 
-    found = symmetry_mode.scan(MOLECULE, mode, -10.0, energy, 3)
+    found = symmetry_mode.scan(MOLECULE, mode, energy, 3)
     depth = (coupling**2 / stiffness - gap) ** 2 * stiffness / coupling**2 / 2
     place = np.sqrt((coupling / stiffness) ** 2 - (gap / coupling) ** 2)
-    assert energy(symmetry_mode.displaced(MOLECULE, mode, symmetry_mode.first_coordinate(MOLECULE, mode))) > -10.0
+    first = symmetry_mode.displaced(MOLECULE, mode, symmetry_mode.first_coordinate(MOLECULE, mode))
+    assert energy(first, "plus_0") > -10.0
     assert found.energies.min() < -10.0
     assert found.energies.min() >= -10.0 - depth - 1e-12
     assert found.lowest == pytest.approx(place, rel=0.6)
     at_minimum, fitted = found.double_well()
     assert fitted < 0 < at_minimum
     assert found.asymmetry < 1e-12
-    assert len(asked) <= 2 * (1 + symmetry_mode.MOST_HALVINGS) + 1
+    assert len(asked) <= 2 * (1 + symmetry_mode.MOST_HALVINGS) + 2
 
 
 def test_a_mode_that_only_leads_upwards_ends_after_the_halvings():
     mode = np.eye(9)[3]
-    found = symmetry_mode.scan(MOLECULE, mode, 0.0, lambda moved: 1.0, 3)
+    found = symmetry_mode.scan(MOLECULE, mode, lambda moved, name: float(name != "centre"), 3)
     assert len(found.coordinates) == 2 * (1 + symmetry_mode.MOST_HALVINGS) + 1
     assert found.lowest == 0.0
     assert found.double_well() == (0.0, 0.0)
+
+
+def test_a_longer_scan_asks_for_the_points_of_a_shorter_one_under_the_same_names():
+    mode, places = np.eye(9)[3], {3: {}, 5: {}}
+    for points, seen in places.items():
+
+        def energy(moved, name, seen=seen):
+            seen[name] = moved.positions
+            return 0.0 if name == "centre" else -1.0
+
+        symmetry_mode.scan(MOLECULE, mode, energy, points)
+    assert sorted(places[3]) == ["centre", "minus_0", "minus_1", "minus_2", "plus_0", "plus_1", "plus_2"]
+    assert len(places[5]) == 11
+    assert all(np.array_equal(places[5][name], found) for name, found in places[3].items())
 
 
 def test_the_first_point_moves_the_liveliest_atom_by_the_set_amount():

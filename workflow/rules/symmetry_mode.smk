@@ -21,6 +21,8 @@ rule follow_symmetry_mode:
         mem_mb=dft_memory,
         runtime=dft_runtime(20),
         dft=1,
+    params:
+        work="work/{complex}/{level}/HS/{point_group}/symmetry_mode",
     script:
         "../scripts/follow_symmetry_mode.py"
 

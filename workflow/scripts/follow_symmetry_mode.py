@@ -9,4 +9,4 @@ with logged(Path(snakemake.log[0])):
     settings = config.load(snakemake.config, config.STRUCTURES)
     settings = settings.for_job(snakemake.resources.mem_mb, snakemake.threads)
     w, out = snakemake.wildcards, Path(snakemake.output[0]).parent
-    stages.follow_symmetry_mode(settings, w.complex, out.parent, out)
+    stages.follow_symmetry_mode(settings, w.complex, out.parent, out, Path(snakemake.params.work))

@@ -54,9 +54,10 @@ class Place:
         self.group = options.group or self.parent_group
         self.root = options.results / options.complex
         self.base = self.root / settings.level_name
-        tail = Path(options.complex) / settings.level_name / options.state / self.group
+        level = Path(options.complex) / settings.level_name
+        tail, parent = level / options.state / self.group, level / "HS" / self.parent_group
         self.here, self.work = options.results / tail, options.workdir / tail
-        self.parent = self.base / "HS" / self.parent_group
+        self.parent, self.parent_work = options.results / parent, options.workdir / parent
 
 
 def _optimise(settings: Settings, place: Place) -> None:
@@ -95,6 +96,11 @@ def _entropy(settings: Settings, place: Place) -> None:
     low = place.base / "LS" / place.parent_group / "vibrations/vibrations.json"
     high, mode = place.base / "HS/C1/vibrations/vibrations.json", place.parent / "symmetry_mode/mode.json"
     conclusions.compute_entropy(settings, place.complex, low, high, mode, place.base / "entropy")
+
+
+def _symmetry_mode(settings: Settings, place: Place) -> None:
+    out, work = place.parent / "symmetry_mode", place.parent_work / "symmetry_mode"
+    stages.follow_symmetry_mode(settings, place.complex, place.parent, out, work)
 
 
 def _assess(settings: Settings, place: Place) -> None:
@@ -156,7 +162,7 @@ STAGES: dict[str, Callable[[Settings, Place], None]] = {
     "hessian": _hessian,
     "probe-instability": _probe,
     "vibrations": _vibrations,
-    "symmetry-mode": lambda s, p: stages.follow_symmetry_mode(s, p.complex, p.parent, p.parent / "symmetry_mode"),
+    "symmetry-mode": _symmetry_mode,
     "assess-symmetry-mode": _assess,
     "entropy": _entropy,
     "landau": _landau,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross import electronic, populations
+from spincross.electronic import Solution
 from spincross.errors import BadInput, StaleData, WrongState
 from spincross.files import fingerprint, read_arrays, write_arrays
 from spincross.levels import Level, State
@@ -57,12 +58,21 @@ class Point:
 
 
 @dataclass(frozen=True)
+class EnergyPoint:
+    """One geometry, done without a gradient: energy, Eh, and its cost."""
+
+    energy: float
+    cycles: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Surface:
-    """What is needed to compute a gradient near a geometry.
+    """What is needed to compute energies and gradients near a geometry.
 
     Parameters
     ----------
-    level, state : with the tight SCF thresholds of finite differences
+    level, state : with the SCF thresholds that the purpose needs (tight ones for finite differences)
     guess : occupied orbitals of the undisplaced geometry
     max_memory : MB
     """
@@ -79,10 +89,19 @@ class Surface:
     def point(self, molecule: Molecule) -> Point:
         """Compute one geometry."""
         start = time.perf_counter()
-        solution = electronic.solve(molecule, self.level, self.state, self.guess, self.max_memory)
+        solution = self._solution(molecule)
         gradient = electronic.gradient(solution)
         dipole = populations.dipole(solution) * DEBYE_TO_ATOMIC_UNITS
         return Point(gradient, dipole, solution.energy, solution.cycles, time.perf_counter() - start)
+
+    def energy_point(self, molecule: Molecule) -> EnergyPoint:
+        """Compute the energy of one geometry, without its gradient."""
+        start = time.perf_counter()
+        solution = self._solution(molecule)
+        return EnergyPoint(solution.energy, solution.cycles, time.perf_counter() - start)
+
+    def _solution(self, molecule: Molecule) -> Solution:
+        return electronic.solve(molecule, self.level, self.state, self.guess, self.max_memory)
 
 
 def phonopy_cell(molecule: Molecule) -> Phonopy:
@@ -142,7 +161,7 @@ def smallest_bundle(seconds: float) -> int:
     return max(1, math.ceil(STARTUP_SECONDS * (1.0 - STARTUP_SHARE) / STARTUP_SHARE / max(seconds, 0.1)))
 
 
-def stored_point(path: Path, molecule: Molecule, key: str) -> Point | None:
+def _stored(path: Path, molecule: Molecule, key: str) -> dict[str, NDArray[Any]] | None:
     """Read a point if it is stored; StaleData if it belongs to another geometry, level or step."""
     if not path.exists():
         return None
@@ -156,17 +175,22 @@ def stored_point(path: Path, molecule: Molecule, key: str) -> Point | None:
             f"{path} belongs to another geometry or step: a coordinate differs by {shift:.1e} bohr "
             f"(allowed {SAME_GEOMETRY:.0e}); remove its folder"
         )
-    return _point(stored)
+    return {name: array for name, array in stored.items() if name not in ("key", "positions")}
 
 
-def _point(stored: dict[str, NDArray[Any]]) -> Point:
-    return Point(
-        stored["gradient"],
-        stored["dipole"],
-        float(stored["energy"]),
-        int(stored["cycles"]),
-        float(stored["seconds"]),
-    )
+def _kept(
+    path: Path, molecule: Molecule, key: str, compute: Callable[[Molecule], Point | EnergyPoint], report: Report
+) -> dict[str, Any]:
+    """Return the arrays of a point, computing and storing it unless it is there."""
+    name, found = path.parent.name, _stored(path, molecule, key)
+    if found is not None:
+        report(f"  {name}: found, {float(found['seconds']):.1f} s saved")
+        return found
+    with locked(path.parent):
+        point = compute(molecule)
+        write_arrays(path, key=np.array(key), positions=molecule.positions, **asdict(point))
+    report(f"  {name}: E {point.energy:.8f} Eh  {point.cycles} cycles  {point.seconds:.1f} s")
+    return asdict(point)
 
 
 def kept_point(molecule: Molecule, surface: Surface, folder: Path, name: str, report: Report) -> Point:
@@ -179,16 +203,15 @@ def kept_point(molecule: Molecule, surface: Surface, folder: Path, name: str, re
     BadInput
         if another run is computing this very point
     """
-    path, key = folder / name / "point.npz", surface.key(molecule)
-    done = stored_point(path, molecule, key)
-    if done is not None:
-        report(f"  {name}: found, {done.seconds:.1f} s saved")
-        return done
-    with locked(path.parent):
-        point = surface.point(molecule)
-        write_arrays(path, key=np.array(key), positions=molecule.positions, **asdict(point))
-    report(f"  {name}: {point.cycles} cycles  {point.seconds:.1f} s")
-    return point
+    found = _kept(folder / name / "point.npz", molecule, surface.key(molecule), surface.point, report)
+    numbers = float(found["energy"]), int(found["cycles"]), float(found["seconds"])
+    return Point(found["gradient"], found["dipole"], *numbers)
+
+
+def kept_energy(molecule: Molecule, surface: Surface, folder: Path, name: str, report: Report) -> float:
+    """Return the energy (Eh) `name` of a work folder as `kept_point` does, without a gradient; raises the same."""
+    path, key = folder / name / "energy.npz", surface.key(molecule)
+    return float(_kept(path, molecule, key, surface.energy_point, report)["energy"])
 
 
 def compute_points(

@@ -19,7 +19,7 @@ from spincross import (
     cheap,
     crystal,
     device,
-    electronic,
+    displacements,
     files,
     force_constants,
     gates,
@@ -34,6 +34,7 @@ from spincross import (
 )
 from spincross.config import Settings, check
 from spincross.crystal_pair import crystal_facts
+from spincross.displacements import Surface
 from spincross.errors import BadInput, NotConverged
 from spincross.files import Json
 from spincross.levels import Level, State
@@ -208,8 +209,11 @@ def load_vibrations(folder: Path) -> vibrations.Vibrations:
     )
 
 
-def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, folder: Path) -> None:
-    """Find the breaking mode of the HS parent, scan the energy along it: scan.json, scan.tsv, displaced.xyz."""
+def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, folder: Path, work: Path) -> None:
+    """Find the breaking mode of the HS parent, scan the energy along it: scan.json, scan.tsv, displaced.xyz.
+
+    Every point of the scan is kept in `work` as it finishes.
+    """
     start = time.perf_counter()
     source = files.read_json(parent / "optimise/optimise.json")
     group = source["point_group"]
@@ -229,7 +233,7 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
     moved = molecule
     if index is not None:
         guess = optimise.load_orbitals(parent / "optimise/orbitals.npz")
-        scan = _scan(settings, complex_id, molecule, found.modes[:, index], guess)
+        scan = _scan(settings, complex_id, molecule, found.modes[:, index], guess, work)
         content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"] = scan.coordinates, scan.energies
         content["start_q_amu_half_angstrom"] = scan.lowest or float(np.sort(np.abs(scan.coordinates))[1])
         moved = symmetry_mode.displaced(molecule, found.modes[:, index], content["start_q_amu_half_angstrom"])
@@ -243,17 +247,15 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
 
 
 def _scan(
-    settings: Settings, complex_id: str, molecule: Molecule, mode: Array, guess: optimise.Orbitals
+    settings: Settings, complex_id: str, molecule: Molecule, mode: Array, guess: optimise.Orbitals, work: Path
 ) -> symmetry_mode.Scan:
-    state = settings.state(complex_id, "HS")
+    surface = Surface(settings.level, settings.state(complex_id, "HS"), guess, settings.config["memory_mb"])
 
-    def energy(moved: Molecule) -> float:
-        solution = electronic.solve(moved, settings.level, state, guess, settings.config["memory_mb"])
-        optimise.print_line(f"  scan point  E {solution.energy:.8f} Eh  {solution.cycles} cycles")
-        return solution.energy
+    def energy(moved: Molecule, name: str) -> float:
+        return displacements.kept_energy(moved, surface, work, name, optimise.print_line)
 
-    centre = energy(molecule.at(molecule.positions, "C1"))
-    return symmetry_mode.scan(molecule, mode, centre, energy, settings.config["symmetry_mode"]["scan_points"])
+    with optimise.locked(work):
+        return symmetry_mode.scan(molecule, mode, energy, settings.config["symmetry_mode"]["scan_points"])
 
 
 def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, broken: Path, folder: Path) -> None:

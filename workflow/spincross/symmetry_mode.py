@@ -104,26 +104,30 @@ def first_coordinate(molecule: Molecule, mode: Array) -> float:
     return float(LARGEST_SHIFT / np.linalg.norm(cartesian, axis=1).max())
 
 
-def scan(molecule: Molecule, mode: Array, centre: float, energy: Callable[[Molecule], float], points: int) -> Scan:
+def scan(molecule: Molecule, mode: Array, energy: Callable[[Molecule, str], float], points: int) -> Scan:
     """Compute E(Q) at Q = 0 and both ways, at least `points` on each side.
 
     The first displacement is halved until it leads downwards; multiples of the last one follow.
 
     Parameters
     ----------
-    centre : energy at Q = 0, Eh
-    energy : energy (Eh) of a displaced geometry
+    energy : energy (Eh) of a geometry without symmetry, kept by its name: centre, plus_0, minus_0, plus_1, ...
     """
+
+    def at(side: str, number: int, q: float) -> float:
+        return energy(displaced(molecule, mode, q), f"{side}_{number}")
+
+    centre = energy(molecule.at(molecule.positions, "C1"), "centre")
     forward = [first_coordinate(molecule, mode)]
-    up = [energy(displaced(molecule, mode, forward[0]))]
+    up = [at("plus", 0, forward[0])]
     while up[-1] >= centre and len(forward) <= MOST_HALVINGS:
         forward.append(forward[-1] / 2)
-        up.append(energy(displaced(molecule, mode, forward[-1])))
+        up.append(at("plus", len(up), forward[-1]))
     step = forward[-1]
     for q in [step * (k + 2) for k in range(points - len(forward))]:
         forward.append(q)
-        up.append(energy(displaced(molecule, mode, q)))
-    down = [energy(displaced(molecule, mode, -q)) for q in forward]
+        up.append(at("plus", len(up), q))
+    down = [at("minus", number, -q) for number, q in enumerate(forward)]
     coordinates = np.array([0.0, *forward, *(-q for q in forward)])
     order = np.argsort(coordinates)
     return Scan(coordinates[order], np.array([centre, *up, *down])[order])
