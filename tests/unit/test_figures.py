@@ -67,6 +67,13 @@ def test_the_spectra_show_every_mode_with_imaginary_ones_negative() -> None:
     assert min(sticks) == -651.4
 
 
+def test_modes_without_symmetry_are_not_drawn_as_totally_symmetric() -> None:
+    """The label A of C1 says nothing about that of C2."""
+    data = figures.spectra(sample_report.sample()["vibrations"])["data"]
+    styles = {trace["name"]: trace["marker"]["color"] for trace in data}
+    assert set(styles) == {"irrep A", "irrep B", "no symmetry (C1)"} and len(set(styles.values())) == 3
+
+
 def test_near_degenerate_levels_stand_side_by_side() -> None:
     """Two levels within the limit share the width; a lone one takes all of it."""
     ends = figures._side_by_side([-10.0, -9.98, -5.0])

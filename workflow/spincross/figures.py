@@ -29,7 +29,7 @@ _FONT = {
     "size": 13,
     "color": "#1f2933",
 }
-ENTROPY_UNIT = "J K⁻¹ mol⁻¹"
+ENTROPY_UNIT = "J/(K mol)"
 MOST_STEPS = 60
 """Modes of both states above which the cumulative entropy is drawn broadened."""
 BROADENING = 15.0
@@ -135,6 +135,8 @@ IRREP_STYLES = {
     'A"': (VERMILLION, "diamond"),
 }
 IRREP_STYLES |= {"Ag": (BLUE, "circle"), "Au": (VERMILLION, "diamond")}
+UNKNOWN_STYLE = (GREY, "square")
+NO_SYMMETRY = "no symmetry (C1)"
 
 
 def _sticks(vibrations: Json, row: int, irrep: str, shown: set[str]) -> Json:
@@ -142,24 +144,25 @@ def _sticks(vibrations: Json, row: int, irrep: str, shown: set[str]) -> Json:
     waves, irreps, heights = vibrations["wavenumbers_per_cm"], vibrations["irreps"], stick_heights(vibrations)
     chosen = [i for i, name in enumerate(irreps) if name == irrep]
     x = [v for i in chosen for v in (round(waves[i], 2), round(waves[i], 2), None)]
-    colour, symbol = IRREP_STYLES.get(irrep, (GREY, "square"))
+    label = f"irrep {plain(irrep)}" if vibrations["point_group"] != "C1" else NO_SYMMETRY
+    colour, symbol = IRREP_STYLES.get(irrep, UNKNOWN_STYLE) if label != NO_SYMMETRY else UNKNOWN_STYLE
     suffix = "" if row == 1 else str(row)
     trace = {
         "type": "scatter",
         "mode": "lines+markers",
         "x": x,
         "y": [v for i in chosen for v in (0, heights[i], None)],
-        "name": f"irrep {plain(irrep)}",
-        "legendgroup": irrep,
-        "showlegend": irrep not in shown,
+        "name": label,
+        "legendgroup": label,
+        "showlegend": label not in shown,
         "xaxis": "x",
         "yaxis": f"y{suffix}",
         "line": {"color": colour, "width": 1.5},
         "marker": {"symbol": symbol, "color": colour, "size": [0, 7, 0] * len(chosen)},
         "text": [v for i in chosen for v in ("", _intensity(vibrations, i), "")],
-        "hovertemplate": f"%{{x:.1f}} cm⁻¹, {plain(irrep)}%{{text}}<extra></extra>",
+        "hovertemplate": f"%{{x:.1f}} cm⁻¹, {label}%{{text}}<extra></extra>",
     }
-    shown.add(irrep)
+    shown.add(label)
     return trace
 
 

@@ -295,7 +295,7 @@ def entropy_curves(landau: Json) -> Figure:
             ("total", parts["S_SC"] + parts["S_SB"], BLACK),
         )
         data += [line(t, rounded(values, 3), f"{name}, {branch}", colour, dash=dash) for name, values, colour in named]
-    axes = {"xaxis": axis("temperature (K)"), "yaxis": axis("Landau entropy (J K⁻¹ mol⁻¹)")}
+    axes = {"xaxis": axis("temperature (K)"), "yaxis": axis("Landau entropy (J/(K mol))")}
     return {"data": data, "layout": layout(420, **axes)}
 
 
