@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spincross import files
-from spincross.errors import BadInput, StaleData
+from spincross.errors import BadInput, MissingInput, StaleData
 
 
 def test_json_is_sorted_and_numpy_values_become_plain(tmp_path):
@@ -31,6 +31,13 @@ def test_damaged_json_is_refused_with_the_path(tmp_path, text):
     path.write_text(text)
     with pytest.raises(BadInput, match=r"broken\.json"):
         files.read_json(path)
+
+
+@pytest.mark.parametrize("read", [files.read_json, files.read_arrays, files.read_xyz, files.sha256_of])
+def test_a_file_that_is_not_there_is_called_missing_and_not_damaged(tmp_path, read):
+    with pytest.raises(MissingInput, match=r"gone\.x is not there") as caught:
+        read(tmp_path / "gone.x")
+    assert caught.value.path == tmp_path / "gone.x"
 
 
 def test_truncated_arrays_are_refused(tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from spincross import __main__, electronic, files
+from spincross import __main__, config, electronic, files, reference
 from spincross.errors import BadInput, Stopped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,3 +128,128 @@ def test_the_table_of_states_is_written_and_a_second_run_computes_nothing(small,
         __main__.main(["states", *small, "--no-search"])
     with pytest.raises(SystemExit, match="BadInput: --states XS"):
         __main__.main(["states", *small, "--states", "XS"])
+
+
+LEVEL = "h2co/pbe0_def2-svp"
+LS, PARENT, BROKEN = f"{LEVEL}/LS/C2", f"{LEVEL}/HS/C2", f"{LEVEL}/HS/C1"
+OPTIMISED = ("optimise.json", "geometry.xyz", "orbitals.npz")
+HESSIAN, VIBRATIONS = ("hessian.npz", "hessian.json"), ("vibrations.json", "modes.npz")
+
+
+def needs(folder, names, command):
+    return [(f"{folder}/{name}", command) for name in names]
+
+
+def state_needs(state, group):
+    """What an optimised state offers, and the commands that make it."""
+    words = f"--complex h2co --state {state} --group {group}"
+    folder = f"{LEVEL}/{state}/{group}"
+    return {
+        "optimise": needs(f"{folder}/optimise", OPTIMISED, f"optimise {words}"),
+        "facts": needs(f"{folder}/optimise", OPTIMISED[:2], f"optimise {words}"),
+        "hessian": needs(f"{folder}/vibrations", HESSIAN, f"hessian {words}"),
+        "vibrations": needs(f"{folder}/vibrations", VIBRATIONS, f"vibrations {words}"),
+    }
+
+
+LOW, HIGH, FREE = (state_needs(*key) for key in (("LS", "C2"), ("HS", "C2"), ("HS", "C1")))
+SCAN = needs(f"{PARENT}/symmetry_mode", ("scan.json", "displaced.xyz"), "symmetry-mode --complex h2co")
+MODE = (f"{PARENT}/symmetry_mode/mode.json", "assess-symmetry-mode --complex h2co")
+ENTROPY = (f"{LEVEL}/entropy/entropy.json", "entropy --complex h2co")
+LANDAU = (f"{LEVEL}/landau/landau.json", "landau --complex h2co")
+MOLECULE = "molecule --complex h2co"
+NEEDS = {
+    "optimise --state LS": [("h2co/molecule/molecule.xyz", MOLECULE)],
+    "optimise --state HS": [("h2co/molecule/molecule_high_spin.xyz", MOLECULE)],
+    "optimise --state HS --group C1": [*SCAN, HIGH["hessian"][0], HIGH["optimise"][2]],
+    "hessian --state LS": LOW["optimise"],
+    "hessian --state HS --group C1": FREE["optimise"],
+    "probe-instability --state HS --irrep B": HIGH["optimise"],
+    "vibrations --state HS": HIGH["facts"] + HIGH["hessian"],
+    "symmetry-mode": HIGH["optimise"] + HIGH["vibrations"],
+    "assess-symmetry-mode": [SCAN[0], *HIGH["facts"], *FREE["facts"], *HIGH["vibrations"]],
+    "entropy": [*LOW["vibrations"], *FREE["vibrations"], MODE],
+    "landau": [ENTROPY],
+    "draw-landau": [LANDAU],
+    "report": [
+        ("h2co/molecule/molecule.json", MOLECULE), *LOW["facts"], *HIGH["facts"], *FREE["facts"], LOW["vibrations"][0],
+        *HIGH["vibrations"], FREE["vibrations"][0], MODE, ENTROPY, LANDAU,
+    ],
+}  # fmt: skip
+"""Every stage that reads results of another, what it reads, and the command that makes it."""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """All results of formaldehyde: DFT from the reference records, the rest computed."""
+    folder = tmp_path_factory.mktemp("results")
+    content = config.read_yaml(ROOT / "workflow/config/config.yaml") | {"complexes": ["h2co"]}
+    settings = config.load(content, ROOT / "structures")
+    for complex_id, state, group, stage in reference.available(settings):
+        place = reference.folder(settings, complex_id, state, group, stage)
+        reference.recall(place, folder / LEVEL / state / group / stage, stage)
+    states = [["--state", state, "--group", group] for state, group in (("LS", "C2"), ("HS", "C2"), ("HS", "C1"))]
+    stages = ["molecule", *(["vibrations", *words] for words in states), "assess-symmetry-mode", "entropy", "landau"]
+    for words in stages:
+        words = [words] if isinstance(words, str) else words
+        __main__.main([*words, "--complex", "h2co", "--results", str(folder), "--workdir", str(folder / "work")])
+    return folder
+
+
+def test_every_stage_is_asked_for_what_it_needs():
+    alone = {"molecule", "crystal", "states", "fit", "phase-diagram"}
+    assert {words.split()[0] for words in NEEDS} == set(__main__.STAGES) - alone
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "command"), [(words, *need) for words, found in NEEDS.items() for need in found]
+)
+def test_a_stage_without_its_input_names_the_stage_that_makes_it(results, monkeypatch, words, path, command):
+    monkeypatch.setattr(electronic, "solve", lambda *arguments: pytest.fail("an SCF before the input was looked for"))
+    missing, aside = results / path, results / "aside"
+    missing.rename(aside)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            __main__.main([*words.split(), "--complex", "h2co", "--results", str(results)])
+    finally:
+        aside.rename(missing)
+    stage = command.split()[0]
+    assert ended.value.code == (
+        f"BadInput: {missing} is not there: the stage {stage} has not been run to its end; "
+        f"run `python -m spincross {command} --results {results}` first"
+    )
+
+
+def test_the_commands_named_lead_from_nothing_to_the_page(results, tmp_path, monkeypatch):
+    """Each sentence is obeyed until the page is there; DFT stages copy what was computed before."""
+
+    def taken(settings, place):
+        stage = place.options.stage
+        folder = {"optimise": place.here / "optimise", "hessian": place.here / "vibrations"}.get(
+            stage, place.parent / "symmetry_mode"
+        )
+        names = reference.STAGE_FILES[{"hessian": "vibrations", "symmetry-mode": "symmetry_mode"}.get(stage, stage)]
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            shutil.copyfile(results / (folder / name).relative_to(tmp_path), folder / name)
+
+    for stage in ("optimise", "hessian", "symmetry-mode"):
+        monkeypatch.setitem(__main__.STAGES, stage, taken)
+    todo, done = [["report", "--complex", "h2co", "--results", str(tmp_path)]], []
+    while todo and len(done) < 60:
+        try:
+            __main__.main(todo[-1])
+        except SystemExit as ended:
+            found = re.search("run `python -m spincross (.*)` first", ended.code)
+            assert found, ended.code
+            todo.append(found[1].split())
+        else:
+            done.append(todo.pop())
+    assert (tmp_path / "h2co/report.html").exists()
+    assert len(done) == len({tuple(words) for words in done})
+
+
+@pytest.mark.parametrize("words", [["--state", "LS", "--group", "C1"], ["--state", "HS", "--group", "Cs"]])
+def test_a_state_that_no_stage_follows_is_not_optimised(small, words):
+    with pytest.raises(SystemExit, match=r"BadInput: h2co has the point group C2: .* but not .S in C"):
+        __main__.main(["optimise", *small, *words])

@@ -13,7 +13,7 @@ import pytest
 
 from sample_h2co import H2CO
 from spincross import conclusions, config, electronic, files, hessian_stages, optimise, stages, vibrations
-from spincross.errors import BadInput, StaleData, Stopped, UnexpectedImaginaryMode
+from spincross.errors import BadInput, MissingInput, StaleData, Stopped, UnexpectedImaginaryMode
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +40,14 @@ def test_a_stable_parent_stands_for_hs_with_its_hessian(settings, tmp_path):
     assert files.read_json(broken / "optimise/optimise.json") == {"point_group": "C2"}
     assert (broken / "vibrations/hessian.npz").read_bytes() == b"parent"
     assert not (tmp_path / "work").exists()
+
+
+def test_nothing_is_taken_over_from_a_parent_that_is_not_complete(tmp_path):
+    (tmp_path / "parent").mkdir()
+    (tmp_path / "parent/hessian.json").write_text("{}")
+    with pytest.raises(MissingInput, match=r"parent/hessian\.npz is not there"):
+        stages.take_over(tmp_path / "parent", tmp_path / "own", ("hessian.json", "hessian.npz"))
+    assert not (tmp_path / "own").exists()
 
 
 def test_a_result_that_breaks_its_schema_is_not_written(tmp_path):

@@ -16,7 +16,7 @@ from typing import Any
 
 from spincross import config, hessian_stages, stages, vibration_stages
 from spincross.config import Settings
-from spincross.errors import BadInput, SpincrossError, Stopped
+from spincross.errors import BadInput, MissingInput, SpincrossError, Stopped
 
 STOPPED = 75
 """Exit code of a run that stopped because its time was over (EX_TEMPFAIL: try again)."""
@@ -60,8 +60,34 @@ class Place:
         self.parent, self.parent_work = options.results / parent, options.workdir / parent
 
 
+def command_for(path: Path, options: argparse.Namespace) -> tuple[str, str] | None:
+    """Return the stage that makes a file of the results, and the words that run it; None for any other file."""
+    if not path.is_relative_to(options.results):
+        return None
+    folders = path.relative_to(options.results).parts[1:-1]  # between the complex and the file
+    makers = [
+        stage for stage, (folder, names) in MADE_BY.items()
+        if folders[-1:] == (folder,) and (not names or path.name in names)
+    ]  # fmt: skip
+    if not makers:
+        return None
+    stage = makers[0]
+    words = ["python -m spincross", stage, "--complex", options.complex]
+    if stage in ("optimise", "hessian", "vibrations"):
+        words += ["--state", folders[1], "--group", folders[2]]
+    for name in ("config", "structures", "results", "workdir"):
+        if (given := getattr(options, name)) != _arguments().get_default(name):
+            words += [f"--{name}", str(given)]
+    return stage, " ".join(words)
+
+
 def _optimise(settings: Settings, place: Place) -> None:
     out, work = place.here / "optimise", place.work / "optimise"
+    if place.group != place.parent_group and (place.state, place.group) != ("HS", "C1"):
+        raise BadInput(
+            f"{place.complex} has the point group {place.parent_group}: LS and HS are optimised in it, and HS in C1, "
+            f"but not {place.state} in {place.group}"
+        )
     if place.group != place.parent_group:
         stages.optimise_broken(settings, place.complex, place.parent, out, work)
         return
@@ -173,6 +199,34 @@ STAGES: dict[str, Callable[[Settings, Place], None]] = {
 }
 
 
+MADE_BY: dict[str, tuple[str, tuple[str, ...]]] = {
+    "molecule": ("molecule", ()),
+    "optimise": ("optimise", ()),
+    "hessian": ("vibrations", ("hessian.npz", "hessian.json")),
+    "vibrations": ("vibrations", ()),
+    "symmetry-mode": ("symmetry_mode", ("scan.json", "scan.tsv", "displaced.xyz")),
+    "assess-symmetry-mode": ("symmetry_mode", ()),
+    "entropy": ("entropy", ()),
+    "landau": ("landau", ()),
+}
+"""Stage: the folder of its results, and its files where another stage writes there too; the first that fits counts."""
+
+
+@contextmanager
+def naming_the_stage(options: argparse.Namespace) -> Iterator[None]:
+    """Say of a file of the results that is not there which stage makes it, and how to run that."""
+    try:
+        yield
+    except MissingInput as error:
+        found = command_for(error.path, options)
+        if found is None:
+            raise
+        stage, command = found
+        raise BadInput(
+            f"{error.path} is not there: the stage {stage} has not been run to its end; run `{command}` first"
+        ) from error
+
+
 @contextmanager
 def stopping(seconds: float | None) -> Iterator[None]:
     """Raise Stopped inside the block once the seconds are over; no limit without.
@@ -210,7 +264,7 @@ def main(arguments: list[str] | None = None) -> None:
         options = _arguments().parse_args(words)
         content = config.read_yaml(options.config) | {"complexes": [options.complex]}
         settings = config.load(content, options.structures, str(options.config))
-        with stopping(options.stop_after):
+        with stopping(options.stop_after), naming_the_stage(options):
             STAGES[options.stage](settings, Place(options, settings))
     except SpincrossError as error:
         sys.exit(f"{type(error).__name__}: {error}")

@@ -1,5 +1,7 @@
 """Named failures: every one carries the numbers a chemist needs to judge it, in one sentence."""
 
+from pathlib import Path
+
 
 class SpincrossError(Exception):
     """Base of every failure that spincross raises on purpose."""
@@ -7,6 +9,14 @@ class SpincrossError(Exception):
 
 class BadInput(SpincrossError):
     """A config key, complex entry or file that cannot be used; says which and what to do."""
+
+
+class MissingInput(BadInput):
+    """A file that an earlier stage makes, and that is not there; `path` says which."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is not there; run the stage that makes it first")
+        self.path = Path(path)
 
 
 class BadStructure(BadInput):

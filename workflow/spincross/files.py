@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross import __version__, machine
-from spincross.errors import BadInput, CannotWrite, SpincrossError, StaleData
+from spincross.errors import BadInput, CannotWrite, MissingInput, SpincrossError, StaleData
 from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
@@ -67,10 +67,17 @@ def write_json(path: Path, content: Json) -> None:
         temporary.write_text(json.dumps(plain(content), indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
+def present(path: Path) -> Path:
+    """Return the path of a file; MissingInput if there is none."""
+    if not Path(path).exists():
+        raise MissingInput(path)
+    return Path(path)
+
+
 def read_json(path: Path) -> Json:
-    """Read a JSON object; BadInput if it is missing or damaged."""
+    """Read a JSON object; MissingInput if it is not there, BadInput if it is damaged."""
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(present(path).read_text())
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read as JSON ({error}); delete it and run again") from error
     if not isinstance(content, dict):
@@ -96,7 +103,8 @@ def write_arrays(path: Path, **arrays: Any) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read every array of an NPZ file; StaleData if it is truncated or damaged."""
+    """Read every array of an NPZ file; MissingInput if it is not there, StaleData if it is truncated or damaged."""
+    present(path)
     try:
         with np.load(path, allow_pickle=False) as data:
             return {key: data[key] for key in data.files}
@@ -105,8 +113,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    """Return the SHA-256 of a file's bytes; MissingInput if it is not there."""
+    return hashlib.sha256(present(path).read_bytes()).hexdigest()
 
 
 def fingerprint(content: Any) -> str:
@@ -132,9 +140,12 @@ def write_xyz(path: Path, symbols: tuple[str, ...], frames: list[Array], comment
 
 
 def read_xyz(path: Path) -> tuple[tuple[str, ...], Array, str]:
-    """Read the first frame of an XYZ file: symbols, positions (N, 3) in bohr, comment line."""
+    """Read the first frame of an XYZ file: symbols, positions (N, 3) in bohr, comment line.
+
+    MissingInput if it is not there, BadInput if it is damaged.
+    """
     try:
-        lines = Path(path).read_text().splitlines()
+        lines = present(path).read_text().splitlines()
         count = int(lines[0])
         rows = [line.split() for line in lines[2 : 2 + count]]
         positions = np.array([[float(x) for x in row[1:4]] for row in rows])

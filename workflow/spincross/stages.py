@@ -149,10 +149,10 @@ def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: P
 
 
 def take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
-    """Copy results of the parent group."""
-    for name in names:
-        with files.replacing(folder / name) as temporary:
-            temporary.write_bytes((parent / name).read_bytes())
+    """Copy results of the parent group; MissingInput if one is not there."""
+    for source in [files.present(parent / name) for name in names]:
+        with files.replacing(folder / source.name) as temporary:
+            temporary.write_bytes(source.read_bytes())
 
 
 def _optimise(
