@@ -90,19 +90,6 @@ def test_a_stale_point_is_refused(hydrogen, tmp_path, change):
         displacements.kept_point(geometry, surface, tmp_path, "displacement_0000", quiet)
 
 
-def test_an_energy_is_kept_without_a_gradient_and_apart_from_it(hydrogen, tmp_path, monkeypatch):
-    surface, displaced = hydrogen
-    whole = displacements.kept_point(displaced[0], surface, tmp_path, "one", quiet)
-    monkeypatch.setattr(electronic, "gradient", lambda solution: pytest.fail("a gradient nobody asked for"))
-    found = displacements.kept_energy(displaced[0], surface, tmp_path, "one", quiet)
-    assert found == pytest.approx(whole.energy, abs=1e-9)
-    monkeypatch.setattr(electronic, "solve", lambda *arguments: pytest.fail("computed again"))
-    assert displacements.kept_energy(displaced[0], surface, tmp_path, "one", quiet) == found
-    assert set(files.read_arrays(tmp_path / "one/energy.npz")) == {"key", "positions", "energy", "cycles", "seconds"}
-    with pytest.raises(StaleData, match="another geometry"):
-        displacements.kept_energy(displaced[1], surface, tmp_path, "one", quiet)
-
-
 def test_points_stored_without_their_geometry_are_refused(hydrogen, tmp_path):
     surface, displaced = hydrogen
     files.write_arrays(tmp_path / "displacement_0000/point.npz", gradient=np.zeros((2, 3)), key=np.array("old"))

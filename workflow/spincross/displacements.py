@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross import electronic, populations
-from spincross.electronic import Solution
 from spincross.errors import BadInput, StaleData, WrongState
 from spincross.files import fingerprint, read_arrays, write_arrays
 from spincross.levels import Level, State
@@ -58,17 +57,8 @@ class Point:
 
 
 @dataclass(frozen=True)
-class EnergyPoint:
-    """One geometry, done without a gradient: energy, Eh, and its cost."""
-
-    energy: float
-    cycles: int
-    seconds: float
-
-
-@dataclass(frozen=True)
 class Surface:
-    """What is needed to compute energies and gradients near a geometry.
+    """What is needed to compute solutions near a geometry.
 
     Parameters
     ----------
@@ -89,19 +79,10 @@ class Surface:
     def point(self, molecule: Molecule) -> Point:
         """Compute one geometry."""
         start = time.perf_counter()
-        solution = self._solution(molecule)
+        solution = electronic.solve(molecule, self.level, self.state, self.guess, self.max_memory)
         gradient = electronic.gradient(solution)
         dipole = populations.dipole(solution) * DEBYE_TO_ATOMIC_UNITS
         return Point(gradient, dipole, solution.energy, solution.cycles, time.perf_counter() - start)
-
-    def energy_point(self, molecule: Molecule) -> EnergyPoint:
-        """Compute the energy of one geometry, without its gradient."""
-        start = time.perf_counter()
-        solution = self._solution(molecule)
-        return EnergyPoint(solution.energy, solution.cycles, time.perf_counter() - start)
-
-    def _solution(self, molecule: Molecule) -> Solution:
-        return electronic.solve(molecule, self.level, self.state, self.guess, self.max_memory)
 
 
 def phonopy_cell(molecule: Molecule) -> Phonopy:
@@ -178,40 +159,38 @@ def _stored(path: Path, molecule: Molecule, key: str) -> dict[str, NDArray[Any]]
     return {name: array for name, array in stored.items() if name not in ("key", "positions")}
 
 
-def _kept(
-    path: Path, molecule: Molecule, key: str, compute: Callable[[Molecule], Point | EnergyPoint], report: Report
-) -> dict[str, Any]:
-    """Return the arrays of a point, computing and storing it unless it is there."""
+def kept(path: Path, molecule: Molecule, key: str, compute: Callable[[], Any], report: Report) -> dict[str, Any]:
+    """Return the fields of a finished geometry (energy, cycles, seconds, more), computing and storing it unless stored.
+
+    Parameters
+    ----------
+    path : file in a folder of its own, which names the geometry
+    key : checksum of all that the fields depend on, positions aside
+    compute : gives a dataclass of numbers and arrays
+
+    Raises
+    ------
+    StaleData
+        if the stored one belongs to another geometry, level or step
+    BadInput
+        if another run is computing this very one
+    """
     name, found = path.parent.name, _stored(path, molecule, key)
     if found is not None:
         report(f"  {name}: found, {float(found['seconds']):.1f} s saved")
         return found
     with locked(path.parent):
-        point = compute(molecule)
+        point = compute()
         write_arrays(path, key=np.array(key), positions=molecule.positions, **asdict(point))
     report(f"  {name}: E {point.energy:.8f} Eh  {point.cycles} cycles  {point.seconds:.1f} s")
     return asdict(point)
 
 
 def kept_point(molecule: Molecule, surface: Surface, folder: Path, name: str, report: Report) -> Point:
-    """Return the point `name` of a work folder, computing and storing it unless it is there.
-
-    Raises
-    ------
-    StaleData
-        if the stored point belongs to another geometry, level or step
-    BadInput
-        if another run is computing this very point
-    """
-    found = _kept(folder / name / "point.npz", molecule, surface.key(molecule), surface.point, report)
+    """Return the point `name` of a work folder, computing and storing it unless it is there; raises as `kept`."""
+    found = kept(folder / name / "point.npz", molecule, surface.key(molecule), lambda: surface.point(molecule), report)
     numbers = float(found["energy"]), int(found["cycles"]), float(found["seconds"])
     return Point(found["gradient"], found["dipole"], *numbers)
-
-
-def kept_energy(molecule: Molecule, surface: Surface, folder: Path, name: str, report: Report) -> float:
-    """Return the energy (Eh) `name` of a work folder as `kept_point` does, without a gradient; raises the same."""
-    path, key = folder / name / "energy.npz", surface.key(molecule)
-    return float(_kept(path, molecule, key, surface.energy_point, report)["energy"])
 
 
 def compute_points(

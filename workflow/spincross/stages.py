@@ -19,7 +19,6 @@ from spincross import (
     cheap,
     crystal,
     device,
-    displacements,
     files,
     force_constants,
     gates,
@@ -35,6 +34,7 @@ from spincross import (
 from spincross.config import Settings, check
 from spincross.crystal_pair import crystal_facts
 from spincross.displacements import Surface
+from spincross.energy_scan import Walk
 from spincross.errors import BadInput, NotConverged
 from spincross.files import Json
 from spincross.levels import Level, State
@@ -250,12 +250,9 @@ def _scan(
     settings: Settings, complex_id: str, molecule: Molecule, mode: Array, guess: optimise.Orbitals, work: Path
 ) -> symmetry_mode.Scan:
     surface = Surface(settings.level, settings.state(complex_id, "HS"), guess, settings.config["memory_mb"])
-
-    def energy(moved: Molecule, name: str) -> float:
-        return displacements.kept_energy(moved, surface, work, name, optimise.print_line)
-
+    walk = Walk(molecule, surface, settings.config["gates"], work, optimise.print_line)
     with optimise.locked(work):
-        return symmetry_mode.scan(molecule, mode, energy, settings.config["symmetry_mode"]["scan_points"])
+        return symmetry_mode.scan(molecule, mode, walk.energy, settings.config["symmetry_mode"]["scan_points"])
 
 
 def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, broken: Path, folder: Path) -> None:

@@ -123,8 +123,9 @@ def scan(molecule: Molecule, mode: Array, energy: Callable[[Molecule, str], floa
     while up[-1] >= centre and len(forward) <= MOST_HALVINGS:
         forward.append(forward[-1] / 2)
         up.append(at("plus", len(up), forward[-1]))
-    step = forward[-1]
-    for q in [step * (k + 2) for k in range(points - len(forward))]:
+    step, missing = forward[-1], points - len(forward)
+    farther = [q for q in (step * (k + 2) for k in range(points)) if q not in forward]
+    for q in farther[: max(missing, 0)]:
         forward.append(q)
         up.append(at("plus", len(up), q))
     down = [at("minus", number, -q) for number, q in enumerate(forward)]

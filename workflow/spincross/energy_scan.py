@@ -1,0 +1,106 @@
+"""Energies along a mode on the lowest surface: every point starts from its neighbour, is tested, and is kept.
+
+Where two states of different irreps lie close, the parent's orbitals lead to either of them at a displaced geometry.
+So each point starts from the orbitals of the one before, its mirror image from its own image, and an unstable solution
+is followed down.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spincross import descent, displacements, electronic, gates, irreps, mean_field
+from spincross.displacements import Surface
+from spincross.errors import WrongState
+from spincross.files import Json, fingerprint, read_arrays
+from spincross.molecule import Molecule
+from spincross.optimise import Orbitals, Report
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EnergyPoint:
+    """One geometry, done: energy, Eh; occupied orbitals (nao, n) of each spin; lowest stability eigenvalue, Eh; cost.
+
+    The eigenvalue is NaN where stability is not tested.
+    """
+
+    energy: float
+    alpha: Array
+    beta: Array
+    stability: float
+    cycles: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What the points of one scan share.
+
+    Parameters
+    ----------
+    molecule : the undisplaced geometry in its group
+    surface : level, state, and orbitals of the undisplaced geometry
+    limits : section `gates` of the configuration
+    work : folder that keeps the points
+    """
+
+    molecule: Molecule
+    surface: Surface
+    limits: Json
+    work: Path
+    report: Report
+
+    def energy(self, moved: Molecule, name: str) -> float:
+        """Return the energy (Eh) of a point of the scan by its name: centre, plus_0, minus_0, plus_1, ...
+
+        Raises
+        ------
+        NotConverged, WrongState
+            if its SCF fails, or stays unstable
+        StaleData, BadInput
+            as `displacements.kept`
+        """
+        key = fingerprint([self.surface.key(moved), self.limits["stability"]])
+        path = self.work / name / "energy.npz"
+        found = displacements.kept(path, moved, key, lambda: self._point(moved, self._guess(name)), self.report)
+        return float(found["energy"])
+
+    def _guess(self, name: str) -> Orbitals:
+        side, _, number = name.partition("_")
+        if side == "minus":
+            alpha, beta = self._orbitals(f"plus_{number}")
+            level, multiplicity = self.surface.level, self.surface.state.multiplicity
+            mol = mean_field.build_mol(self.molecule, level, multiplicity, self.surface.max_memory)
+            group = self.molecule.point_group
+            return irreps.image(mol, group, alpha), irreps.image(mol, group, beta)
+        if side == "plus" and int(number) > 0:
+            return self._orbitals(f"plus_{int(number) - 1}")
+        return self.surface.guess
+
+    def _orbitals(self, name: str) -> Orbitals:
+        stored = read_arrays(self.work / name / "energy.npz")
+        return stored["alpha"], stored["beta"]
+
+    def _point(self, moved: Molecule, guess: Orbitals) -> EnergyPoint:
+        start = time.perf_counter()
+        level, state, memory = self.surface.level, self.surface.state, self.surface.max_memory
+        solution = electronic.solve(moved, level, state, guess, memory)
+        cycles, tested = solution.cycles, gates.stability(solution, self.limits)
+        if tested.mode is not None:
+            self.report(f"  unstable (eigenvalue {tested.eigenvalue:.4f} Eh): following it down")
+            solution = descent.follow(solution, tested.mode, moved, level, state, np.inf, memory)
+            cycles, tested = cycles + solution.cycles, gates.stability(solution, self.limits)
+        if tested.mode is not None:
+            raise WrongState(
+                f"a point of the scan along the breaking mode is unstable at {solution.energy:.8f} Eh (orbital Hessian "
+                f"eigenvalue {tested.eigenvalue:.4f} Eh), also after following it down"
+            )
+        eigenvalue = np.nan if tested.eigenvalue is None else tested.eigenvalue
+        return EnergyPoint(solution.energy, *solution.orbitals, eigenvalue, cycles, time.perf_counter() - start)
