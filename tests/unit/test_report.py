@@ -341,3 +341,14 @@ def test_the_answer_is_as_sure_as_the_claims() -> None:
     breaking, _, payment = findings.answer(data)
     assert breaking.startswith("Probably") and "stays open" in payment
     assert findings.answer(sample_report.sample())[0].startswith("Yes")
+
+
+@pytest.mark.parametrize(("lowering", "word", "verdict"), [(3.8, "Hardly", "uncertain"), (4.0, "Yes", "supported")])
+def test_a_well_shallower_than_half_a_quantum_is_no_broken_symmetry(lowering: float, word: str, verdict: str) -> None:
+    """651.4 cm-1 x 11.96 J/mol per cm-1 / 2 = 3.896 kJ/mol; the second sentence says what it means."""
+    data = sample_report.sample()
+    data["mode"]["energy_lowering_kJ_per_mol"] = lowering
+    assert findings.half_quantum(data["mode"]) == pytest.approx(3.8962, abs=1e-3)
+    breaking, mode, _ = findings.answer(data)
+    assert breaking.startswith(word) and verdicts(data)["HS breaks C2."] == verdict
+    assert ("on average the molecule keeps C2" in mode) == (word == "Hardly")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from spincross.units import HARTREE_TO_KJ_PER_MOL
+from spincross.units import HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KJ_PER_MOL
 
 Json = dict[str, Any]
 
@@ -111,7 +111,8 @@ def _breaking_sentence(data: Json) -> str:
     modes, floor = imaginary(parent), number(parent["noise_floor_per_cm"])
     if data["mode"]["broken"]:
         count = "one imaginary mode" if len(modes) == 1 else f"{len(modes)} imaginary modes"
-        sure = "Yes" if _breaking(data).verdict == "supported" else "Probably"
+        shallow = data["mode"]["energy_lowering_kJ_per_mol"] <= half_quantum(data["mode"])
+        sure = "Yes" if _breaking(data).verdict == "supported" else "Hardly" if shallow else "Probably"
         saddle = f"{sure}: held in {group}, the HS molecule is a saddle with {count}, {', '.join(modes)}"
         return f"{saddle}; the noise floor is {floor} cm⁻¹."
     if modes:
@@ -134,6 +135,22 @@ def _mode_sentence(data: Json) -> str:
         f"The mode at {wavenumber(mode['wavenumber_per_cm'])} cm⁻¹, irrep {mode['irrep']} (largest shares: {movers}), "
         f"leads to a minimum in {data['optimise']['HS']['point_group']} that lies "
         f"{number(mode['energy_lowering_kJ_per_mol'], 2)} kJ/mol lower."
+        f"{_averaging(mode, group)}"
+    )
+
+
+def half_quantum(mode: Json) -> float:
+    """Return half a quantum of the imaginary mode, kJ/mol: a well shallower than this holds no localised vibration."""
+    return 0.5 * abs(float(mode["wavenumber_per_cm"])) * PER_CM_TO_KJ_PER_MOL
+
+
+def _averaging(mode: Json, group: str) -> str:
+    """Say so where the zero-point motion of the mode takes the molecule over the barrier."""
+    if mode["energy_lowering_kJ_per_mol"] > half_quantum(mode):
+        return ""
+    return (
+        f" That is less than half a quantum of the mode, {number(half_quantum(mode), 1)} kJ/mol: zero-point motion "
+        f"crosses the barrier, on average the molecule keeps {group}, and ΔS_SB then counts too much."
     )
 
 
@@ -202,10 +219,10 @@ def _breaking(data: Json) -> Claim:
             f"imaginary: {len(parent['imaginary_modes'])}; {inside} inside the noise floor of {number(floor)} cm⁻¹",
         )
     lower = mode["energy_lowering_kJ_per_mol"]
-    clear = abs(mode["wavenumber_per_cm"]) > CLEAR_OF_NOISE * floor and lower > 0
+    clear = abs(mode["wavenumber_per_cm"]) > CLEAR_OF_NOISE * floor and lower > half_quantum(mode)
     evidence = (
         f"{wavenumber(mode['wavenumber_per_cm'])} cm⁻¹ ({mode['irrep']}), noise ± {number(floor)} cm⁻¹; "
-        f"minimum {number(lower, 2)} kJ/mol below the parent"
+        f"minimum {number(lower, 2)} kJ/mol below the parent, half a quantum {number(half_quantum(mode), 2)} kJ/mol"
     )
     return Claim(text, "supported" if clear else "uncertain", evidence)
 
