@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from pyscf import dft
+from pyscf import dft, lib
+from pyscf.scf import diis as scf_diis
 
-from sample_h2co import H2CO, HYDROGEN, LEVEL
-from spincross import electronic, mean_field
+from sample_h2co import EXCITED, H2CO, HYDROGEN, LEVEL
+from spincross import electronic, mean_field, response
 from spincross.errors import NotConverged
 from spincross.levels import State
 
@@ -62,6 +63,63 @@ def test_every_rung_leaves_its_reason_cycles_and_energy(triplet, monkeypatch):
     assert "after 6 cycles" in found.trace[2]["reason"]
     assert found.trace[-1]["converged"]
     assert found.trace[-1]["energy_hartree"] == pytest.approx(triplet[0].energy, abs=1e-8)
+
+
+def test_damping_mixes_the_fock_matrices_of_its_rung_and_of_no_other(monkeypatch):
+    """What goes into the extrapolation is (1 - 0.3) F + 0.3 F of the cycle before, measured on the matrices."""
+    monkeypatch.setattr(electronic, "DIIS_CYCLES", 3)
+    monkeypatch.setattr(electronic, "NEWTON_STEPS", 0)
+    run, update, store = electronic.Ladder.run, scf_diis.CDIIS.update, lib.diis.DIIS.update
+    shares, stored = {}, []
+
+    def watched_store(diis, fock, **options):
+        stored.append(np.array(fock))
+        return store(diis, fock, **options)
+
+    def watched_run(ladder, method, rung, *rest):
+        found = shares.setdefault(f"{rung} {len(ladder.trace)}", [])
+
+        def watched(diis, overlap, density, fock, *rest, f_prev=None):
+            result = update(diis, overlap, density, fock, *rest, f_prev=f_prev)
+            if f_prev is not None:
+                change = f_prev - fock
+                found.append(float(np.vdot(stored[-1] - fock, change) / np.vdot(change, change)))
+            return result
+
+        monkeypatch.setattr(scf_diis.CDIIS, "update", watched)
+        run(ladder, method, rung, *rest)
+
+    monkeypatch.setattr(lib.diis.DIIS, "update", watched_store)
+    monkeypatch.setattr(electronic.Ladder, "run", watched_run)
+    electronic.solve(H2CO, LEVEL, State("LS", 1))
+    before, damped, after = shares.values()
+    assert list(shares) == ["DIIS 0", "level shift, damping 1", "DIIS 2"]
+    assert min(len(before), len(damped), len(after)) >= 2
+    np.testing.assert_allclose(damped, 0.3, atol=1e-9)
+    np.testing.assert_allclose(before + after, 0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("multiplicity", "occupation"), [(1, None), (3, None), (3, EXCITED)])
+def test_the_last_rung_ends_at_the_state_of_the_first_and_serves_everything_after(
+    monkeypatch, multiplicity, occupation
+):
+    state, run = State("x", multiplicity, occupation), electronic.Ladder.run
+    expected = electronic.solve(H2CO, LEVEL, state)
+
+    def short(ladder, method, rung, reason, density, max_cycles):
+        run(ladder, method, rung, reason, density, max_cycles if rung == "second order" else 2)
+
+    monkeypatch.setattr(electronic.Ladder, "run", short)
+    monkeypatch.setattr(electronic, "NEWTON_STEPS", 0)
+    found = electronic.solve(H2CO, LEVEL, state)
+    assert [rung["rung"] for rung in found.trace] == ["DIIS", "level shift, damping", "DIIS", "second order"]
+    assert [rung["converged"] for rung in found.trace] == [False, False, False, True]
+    assert found.energy == pytest.approx(expected.energy, abs=1e-8)
+    assert found.occupation == expected.occupation
+    np.testing.assert_allclose(electronic.gradient(found), electronic.gradient(expected), atol=2e-6)
+    lowest = [response.lowest_mode(solution.mean_field, 0)[0] for solution in (found, expected)]
+    assert lowest[0] == pytest.approx(lowest[1], abs=1e-5)
+    assert (lowest[0] < 0) == (occupation == EXCITED)
 
 
 def test_the_lowest_triplet_of_formaldehyde_is_3a(triplet):

@@ -135,11 +135,14 @@ class Ladder:
             self.run(method, "Newton step, DIIS", reason, response.newton_density(method, fx), 4)
 
     def level_shift(self, method: Any, max_cycles: int) -> None:
-        """Converge roughly with level shift and damping, then again without."""
-        method.set(level_shift=0.25, damp=0.3, conv_tol=1e-6, conv_tol_grad=1e-2)
+        """Converge roughly with level shift and damping, then again without.
+
+        PySCF's `damp` stops where DIIS begins, in the second cycle; `diis_damp` mixes in every cycle.
+        """
+        method.set(level_shift=0.25, diis_damp=0.3, conv_tol=1e-6, conv_tol_grad=1e-2)
         before = f"not converged after {sum(rung['cycles'] for rung in self.trace)} cycles"
         self.run(method, "level shift, damping", before, to_numpy(method.make_rdm1()), max_cycles)
-        method.set(level_shift=0.0, damp=0.0, conv_tol=self.level.scf_energy_tolerance)
+        method.set(level_shift=0.0, diis_damp=0.0, conv_tol=self.level.scf_energy_tolerance)
         method.conv_tol_grad = self.level.scf_gradient_tolerance
         self.run(method, "DIIS", "converges again without aids", to_numpy(method.make_rdm1()), max_cycles)
 
