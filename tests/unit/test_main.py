@@ -153,7 +153,7 @@ def state_needs(state, group):
 
 
 LOW, HIGH, FREE = (state_needs(*key) for key in (("LS", "C2"), ("HS", "C2"), ("HS", "C1")))
-SCAN = needs(f"{PARENT}/symmetry_mode", ("scan.json", "displaced.xyz"), "symmetry-mode --complex h2co")
+SCAN = needs(f"{PARENT}/symmetry_mode", ("scan.json", "displaced.xyz", "orbitals.npz"), "symmetry-mode --complex h2co")
 MODE = (f"{PARENT}/symmetry_mode/mode.json", "assess-symmetry-mode --complex h2co")
 ENTROPY = (f"{LEVEL}/entropy/entropy.json", "entropy --complex h2co")
 LANDAU = (f"{LEVEL}/landau/landau.json", "landau --complex h2co")
@@ -161,7 +161,7 @@ MOLECULE = "molecule --complex h2co"
 NEEDS = {
     "optimise --state LS": [("h2co/molecule/molecule.xyz", MOLECULE)],
     "optimise --state HS": [("h2co/molecule/molecule_high_spin.xyz", MOLECULE)],
-    "optimise --state HS --group C1": [*SCAN, HIGH["hessian"][0], HIGH["optimise"][2]],
+    "optimise --state HS --group C1": [*SCAN, HIGH["hessian"][0]],
     "hessian --state LS": LOW["optimise"],
     "hessian --state HS --group C1": FREE["optimise"],
     "probe-instability --state HS --irrep B": HIGH["optimise"],

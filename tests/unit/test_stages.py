@@ -195,6 +195,16 @@ def test_a_finished_scan_costs_nothing_and_a_longer_one_only_its_new_points(
     assert len(solves) == 2
 
 
+def test_the_orbitals_handed_on_are_those_of_the_displaced_geometry(small_settings, scanned):
+    """An SCF at the displaced geometry that starts from them is done at once, at the lowest energy of the scan."""
+    folder = scanned[0] / "results"
+    moved = stages.load_molecule(small_settings, "h2co", folder / "displaced.xyz", "C1")
+    guess = optimise.load_orbitals(folder / "orbitals.npz")
+    found = electronic.solve(moved, small_settings.level, small_settings.state("h2co", "HS"), guess)
+    assert found.cycles <= 2
+    assert found.energy == pytest.approx(min(scanned[1]["scan_energy_hartree"]), abs=1e-7)
+
+
 def test_points_of_another_geometry_are_not_used(small_settings, parent, scanned, solves, tmp_path):
     moved = tmp_path / "HS/C2"
     shutil.copytree(parent, moved)

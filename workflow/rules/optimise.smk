@@ -28,8 +28,8 @@ rule optimise_broken:
     input:
         scan=lambda w: parent(w.complex, "HS", "symmetry_mode/scan.json"),
         displaced=lambda w: parent(w.complex, "HS", "symmetry_mode/displaced.xyz"),
+        orbitals=lambda w: parent(w.complex, "HS", "symmetry_mode/orbitals.npz"),
         hessian=lambda w: parent(w.complex, "HS", "vibrations/hessian.npz"),
-        orbitals=lambda w: parent(w.complex, "HS", "optimise/orbitals.npz"),
     output:
         optimised("results/{complex}/{level}/HS/C1/optimise"),
     log:

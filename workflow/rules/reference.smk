@@ -38,6 +38,7 @@ if RECALLED:
             "results/{complex}/{level}/{state}/{point_group}/symmetry_mode/scan.json",
             "results/{complex}/{level}/{state}/{point_group}/symmetry_mode/scan.tsv",
             "results/{complex}/{level}/{state}/{point_group}/symmetry_mode/displaced.xyz",
+            "results/{complex}/{level}/{state}/{point_group}/symmetry_mode/orbitals.npz",
         log:
             "results/{complex}/{level}/{state}/{point_group}/symmetry_mode/recall_scan.log",
         conda:

@@ -10,6 +10,7 @@ rule follow_symmetry_mode:
         "results/{complex}/{level}/HS/{point_group}/symmetry_mode/scan.json",
         "results/{complex}/{level}/HS/{point_group}/symmetry_mode/scan.tsv",
         "results/{complex}/{level}/HS/{point_group}/symmetry_mode/displaced.xyz",
+        "results/{complex}/{level}/HS/{point_group}/symmetry_mode/orbitals.npz",
     log:
         "results/{complex}/{level}/HS/{point_group}/symmetry_mode/follow_symmetry_mode.log",
     benchmark:

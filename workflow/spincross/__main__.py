@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spincross import config, hessian_stages, stages, vibration_stages
+from spincross import config, hessian_stages, reference, stages, vibration_stages
 from spincross.config import Settings
 from spincross.errors import BadInput, MissingInput, SpincrossError, Stopped
 
@@ -204,7 +204,7 @@ MADE_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "optimise": ("optimise", ()),
     "hessian": ("vibrations", ("hessian.npz", "hessian.json")),
     "vibrations": ("vibrations", ()),
-    "symmetry-mode": ("symmetry_mode", ("scan.json", "scan.tsv", "displaced.xyz")),
+    "symmetry-mode": ("symmetry_mode", reference.STAGE_FILES["symmetry_mode"]),
     "assess-symmetry-mode": ("symmetry_mode", ()),
     "entropy": ("entropy", ()),
     "landau": ("landau", ()),

@@ -72,21 +72,22 @@ class Walk:
         found = displacements.kept(path, moved, key, lambda: self._point(moved, self._guess(name)), self.report)
         return float(found["energy"])
 
+    def orbitals(self, name: str) -> Orbitals:
+        """Return the occupied orbitals of a finished point."""
+        stored = read_arrays(self.work / name / "energy.npz")
+        return stored["alpha"], stored["beta"]
+
     def _guess(self, name: str) -> Orbitals:
         side, _, number = name.partition("_")
         if side == "minus":
-            alpha, beta = self._orbitals(f"plus_{number}")
+            alpha, beta = self.orbitals(f"plus_{number}")
             level, multiplicity = self.surface.level, self.surface.state.multiplicity
             mol = mean_field.build_mol(self.molecule, level, multiplicity, self.surface.max_memory)
             group = self.molecule.point_group
             return irreps.image(mol, group, alpha), irreps.image(mol, group, beta)
         if side == "plus" and int(number) > 0:
-            return self._orbitals(f"plus_{int(number) - 1}")
+            return self.orbitals(f"plus_{int(number) - 1}")
         return self.surface.guess
-
-    def _orbitals(self, name: str) -> Orbitals:
-        stored = read_arrays(self.work / name / "energy.npz")
-        return stored["alpha"], stored["beta"]
 
     def _point(self, moved: Molecule, guess: Orbitals) -> EnergyPoint:
         start = time.perf_counter()

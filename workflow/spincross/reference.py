@@ -18,7 +18,7 @@ from spincross.molecule import Molecule
 STAGE_FILES: dict[str, tuple[str, ...]] = {
     "optimise": ("optimise.json", "geometry.xyz", "trajectory.xyz", "orbitals.npz"),
     "vibrations": ("hessian.json", "hessian.npz"),
-    "symmetry_mode": ("scan.json", "scan.tsv", "displaced.xyz"),
+    "symmetry_mode": ("scan.json", "scan.tsv", "displaced.xyz", "orbitals.npz"),
 }
 """Files of each DFT stage; the JSON with the provenance comes first."""
 EXTRA_FILES: dict[str, tuple[str, ...]] = {"optimise": ("orbitals.molden",)}

@@ -142,7 +142,7 @@ def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: P
     start = parent / "symmetry_mode/displaced.xyz"
     molecule = load_molecule(settings, complex_id, start, "C1")
     hessian = files.read_arrays(parent / "vibrations/hessian.npz")["hessian"]
-    guess = optimise.load_orbitals(parent / "optimise/orbitals.npz")
+    guess = optimise.load_orbitals(parent / "symmetry_mode/orbitals.npz")
     spin = settings.state(complex_id, "HS")
     inputs = {"displaced": start, "parent_hessian": parent / "vibrations/hessian.npz"}
     _optimise(settings, complex_id, molecule, spin, inputs, folder, work, guess, hessian)
@@ -210,9 +210,9 @@ def load_vibrations(folder: Path) -> vibrations.Vibrations:
 
 
 def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, folder: Path, work: Path) -> None:
-    """Find the breaking mode of the HS parent, scan the energy along it: scan.json, scan.tsv, displaced.xyz.
+    """Find the breaking mode of the HS parent, scan the energy along it.
 
-    Every point of the scan is kept in `work` as it finishes.
+    Writes scan.json, scan.tsv, displaced.xyz and its orbitals.npz. Each point is kept in `work` as it finishes.
     """
     start = time.perf_counter()
     source = files.read_json(parent / "optimise/optimise.json")
@@ -230,29 +230,25 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
         "scan_energy_hartree": [],
         "start_q_amu_half_angstrom": None,
     }
-    moved = molecule
+    moved, orbitals = molecule, optimise.load_orbitals(parent / "optimise/orbitals.npz")
     if index is not None:
-        guess = optimise.load_orbitals(parent / "optimise/orbitals.npz")
-        scan = _scan(settings, complex_id, molecule, found.modes[:, index], guess, work)
+        surface = Surface(settings.level, settings.state(complex_id, "HS"), orbitals, settings.config["memory_mb"])
+        walk = Walk(molecule, surface, settings.config["gates"], work, optimise.print_line)
+        points = int(settings.config["symmetry_mode"]["scan_points"])
+        with optimise.locked(work):
+            scan = symmetry_mode.scan(molecule, found.modes[:, index], walk.energy, points)
         content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"] = scan.coordinates, scan.energies
-        content["start_q_amu_half_angstrom"] = scan.lowest or float(np.sort(np.abs(scan.coordinates))[1])
+        content["start_q_amu_half_angstrom"] = float(scan.coordinates[scan.start])
         moved = symmetry_mode.displaced(molecule, found.modes[:, index], content["start_q_amu_half_angstrom"])
+        orbitals = walk.orbitals(scan.names[scan.start])
     rows = zip(content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"], strict=True)
     files.write_xyz(folder / "displaced.xyz", moved.symbols, [moved.positions], [f"{complex_id} HS start of C1"])
+    optimise.store_orbitals(folder / "orbitals.npz", orbitals)
     table = [{"q_amu_half_angstrom": f"{q:.6f}", "energy_hartree": f"{e:.9f}"} for q, e in rows]
     write_table(folder / "scan.tsv", table or [{"q_amu_half_angstrom": "", "energy_hartree": ""}])
     facts = state_facts(files.read_json(parent / "vibrations/vibrations.json")["provenance"])
     seconds = time.perf_counter() - start
     write_checked(folder / "scan.json", {"provenance": files.provenance(inputs, seconds, **facts), **content}, "scan")
-
-
-def _scan(
-    settings: Settings, complex_id: str, molecule: Molecule, mode: Array, guess: optimise.Orbitals, work: Path
-) -> symmetry_mode.Scan:
-    surface = Surface(settings.level, settings.state(complex_id, "HS"), guess, settings.config["memory_mb"])
-    walk = Walk(molecule, surface, settings.config["gates"], work, optimise.print_line)
-    with optimise.locked(work):
-        return symmetry_mode.scan(molecule, mode, walk.energy, settings.config["symmetry_mode"]["scan_points"])
 
 
 def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, broken: Path, folder: Path) -> None:

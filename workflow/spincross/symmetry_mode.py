@@ -31,15 +31,21 @@ FITTED_REACH = 3.0
 
 @dataclass(frozen=True)
 class Scan:
-    """Energies (Eh) along Q (amu^1/2 angstrom), ascending, Q = 0 included."""
+    """Energies (Eh) along Q (amu^1/2 angstrom), ascending, Q = 0 included, and the names of the points."""
 
     coordinates: Array
     energies: Array
+    names: tuple[str, ...] = ()
 
     @property
     def lowest(self) -> float:
         """|Q| of the lowest point."""
         return float(abs(self.coordinates[self.energies.argmin()]))
+
+    @property
+    def start(self) -> int:
+        """Index of the lowest point with Q > 0, from which the molecule relaxes."""
+        return int(np.where(self.coordinates > 0, self.energies, np.inf).argmin())
 
     @property
     def asymmetry(self) -> float:
@@ -129,9 +135,10 @@ def scan(molecule: Molecule, mode: Array, energy: Callable[[Molecule, str], floa
         forward.append(q)
         up.append(at("plus", len(up), q))
     down = [at("minus", number, -q) for number, q in enumerate(forward)]
+    names = ["centre", *(f"{side}_{k}" for side in ("plus", "minus") for k in range(len(forward)))]
     coordinates = np.array([0.0, *forward, *(-q for q in forward)])
     order = np.argsort(coordinates)
-    return Scan(coordinates[order], np.array([centre, *up, *down])[order])
+    return Scan(coordinates[order], np.array([centre, *up, *down])[order], tuple(names[k] for k in order))
 
 
 def distortion_overlap(parent: Molecule, relaxed: Molecule, mode: Array) -> float:
