@@ -7,7 +7,7 @@ import pytest
 
 import sample_settings
 from sample_h2co import H2CO, LEVEL
-from spincross import candidates, electronic, files, optimise
+from spincross import candidates, checkpoints, electronic, files
 from spincross.levels import State
 from spincross.molecule import Molecule
 
@@ -37,7 +37,7 @@ def optimised(small_settings, tmp_path_factory):
     molecule = Molecule(("C", "O", "H", "H"), places, 0, "C2")
     state = small_settings.state("h2co", "LS")
     solution = electronic.solve(molecule, small_settings.level, state)
-    optimise.store_orbitals(folder / "orbitals.npz", solution.orbitals)
+    checkpoints.store_orbitals(folder / "orbitals.npz", solution.orbitals)
     files.write_xyz(folder / "geometry.xyz", molecule.symbols, [molecule.positions], [""])
     facts = {
         "level": asdict(small_settings.level),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spincross import files, hessian_stages, optimise, vibration_stages, vibrations
+from spincross import checkpoints, files, hessian_stages, vibration_stages, vibrations
 from spincross.errors import StaleData
 from spincross.molecule import Molecule
 from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
@@ -46,7 +46,7 @@ def test_a_mode_that_the_hessian_puts_inside_the_floor_is_settled_by_larger_step
     found = vibrations.normal_modes(molecule, stored["hessian"])
     lowest = found.modes[:, 0] * np.sqrt(np.repeat(molecule.masses, 3) * AMU_TO_ELECTRON_MASS)
     wrong = stored["hessian"] - (found.wavenumbers[0] / HARTREE_TO_PER_CM) ** 2 * np.outer(lowest, lowest)
-    guess = optimise.load_orbitals(optimised / "orbitals.npz")
+    guess = checkpoints.load_orbitals(optimised / "orbitals.npz")
     surface = small_settings.hessian.surface(small_settings.level, small_settings.state("h2co", "LS"), guess)
     energy = files.read_json(optimised / "optimise.json")["energy_hartree"]
     rows = hessian_stages.settled_modes(molecule, wrong, energy, surface, tmp_path / "work")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spincross import optimise, pointgroup
+from spincross import optimise
 from spincross.errors import BadInput, CannotWrite, NotConverged, StaleData, SymmetryLost
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
@@ -64,14 +64,6 @@ def test_a_second_run_computes_no_gradient_again(finished):
     assert again.solution.energy == pytest.approx(result.solution.energy, abs=1e-9)
 
 
-def test_a_half_written_last_line_is_dropped(finished, tmp_path):
-    source = (finished[0] / "final/steps.jsonl").read_text()
-    path = tmp_path / "steps.jsonl"
-    path.write_text(source[: -len(source.splitlines()[-1]) // 2])
-    header = json.loads(source.splitlines()[0])
-    assert len(optimise.StepFile(path, header).steps) == len(source.splitlines()) - 2
-
-
 KILLED = """
 import sys
 sys.path.insert(0, {library!r}); sys.path.insert(0, {tests!r})
@@ -112,11 +104,6 @@ def test_a_killed_run_goes_on_and_ends_at_the_same_geometry(finished, tmp_path):
 def test_work_of_another_level_state_or_start_is_not_used(finished, change):
     with pytest.raises(StaleData, match="another"):
         run(finished[0], **change)
-
-
-def test_two_runs_cannot_share_a_work_folder(tmp_path):
-    with optimise.locked(tmp_path), pytest.raises(BadInput, match="in use"), optimise.locked(tmp_path):
-        pass
 
 
 def test_too_few_steps_are_an_error_that_keeps_the_steps(tmp_path):
@@ -176,15 +163,6 @@ def test_a_full_disk_is_named_and_the_next_start_goes_on(finished, tmp_path, mon
     assert result.solution.energy == pytest.approx(finished[1].solution.energy, abs=1e-7)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
-def test_a_step_that_does_not_fit_is_named_and_not_counted(tmp_path):
-    file = optimise.StepFile(tmp_path / "steps.jsonl", {"fingerprint": "x"})
-    file.path = Path("/dev/full")
-    with pytest.raises(CannotWrite, match="No space left"):
-        file.append({"step": 0})
-    assert file.steps == []
-
-
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
 def test_a_read_only_work_folder_is_named(tmp_path, monkeypatch, code):
     def refuse(path, *arguments, **options):
@@ -235,63 +213,3 @@ def test_steps_of_another_state_are_not_mixed_with_a_state_found_anew(finished, 
     (folder / "orbitals.npz").unlink()
     with pytest.raises(StaleData, match=r"differs by 1\.0e-03 Eh"):
         run(folder)
-
-
-class Model(optimise.SurfaceEngine):
-    """A harmonic surface around formaldehyde: energy and gradient are exact, and cost nothing."""
-
-    def __init__(self, hessian, slope):
-        self.hessian, self.slope, self.energies = hessian, slope, []
-        super().__init__(H2CO, LEVEL, STATE, None, self, Path(), SETTINGS, print)
-
-    @property
-    def steps(self):
-        return [{"energy_hartree": self.energies[-1], "gradient_max_hartree_per_bohr": 0.0}]
-
-    def calc_new(self, coords, dirname):
-        moved = np.asarray(coords).reshape(-1) - START.reshape(-1)
-        self.energies.append(float(self.slope @ moved + moved @ self.hessian @ moved / 2))
-        return {"energy": self.energies[-1], "gradient": self.slope + self.hessian @ moved}
-
-
-def harmonic():
-    """Return a Hessian with a soft allowed mode and a forbidden downward one, and a slope along the allowed ones."""
-    representation = representation_of(H2CO)
-    allowed = np.mean(representation, axis=0)
-    rigid = rigid_motions(H2CO)
-    outside = np.eye(12) - rigid @ rigid.T
-    irreps = [np.linalg.svd(outside @ p @ outside)[0][:, :n] for p, n in ((allowed, 3), (np.eye(12) - allowed, 3))]
-    curvatures = np.diag([0.005, 0.4, 0.9]), np.diag([-0.05, 0.3, 0.5])
-    hessian = sum(m @ c @ m.T for m, c in zip(irreps, curvatures, strict=True))
-    return hessian, irreps[0] @ np.array([3e-4, 3e-3, 3e-3]), allowed
-
-
-def representation_of(molecule):
-    return pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
-
-
-def rigid_motions(molecule):
-    """Return an orthonormal basis of translations and rotations, (3N, 6)."""
-    axes = np.eye(3)
-    columns = [np.tile(a, len(molecule.positions)) for a in axes]
-    columns += [np.cross(a, molecule.positions).reshape(-1) for a in axes]
-    return np.linalg.qr(np.array(columns).T)[0]
-
-
-def test_a_downward_path_that_the_group_forbids_does_not_disturb_the_optimiser():
-    hessian, slope, allowed = harmonic()
-    engine = Model(hessian, slope)
-    positions, _ = optimise._relax(engine, "GAU_TIGHT", 30, hessian, False)
-    lowest = -slope @ np.linalg.pinv(hessian) @ slope / 2
-    assert max(np.diff(engine.energies)) < 1e-6
-    assert engine.energies[-1] == pytest.approx(lowest, abs=1e-6)
-    assert len(engine.energies) <= 10
-
-
-def test_held_curvature_is_positive_where_the_group_forbids_and_untouched_where_it_allows():
-    hessian, _, allowed = harmonic()
-    found = optimise.held(H2CO, hessian)
-    forbidden = np.eye(12) - allowed
-    np.testing.assert_allclose(allowed @ found @ allowed, allowed @ hessian @ allowed, atol=1e-12)
-    assert np.linalg.eigvalsh(hessian).min() == pytest.approx(-0.05)
-    assert np.linalg.eigvalsh(forbidden @ found @ forbidden).min() > -1e-12

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sample_h2co import H2CO
-from spincross import conclusions, config, electronic, files, hessian_stages, optimise, stages, vibrations
+from spincross import checkpoints, conclusions, config, electronic, files, hessian_stages, stages, vibrations
 from spincross.errors import BadInput, MissingInput, StaleData, Stopped, UnexpectedImaginaryMode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +84,7 @@ def parent(small_settings, tmp_path_factory):
     """Results of triplet formaldehyde in C2, with a made-up imaginary mode: both hydrogens out of the plane."""
     folder = tmp_path_factory.mktemp("parent") / "HS/C2"
     solution = electronic.solve(H2CO, small_settings.level, small_settings.state("h2co", "HS"))
-    optimise.store_orbitals(folder / "optimise/orbitals.npz", solution.orbitals)
+    checkpoints.store_orbitals(folder / "optimise/orbitals.npz", solution.orbitals)
     files.write_xyz(folder / "optimise/geometry.xyz", H2CO.symbols, [H2CO.positions], [""])
     files.write_json(folder / "optimise/optimise.json", {"point_group": "C2", "energy_hartree": solution.energy})
     basis = vibrations.internal_basis(H2CO)["B"]
@@ -199,7 +199,7 @@ def test_the_orbitals_handed_on_are_those_of_the_displaced_geometry(small_settin
     """An SCF at the displaced geometry that starts from them is done at once, at the lowest energy of the scan."""
     folder = scanned[0] / "results"
     moved = stages.load_molecule(small_settings, "h2co", folder / "displaced.xyz", "C1")
-    guess = optimise.load_orbitals(folder / "orbitals.npz")
+    guess = checkpoints.load_orbitals(folder / "orbitals.npz")
     found = electronic.solve(moved, small_settings.level, small_settings.state("h2co", "HS"), guess)
     assert found.cycles <= 2
     assert found.energy == pytest.approx(min(scanned[1]["scan_energy_hartree"]), abs=1e-7)
@@ -237,5 +237,5 @@ def test_a_truncated_point_is_refused_and_once_deleted_computed_again(
 
 
 def test_two_scans_cannot_share_a_work_folder(small_settings, parent, tmp_path):
-    with optimise.locked(tmp_path / "scan"), pytest.raises(BadInput, match="in use by another run"):
+    with checkpoints.locked(tmp_path / "scan"), pytest.raises(BadInput, match="in use by another run"):
         follow(small_settings, parent, tmp_path)

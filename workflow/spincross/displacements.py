@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross import electronic, populations
+from spincross.checkpoints import Orbitals, locked
 from spincross.errors import BadInput, StaleData, WrongState
-from spincross.files import fingerprint, read_arrays, write_arrays
+from spincross.files import Report, fingerprint, read_arrays, write_arrays
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
-from spincross.optimise import Orbitals, Report, locked
 from spincross.units import DEBYE_TO_ATOMIC_UNITS
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from spincross import device, pointgroup
 from spincross.errors import NotConverged
+from spincross.files import Report
 from spincross.molecule import Molecule
-from spincross.optimise import Report
 
 Array = NDArray[np.float64]
 

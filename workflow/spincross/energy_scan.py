@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross import descent, displacements, electronic, gates, irreps, mean_field
+from spincross.checkpoints import Orbitals
 from spincross.displacements import Surface
 from spincross.errors import WrongState
-from spincross.files import Json, fingerprint, read_arrays
+from spincross.files import Json, Report, fingerprint, read_arrays
 from spincross.molecule import Molecule
-from spincross.optimise import Orbitals, Report
 
 Array = NDArray[np.float64]
 

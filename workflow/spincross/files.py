@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +24,8 @@ from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
 Json = dict[str, Any]
+Report = Callable[[str], None]
+"""Called with a line of text as something is finished."""
 
 LIBRARIES = (
     "pyscf", "gpu4pyscf-cuda12x", "gpu4pyscf-cuda13x", "geometric", "numpy", "scipy", "ase", "spglib", "phonopy",
@@ -182,6 +184,11 @@ def provenance(inputs: dict[str, Path], wall_seconds: float, **facts: Any) -> Js
         "origin": "computed",
         **facts,
     }
+
+
+def print_line(text: str) -> None:
+    """Show progress at once."""
+    print(text, flush=True)
 
 
 class _Tee:

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross import electric_field, electronic, pointgroup
+from spincross.checkpoints import Orbitals
 from spincross.displacements import Point, Surface, displaced_cell, plan_displacements
 from spincross.errors import StaleData
+from spincross.files import Report, print_line
 from spincross.infrared import dipole_derivatives
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
-from spincross.optimise import Orbitals, Report, print_line
 
 Array = NDArray[np.float64]
 

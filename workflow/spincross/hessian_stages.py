@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross import (
+    checkpoints,
     displacements,
     files,
     force_constants,
-    optimise,
     soft_modes,
     vibrations,
 )
@@ -58,7 +58,7 @@ def plan_displacements(settings: Settings, complex_id: str, state: str, optimise
         "taken_over_from": source["point_group"] if stable else None,
     }
     write_checked(folder / "plan.json", content, "plan")
-    optimise.print_line(f"{complex_id} {state}: {count} displacements in {len(bundles)} jobs")
+    files.print_line(f"{complex_id} {state}: {count} displacements in {len(bundles)} jobs")
 
 
 def _seconds_per_gradient(source: Json) -> float:
@@ -75,7 +75,7 @@ def compute_bundle(
     surface = surface_near(settings, complex_id, state, optimised)
     first, last = files.read_json(plan)["bundles"][bundle]
     displaced = displacements.plan_displacements(molecule, settings.hessian.step)
-    points = displacements.compute_points(displaced, range(first, last), surface, work, optimise.print_line)
+    points = displacements.compute_points(displaced, range(first, last), surface, work, files.print_line)
     files.write_arrays(
         output,
         key=np.array(surface.key(displaced[first])),
@@ -139,7 +139,7 @@ def _points(parts: list[Path], displaced: list[Molecule], key: str) -> list[Poin
 def compute_hessian(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path, work: Path) -> None:
     """Compute the Hessian of an optimised geometry in this process: hessian.npz and hessian.json."""
     source = files.read_json(optimised / "optimise.json")
-    optimise.print_line(f"{complex_id} {state} {source['point_group']}: Hessian, {settings.hessian.method}")
+    files.print_line(f"{complex_id} {state} {source['point_group']}: Hessian, {settings.hessian.method}")
     if _stable_parent(source, folder):
         gather_hessian(settings, complex_id, state, optimised, [], folder, work)
     elif settings.hessian.method == "analytic":
@@ -159,7 +159,7 @@ def _analytic_hessian(
     start = time.perf_counter()
     source, molecule = optimised_molecule(settings, complex_id, optimised)
     surface = surface_near(settings, complex_id, state, optimised)
-    with optimise.locked(work):
+    with checkpoints.locked(work):
         found = force_constants.analytic(molecule, surface, settings.hessian)
     settled = settled_modes(molecule, found.hessian, source["energy_hartree"], surface, work)
     facts = {"settled_modes": settled}
@@ -171,13 +171,13 @@ def settled_modes(molecule: Molecule, hessian: Array, energy: float, surface: Su
     found = vibrations.normal_modes(molecule, hessian)
     rows = []
     for mode in found.undetermined:
-        optimise.print_line(f"  mode {mode + 1} at {found.wavenumbers[mode]:.1f} cm-1 is inside the noise floor")
+        files.print_line(f"  mode {mode + 1} at {found.wavenumbers[mode]:.1f} cm-1 is inside the noise floor")
         settled = soft_modes.settle(
             molecule,
             found.modes[:, mode],
             mode,
             energy,
-            lambda moved, name: displacements.kept_point(moved, surface, work, name, optimise.print_line),
+            lambda moved, name: displacements.kept_point(moved, surface, work, name, files.print_line),
         )
         rows.append(settled.facts(float(found.wavenumbers[mode])))
     return rows
@@ -197,7 +197,7 @@ def optimised_molecule(settings: Settings, complex_id: str, optimised: Path) -> 
 
 def surface_near(settings: Settings, complex_id: str, state: str, optimised: Path) -> Surface:
     """Return where gradients near an optimised geometry are computed."""
-    guess = optimise.load_orbitals(optimised / "orbitals.npz")
+    guess = checkpoints.load_orbitals(optimised / "orbitals.npz")
     return settings.hessian.surface(settings.level, settings.state(complex_id, state), guess)
 
 

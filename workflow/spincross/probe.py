@@ -19,9 +19,8 @@ from pyscf import lib
 from spincross import pointgroup, vibrations
 from spincross.displacements import Surface, kept_point
 from spincross.errors import BadInput, NotConverged, StaleData
-from spincross.files import read_arrays
+from spincross.files import Report, print_line, read_arrays
 from spincross.molecule import Molecule
-from spincross.optimise import Report, print_line
 from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
 
 Array = NDArray[np.float64]

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from spincross import descent, gates, optimise
+from spincross.checkpoints import Orbitals
 from spincross.errors import NotConverged, SymmetryLost, WrongState
-from spincross.files import Json
+from spincross.files import Json, print_line
 from spincross.gates import Stability
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
-from spincross.optimise import Optimisation, Orbitals
+from spincross.optimise import Optimisation
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _followed(
 ) -> tuple[Optimisation, Stability, Json]:
     allowed, memory = task.limits["density_asymmetry"], task.settings.max_memory
     level, before = task.level, result.solution
-    optimise.print_line(f"  unstable (eigenvalue {tested.eigenvalue:.4f} Eh): following it down")
+    print_line(f"  unstable (eigenvalue {tested.eigenvalue:.4f} Eh): following it down")
     lower = descent.follow(before, tested.mode or [], result.molecule, level, task.state, allowed, memory)
     state = replace(task.state, occupation=lower.occupation)
     folder = task.work / "followed"

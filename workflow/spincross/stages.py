@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from spincross import (
     cheap,
+    checkpoints,
     crystal,
     device,
     files,
@@ -112,14 +113,14 @@ def optimise_parent(
 def start_hessian(settings: Settings, complex_id: str) -> optimise.StartHessian | None:
     """Return how to get the optimiser's first Hessian; None (geomeTRIC's guess) for molecules without a metal."""
 
-    def gfn2(molecule: Molecule, level: Level, state: State, guess: optimise.Orbitals) -> Array | None:
+    def gfn2(molecule: Molecule, level: Level, state: State, guess: checkpoints.Orbitals) -> Array | None:
         try:
             return cheap.gfn2_hessian(molecule, state.multiplicity)
         except NotConverged as error:
-            optimise.print_line(f"  starting from geomeTRIC's Hessian: {error}")
+            files.print_line(f"  starting from geomeTRIC's Hessian: {error}")
             return None
 
-    def analytic(molecule: Molecule, level: Level, state: State, guess: optimise.Orbitals) -> Array:
+    def analytic(molecule: Molecule, level: Level, state: State, guess: checkpoints.Orbitals) -> Array:
         return force_constants.analytic_hessian(molecule, level, state, guess, settings.hessian)[0]
 
     if settings.entry(complex_id)["metal"] is None:
@@ -142,7 +143,7 @@ def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: P
     start = parent / "symmetry_mode/displaced.xyz"
     molecule = load_molecule(settings, complex_id, start, "C1")
     hessian = files.read_arrays(parent / "vibrations/hessian.npz")["hessian"]
-    guess = optimise.load_orbitals(parent / "symmetry_mode/orbitals.npz")
+    guess = checkpoints.load_orbitals(parent / "symmetry_mode/orbitals.npz")
     spin = settings.state(complex_id, "HS")
     inputs = {"displaced": start, "parent_hessian": parent / "vibrations/hessian.npz"}
     _optimise(settings, complex_id, molecule, spin, inputs, folder, work, guess, hessian)
@@ -157,10 +158,10 @@ def take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
 
 def _optimise(
     settings: Settings, complex_id: str, molecule: Molecule, state: State, inputs: dict[str, Path],
-    folder: Path, work: Path, guess: optimise.Orbitals | None = None,
+    folder: Path, work: Path, guess: checkpoints.Orbitals | None = None,
     hessian: Array | optimise.StartHessian | None = None,
 ) -> None:  # fmt: skip
-    optimise.print_line(f"{complex_id} {state.name} {molecule.point_group}: {len(molecule.symbols)} atoms")
+    files.print_line(f"{complex_id} {state.name} {molecule.point_group}: {len(molecule.symbols)} atoms")
     metal, limits = settings.entry(complex_id)["metal"], settings.config["gates"]
     task = Task(molecule, settings.level, state, metal, limits, settings.optimisation, work)
     result, report = relaxation.relax(task, guess, hessian)
@@ -185,7 +186,7 @@ def _optimise(
     frames = [np.array(step["positions_bohr"]) for step in result.steps]
     notes = [f"step {i} {step['energy_hartree']:.8f} Eh" for i, step in enumerate(result.steps)]
     files.write_xyz(folder / "trajectory.xyz", molecule.symbols, frames, notes)
-    optimise.store_orbitals(folder / "orbitals.npz", result.solution.orbitals)
+    checkpoints.store_orbitals(folder / "orbitals.npz", result.solution.orbitals)
     populations.write_molden(folder / "orbitals.molden", result.solution, result.molecule)
     write_checked(folder / "optimise.json", content, "optimise")
 
@@ -230,12 +231,12 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
         "scan_energy_hartree": [],
         "start_q_amu_half_angstrom": None,
     }
-    moved, orbitals = molecule, optimise.load_orbitals(parent / "optimise/orbitals.npz")
+    moved, orbitals = molecule, checkpoints.load_orbitals(parent / "optimise/orbitals.npz")
     if index is not None:
         surface = Surface(settings.level, settings.state(complex_id, "HS"), orbitals, settings.config["memory_mb"])
-        walk = Walk(molecule, surface, settings.config["gates"], work, optimise.print_line)
+        walk = Walk(molecule, surface, settings.config["gates"], work, files.print_line)
         points = int(settings.config["symmetry_mode"]["scan_points"])
-        with optimise.locked(work):
+        with checkpoints.locked(work):
             scan = symmetry_mode.scan(molecule, found.modes[:, index], walk.energy, points)
         content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"] = scan.coordinates, scan.energies
         content["start_q_amu_half_angstrom"] = float(scan.coordinates[scan.start])
@@ -243,7 +244,7 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
         orbitals = walk.orbitals(scan.names[scan.start])
     rows = zip(content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"], strict=True)
     files.write_xyz(folder / "displaced.xyz", moved.symbols, [moved.positions], [f"{complex_id} HS start of C1"])
-    optimise.store_orbitals(folder / "orbitals.npz", orbitals)
+    checkpoints.store_orbitals(folder / "orbitals.npz", orbitals)
     table = [{"q_amu_half_angstrom": f"{q:.6f}", "energy_hartree": f"{e:.9f}"} for q, e in rows]
     write_table(folder / "scan.tsv", table or [{"q_amu_half_angstrom": "", "energy_hartree": ""}])
     facts = state_facts(files.read_json(parent / "vibrations/vibrations.json")["provenance"])

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from spincross import candidates, crystal, electronic, files, gates, optimise, populations
+from spincross import candidates, checkpoints, crystal, electronic, files, gates, populations
 from spincross.config import Settings
 from spincross.electronic import Solution
 from spincross.errors import BadInput, StaleData
@@ -37,7 +37,7 @@ def tabulate(settings: Settings, complex_id: str, states: list[str], search: boo
     start = time.perf_counter()
     found = crystal.extract_molecule(complex_id, settings.entry(complex_id), settings.structures)
     starts = {"LS": found.low_spin, "HS": found.high_spin}
-    with optimise.locked(work):
+    with checkpoints.locked(work):
         rows = [_kept_row(settings, complex_id, starts[name], name, search, work) for name in states]
     facts = files.provenance(
         {}, time.perf_counter() - start, level=settings.level.theory() | {"name": settings.level_name}, converged=True
@@ -54,9 +54,9 @@ def _kept_row(settings: Settings, complex_id: str, molecule: Molecule, name: str
         stored = files.read_json(path)
         if stored["key"] != key:
             raise StaleData(f"{path} belongs to another level, geometry or kind of search; remove it")
-        optimise.print_line(f"{complex_id} {name}: taken from {path}")
+        files.print_line(f"{complex_id} {name}: taken from {path}")
         return dict(stored["row"])
-    optimise.print_line(f"{complex_id} {name} {molecule.point_group}: {len(molecule.symbols)} atoms")
+    files.print_line(f"{complex_id} {name} {molecule.point_group}: {len(molecule.symbols)} atoms")
     row = files.plain(_row(settings, complex_id, molecule, state, search, work))
     files.write_json(path, {"key": key, "row": row})
     return dict(row)
@@ -65,12 +65,12 @@ def _kept_row(settings: Settings, complex_id: str, molecule: Molecule, name: str
 def _row(settings: Settings, complex_id: str, molecule: Molecule, state: State, search: bool, work: Path) -> Json:
     start, memory = time.perf_counter(), settings.config["memory_mb"]
     if search:
-        solution, tried = candidates.lowest_state(molecule, settings.level, state, memory, report=optimise.print_line)
+        solution, tried = candidates.lowest_state(molecule, settings.level, state, memory, report=files.print_line)
     else:
         solution, tried = electronic.solve(molecule, settings.level, state, None, memory), []
     seconds = time.perf_counter() - start
-    optimise.print_line(f"  E {solution.energy:.8f} Eh  {solution.cycles} cycles  {seconds:.0f} s")
-    optimise.store_orbitals(work / f"{state.name}_orbitals.npz", solution.orbitals)
+    files.print_line(f"  E {solution.energy:.8f} Eh  {solution.cycles} cycles  {seconds:.0f} s")
+    checkpoints.store_orbitals(work / f"{state.name}_orbitals.npz", solution.orbitals)
     limits = settings.config["gates"] | {"on_failure": "warning"}
     metal = settings.entry(complex_id)["metal"]
     return {

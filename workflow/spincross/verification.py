@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import electronic, files, force_constants, optimise, pointgroup, reference
+from spincross import checkpoints, electronic, files, force_constants, pointgroup, reference
 from spincross.config import Settings
 from spincross.errors import Unreproduced
 from spincross.files import Json
@@ -55,7 +55,7 @@ def verify_reference(settings: Settings, output: Path) -> None:
             rows.append(verify_hessian(whole, complex_id, state, group))
         else:
             continue
-        optimise.print_line(f"{complex_id} {state} {group} {stage}: {rows[-1]['text']}")
+        files.print_line(f"{complex_id} {state} {group} {stage}: {rows[-1]['text']}")
     files.write_json(output, {"records": rows})
     wrong = [f"{row['complex']} {row['state']} {row['point_group']}: {row['text']}" for row in rows if not row["same"]]
     if wrong:
@@ -70,10 +70,10 @@ def _recorded(settings: Settings, complex_id: str, state: str, group: str) -> Mo
     return Molecule(symbols, positions, settings.entry(complex_id)["charge"], imposed).symmetrised()
 
 
-def _on_cpu(settings: Settings, complex_id: str, state: str, group: str) -> tuple[Level, State, optimise.Orbitals]:
+def _on_cpu(settings: Settings, complex_id: str, state: str, group: str) -> tuple[Level, State, checkpoints.Orbitals]:
     place = reference.folder(settings, complex_id, state, group, "optimise")
     level, spin = replace(settings.level, device="cpu"), settings.state(complex_id, state)
-    return level, spin, optimise.load_orbitals(place / "orbitals.npz")
+    return level, spin, checkpoints.load_orbitals(place / "orbitals.npz")
 
 
 def verify_point(settings: Settings, complex_id: str, state: str, group: str) -> Json:

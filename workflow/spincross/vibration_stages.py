@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spincross import cheap, displacements, files, force_constants, infrared, optimise, probe, vibrations
+from spincross import cheap, displacements, files, force_constants, infrared, probe, vibrations
 from spincross.config import Settings
 from spincross.hessian_stages import hessian_provenance, optimised_molecule, surface_near
 from spincross.stages import load_molecule, parent_group, state_facts, write_checked
@@ -94,7 +94,7 @@ def probe_instability(
         f"{state} in {source['point_group']} is {says} against distortions of irrep {irrep}: lowest mode "
         f"{abs(wave):.1f}{'i' if wave < 0 else ''} +- {error:.1f} cm-1, from {found.gradients} gradients."
     )
-    optimise.print_line(text)
+    files.print_line(text)
     content = {
         "provenance": hessian_provenance(optimised, source, start),
         "complex": complex_id,

@@ -1,0 +1,56 @@
+"""Restart data: a lock for one process, steps that survive a kill, orbitals to start from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spincross import checkpoints
+from spincross.errors import BadInput, CannotWrite, StaleData
+
+
+def test_a_half_written_last_line_is_dropped_and_counted(tmp_path):
+    path, header = tmp_path / "steps.jsonl", {"fingerprint": "x"}
+    first = checkpoints.StepFile(path, header)
+    for number in range(3):
+        first.append({"step": number})
+    path.write_text(path.read_text()[:-5])
+    again = checkpoints.StepFile(path, header)
+    assert (again.steps, again.dropped) == ([{"step": 0}, {"step": 1}], 1)
+    again.append({"step": 2})
+    assert checkpoints.StepFile(path, header).steps == first.steps
+
+
+def test_steps_begun_for_something_else_are_refused(tmp_path):
+    checkpoints.StepFile(tmp_path / "steps.jsonl", {"fingerprint": "x"}).append({"step": 0})
+    with pytest.raises(StaleData, match="another level, state or start geometry"):
+        checkpoints.StepFile(tmp_path / "steps.jsonl", {"fingerprint": "y"})
+
+
+def test_a_step_answers_for_its_geometry_alone(tmp_path):
+    file = checkpoints.StepFile(tmp_path / "steps.jsonl", {})
+    places = np.arange(6.0).reshape(2, 3)
+    file.append({"positions_bohr": places.tolist()})
+    assert file.find(places + 0.9 * checkpoints.SAME_GEOMETRY) == file.steps[0]
+    assert file.find(places + 1.1 * checkpoints.SAME_GEOMETRY) is None
+
+
+def test_stored_orbitals_come_back_in_single_precision(tmp_path):
+    given = tuple(np.random.default_rng(0).normal(size=(5, n)) for n in (3, 2))
+    checkpoints.store_orbitals(tmp_path / "orbitals.npz", given)
+    for one, other in zip(given, checkpoints.load_orbitals(tmp_path / "orbitals.npz"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_two_runs_cannot_share_a_work_folder(tmp_path):
+    with checkpoints.locked(tmp_path), pytest.raises(BadInput, match="in use"), checkpoints.locked(tmp_path):
+        pass
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
+def test_a_step_that_does_not_fit_is_named_and_not_counted(tmp_path):
+    file = checkpoints.StepFile(tmp_path / "steps.jsonl", {"fingerprint": "x"})
+    file.path = Path("/dev/full")
+    with pytest.raises(CannotWrite, match="No space left"):
+        file.append({"step": 0})
+    assert file.steps == []

@@ -1,0 +1,71 @@
+"""The optimiser steps within the point group, whatever lies downhill outside it."""
+
+import numpy as np
+import pytest
+
+from spincross import group_optimizer, pointgroup
+from spincross.molecule import Molecule
+from spincross.units import ANGSTROM_TO_BOHR
+
+START = np.array([[0, 0, 0], [0, 0, 1.25], [0.97, 0.03, -0.57], [-0.97, -0.03, -0.57]]) * ANGSTROM_TO_BOHR
+H2CO = Molecule(("C", "O", "H", "H"), START, 0, "C2")
+
+
+class Model(group_optimizer.GroupEngine):
+    """A harmonic surface around formaldehyde: energy and gradient are exact, and cost nothing."""
+
+    def __init__(self, hessian, slope):
+        self.hessian, self.slope, self.energies = hessian, slope, []
+        super().__init__(H2CO)
+
+    @property
+    def steps(self):
+        return [{"energy_hartree": self.energies[-1], "gradient_max_hartree_per_bohr": 0.0}]
+
+    def calc_new(self, coords, dirname):
+        moved = np.asarray(coords).reshape(-1) - START.reshape(-1)
+        self.energies.append(float(self.slope @ moved + moved @ self.hessian @ moved / 2))
+        return {"energy": self.energies[-1], "gradient": self.slope + self.hessian @ moved}
+
+
+def harmonic():
+    """Return a Hessian with a soft allowed mode and a forbidden downward one, and a slope along the allowed ones."""
+    representation = representation_of(H2CO)
+    allowed = np.mean(representation, axis=0)
+    rigid = rigid_motions(H2CO)
+    outside = np.eye(12) - rigid @ rigid.T
+    irreps = [np.linalg.svd(outside @ p @ outside)[0][:, :n] for p, n in ((allowed, 3), (np.eye(12) - allowed, 3))]
+    curvatures = np.diag([0.005, 0.4, 0.9]), np.diag([-0.05, 0.3, 0.5])
+    hessian = sum(m @ c @ m.T for m, c in zip(irreps, curvatures, strict=True))
+    return hessian, irreps[0] @ np.array([3e-4, 3e-3, 3e-3]), allowed
+
+
+def representation_of(molecule):
+    return pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
+
+
+def rigid_motions(molecule):
+    """Return an orthonormal basis of translations and rotations, (3N, 6)."""
+    axes = np.eye(3)
+    columns = [np.tile(a, len(molecule.positions)) for a in axes]
+    columns += [np.cross(a, molecule.positions).reshape(-1) for a in axes]
+    return np.linalg.qr(np.array(columns).T)[0]
+
+
+def test_a_downward_path_that_the_group_forbids_does_not_disturb_the_optimiser():
+    hessian, slope, allowed = harmonic()
+    engine = Model(hessian, slope)
+    positions, _ = group_optimizer.relax(engine, "GAU_TIGHT", 30, hessian, False)
+    lowest = -slope @ np.linalg.pinv(hessian) @ slope / 2
+    assert max(np.diff(engine.energies)) < 1e-6
+    assert engine.energies[-1] == pytest.approx(lowest, abs=1e-6)
+    assert len(engine.energies) <= 10
+
+
+def test_held_curvature_is_positive_where_the_group_forbids_and_untouched_where_it_allows():
+    hessian, _, allowed = harmonic()
+    found = group_optimizer.held(H2CO, hessian)
+    forbidden = np.eye(12) - allowed
+    np.testing.assert_allclose(allowed @ found @ allowed, allowed @ hessian @ allowed, atol=1e-12)
+    assert np.linalg.eigvalsh(hessian).min() == pytest.approx(-0.05)
+    assert np.linalg.eigvalsh(forbidden @ found @ forbidden).min() > -1e-12

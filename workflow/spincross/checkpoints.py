@@ -1,0 +1,96 @@
+"""Restart data of a work folder: its lock, the steps of an optimisation, orbitals to start from.
+
+Every gradient is appended to a file of lines the moment it exists. A line that a kill cut off is dropped; a file begun
+for another level, state, molecule or start geometry is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spincross.errors import BadInput, StaleData
+from spincross.files import read_arrays, replacing, write_arrays, writing
+
+Array = NDArray[np.float64]
+Orbitals = tuple[Array, Array]
+"""Occupied alpha and beta orbitals, (nao, n_alpha) and (nao, n_beta)."""
+
+SAME_GEOMETRY = 1e-6
+"""Largest difference of a coordinate (bohr) at which a stored gradient answers for a geometry."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a work folder for one process; BadInput if another one holds it, CannotWrite if it cannot be written."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    with lock as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BadInput(f"{folder} is in use by another run; wait for it or choose another --workdir") from error
+        yield
+
+
+@dataclass
+class StepFile:
+    """The steps of one surface, appended as they finish; damaged lines (a half-written last one) are dropped.
+
+    Raises StaleData if the file was begun for another level, state, molecule or start geometry.
+    """
+
+    path: Path
+    header: dict[str, Any]
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        """Read what is there, or begin the file."""
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        entries = [entry for entry in map(_parse, lines) if entry is not None]
+        if entries and entries[0] != json.loads(json.dumps(self.header)):
+            raise StaleData(f"{self.path} belongs to another level, state or start geometry; remove its folder")
+        self.steps, self.dropped = entries[1:], len(lines) - len(entries)
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(json.dumps(e) + "\n" for e in entries or [self.header]))
+
+    def append(self, step: dict[str, Any]) -> None:
+        """Add one step and flush it to disk."""
+        with writing(self.path), self.path.open("a") as handle:
+            handle.write(json.dumps(step) + "\n")
+        self.steps.append(step)
+
+    def find(self, positions: Array) -> dict[str, Any] | None:
+        """Return the step at these positions (N, 3), if any."""
+        for step in self.steps:
+            if np.abs(np.array(step["positions_bohr"]) - positions).max() < SAME_GEOMETRY:
+                return step
+        return None
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        return None
+
+
+def store_orbitals(path: Path, orbitals: Orbitals) -> None:
+    """Keep occupied orbitals as a guess (single precision: they are only ever a start)."""
+    write_arrays(path, alpha=orbitals[0].astype(np.float32), beta=orbitals[1].astype(np.float32))
+
+
+def load_orbitals(path: Path) -> Orbitals:
+    """Read a guess; StaleData if the file is damaged."""
+    data = read_arrays(path)
+    return data["alpha"].astype(float), data["beta"].astype(float)

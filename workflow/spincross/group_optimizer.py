@@ -1,0 +1,111 @@
+"""geomeTRIC's optimiser, held in a point group."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from geometric.engine import Engine
+from geometric.errors import GeomOptNotConvergedError
+from geometric.internal import DelocalizedInternalCoordinates
+from geometric.molecule import Molecule as GeometricMolecule
+from geometric.optimize import Optimizer, OptParams
+from numpy.typing import NDArray
+
+from spincross import pointgroup
+from spincross.errors import NotConverged
+from spincross.files import writing
+from spincross.molecule import Molecule
+from spincross.units import BOHR_TO_ANGSTROM
+
+Array = NDArray[np.float64]
+
+
+class GroupEngine(Engine):
+    """What geomeTRIC asks for energies and gradients: a start geometry in the exact group, and the steps computed.
+
+    Subclasses have `calc_new`, and `steps` with energy_hartree and gradient_max_hartree_per_bohr of each.
+    """
+
+    steps: list[dict[str, Any]]
+
+    def __init__(self, molecule: Molecule) -> None:
+        self.frame = GeometricMolecule()
+        self.frame.elem = list(molecule.symbols)
+        self.frame.xyzs = [molecule.positions * BOHR_TO_ANGSTROM]
+        self.frame.build_topology()
+        super().__init__(self.frame)
+        self.molecule = molecule
+
+
+class GroupOptimizer(Optimizer):
+    """geomeTRIC's optimiser with every step kept in the point group.
+
+    Its internal coordinates need not form a symmetric set, so a symmetric gradient alone can give an asymmetric step.
+    """
+
+    X: Array
+
+    def newCartesian(self, dy: Array) -> None:  # noqa: N802 - geomeTRIC's name
+        """Take the internal step `dy` and project the displacement on the totally symmetric irrep.
+
+        Internal coordinates leave the frame free, so the new geometry is first turned back onto the old one.
+        """
+        molecule: Molecule = self.engine.molecule
+        old = self.X.reshape(-1, 3)
+        super().newCartesian(dy)
+        step = pointgroup.aligned(self.X.reshape(-1, 3), old) - old
+        self.X = (old + pointgroup.symmetrise_vectors(molecule.numbers, old, step, molecule.point_group)).reshape(-1)
+
+
+def relax(
+    engine: GroupEngine, convergence: str, max_steps: int, hessian: Array | None, need_hessian: bool
+) -> tuple[Array, Array | None]:
+    """Run geomeTRIC on one surface; return positions (N, 3) in bohr and the optimiser's last Hessian.
+
+    Converged as in Q-Chem: the gradient, and the energy or the displacement. Along modes of 20 cm-1 a displacement of
+    1e-5 angstrom asks for forces far below the noise of the grid.
+    """
+    logging.getLogger("geometric").setLevel(logging.WARNING)
+    start = engine.molecule.positions.reshape(-1).copy()
+    coordinates = DelocalizedInternalCoordinates(engine.frame, build=True, connect=True, addcart=False)
+    with writing(Path(tempfile.gettempdir())):
+        temporary = tempfile.TemporaryDirectory()
+    with temporary as scratch:
+        options: dict[str, Any] = {"convergence_set": convergence, "maxiter": max_steps, "frequency": False}
+        parameters = OptParams(**options, qccnv=True)
+        if hessian is not None:
+            parameters.hess_data = held(engine.molecule, hessian)
+        optimizer = GroupOptimizer(start, engine.frame, coordinates, engine, scratch, parameters, print_info=False)
+        try:
+            optimizer.optimizeGeometry()
+        except GeomOptNotConvergedError as error:
+            last = engine.steps[-1]
+            raise NotConverged(
+                f"no {convergence} minimum in {len(engine.steps)} steps: E {last['energy_hartree']:.8f} Eh, "
+                f"max|g| {last['gradient_max_hartree_per_bohr']:.2e} Eh/bohr; the steps are kept, raise max_steps"
+            ) from error
+        last_hessian = _cartesian_hessian(optimizer) if need_hessian else None
+    final = engine.molecule.at(optimizer.X.reshape(-1, 3)).symmetrised()
+    return final.positions, last_hessian
+
+
+def held(molecule: Molecule, hessian: Array) -> Array:
+    """Return a Hessian (3N, 3N) whose curvature is positive along every displacement that would leave the point group.
+
+    The step is projected on the group. Dust along a forbidden downward direction would fill the whole trust radius, and
+    what the projection leaves of such a step is bonds stretched to second order.
+    """
+    matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
+    allowed = np.mean(matrices, axis=0)
+    forbidden = np.eye(len(hessian)) - allowed
+    values, vectors = np.linalg.eigh(forbidden @ hessian @ forbidden)
+    return np.asarray(allowed @ hessian @ allowed + (vectors * np.abs(values)) @ vectors.T)
+
+
+def _cartesian_hessian(optimizer: Optimizer) -> Array:
+    optimizer.UpdateHessian()
+    return np.asarray(optimizer.IC.calcHessCart(optimizer.X, optimizer.G, optimizer.H))
