@@ -1,9 +1,12 @@
 """Which of the states of one multiplicity is the lowest."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from spincross import candidates, electronic
+from spincross.errors import NotConverged, StaleData, Stopped
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.units import ANGSTROM_TO_BOHR
@@ -53,6 +56,93 @@ def test_a_state_that_began_in_the_wrong_d_orbital_is_left(difluoride):
     again, table = candidates.lowest_state(molecule, LEVEL, state, guess=worst.orbitals)
     assert table[0]["energy_hartree"] == pytest.approx(worst.energy, abs=1e-6)
     assert again.energy == pytest.approx(lowest.energy, abs=1e-6)
+
+
+def test_both_terms_of_the_quintet_are_tried_each_with_its_ladder(difluoride):
+    """In C2 the t2g-like orbitals are two of one irrep and one of the other: 5A and 5B both exist."""
+    molecule, first = difluoride
+    _, table = candidates.lowest_state(molecule, LEVEL, QUINTET)
+    assert {row["term"] for row in table} == {"5A", "5B"}
+    assert len(table) == 1 + candidates.T2G_LEFT
+    names = [rung["rung"] for rung in table[0]["rungs"]]
+    assert names[:3] == ["minimal basis, level shift", "coarse grid, level shift", "DIIS"]
+    assert table[0]["rungs"][2]["reason"] == "start from density of the coarse grid"
+    for row in table:
+        assert row["rungs"][-1]["converged"]
+        assert row["rungs"][-1]["energy_hartree"] == row["energy_hartree"]
+        assert row["cycles"] == sum(rung["cycles"] for rung in row["rungs"])
+    assert all(row["rungs"][0]["reason"] == "start from orbitals of a neighbour" for row in table[1:])
+
+
+H2CO = Molecule(("C", "O", "H", "H"), FORMALDEHYDE, 0, "C2")
+TRIPLET = State("HS", 3)
+
+
+def counted(monkeypatch, fail=None, error=None):
+    """Count SCFs from here on; the one numbered `fail` ends with the error."""
+    solve, calls = electronic.solve, []
+
+    def counting(*arguments):
+        calls.append(arguments)
+        if len(calls) == fail:
+            raise error
+        return solve(*arguments)
+
+    monkeypatch.setattr(electronic, "solve", counting)
+    return calls
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_a_search_that_was_stopped_repeats_only_the_candidate_in_work(monkeypatch, tmp_path, moment):
+    whole, table = candidates.lowest_state(H2CO, LEVEL, TRIPLET)
+    with monkeypatch.context() as patch:
+        counted(patch, moment, Stopped("time is over"))
+        with pytest.raises(Stopped):
+            candidates.lowest_state(H2CO, LEVEL, TRIPLET, folder=tmp_path)
+    calls = counted(monkeypatch)
+    found, rows = candidates.lowest_state(H2CO, LEVEL, TRIPLET, folder=tmp_path)
+    again = 1 if moment > 1 else 0  # the lowest is the first here; its orbitals are kept, not its integrals
+    assert len(calls) == len(table) - (moment - 1) + again
+    assert found.energy == pytest.approx(whole.energy, abs=1e-7)
+    assert [row["term"] for row in rows] == [row["term"] for row in table]
+    assert [row["energy_hartree"] for row in rows] == pytest.approx([row["energy_hartree"] for row in table], abs=1e-6)
+    assert found.cycles <= 4 or not again
+
+
+def test_a_finished_search_costs_one_warm_scf_and_keeps_what_it_cost(monkeypatch, tmp_path):
+    _, table = candidates.lowest_state(H2CO, LEVEL, TRIPLET, folder=tmp_path)
+    calls = counted(monkeypatch)
+    found, rows = candidates.lowest_state(H2CO, LEVEL, TRIPLET, folder=tmp_path)
+    assert (len(calls), rows) == (1, table)
+    assert found.cycles < table[0]["cycles"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"molecule": H2CO.at(H2CO.positions * 1.001)},
+        {"level": replace(LEVEL, functional="pbe")},
+        {"level": LEVEL.tightened(1e-9, 1e-5)},
+        {"state": State("LS", 1)},
+    ],
+)
+def test_a_search_of_another_molecule_level_or_state_is_not_used(monkeypatch, tmp_path, change):
+    candidates.lowest_state(H2CO, LEVEL, TRIPLET, folder=tmp_path)
+    calls = counted(monkeypatch)
+    with pytest.raises(StaleData, match=r"candidates\.json belongs to another"):
+        candidates.lowest_state(**{"molecule": H2CO, "level": LEVEL, "state": TRIPLET, "folder": tmp_path} | change)
+    assert calls == []
+
+
+def test_a_candidate_that_does_not_converge_is_listed_with_its_rungs_and_no_error(monkeypatch, tmp_path):
+    rungs = [{"rung": "DIIS", "reason": "x", "cycles": 7, "energy_hartree": -1.0, "converged": False, "seconds": 0.1}]
+    counted(monkeypatch, 2, NotConverged("no", rungs))
+    found, table = candidates.lowest_state(H2CO, LEVEL, TRIPLET, folder=tmp_path)
+    assert (table[1]["energy_hartree"], table[1]["cycles"], table[1]["rungs"]) == (None, 7, rungs)
+    assert found.energy == min(row["energy_hartree"] for row in table if row["energy_hartree"] is not None)
+    with pytest.raises(NotConverged), monkeypatch.context() as patch:
+        counted(patch, 1, NotConverged("no", rungs))
+        candidates.lowest_state(H2CO, LEVEL, TRIPLET)
 
 
 def test_a_closed_shell_and_a_molecule_without_a_metal_have_no_d_electron_to_move():

@@ -149,7 +149,7 @@ def test_a_full_disk_is_named_and_the_next_start_goes_on(finished, tmp_path, mon
 
     def full(*arguments, **options):
         calls.append(arguments)
-        if len(calls) == 3:
+        if len(calls) == 4:  # a candidate, the start, the first step, the second
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(*arguments, **options)
 
@@ -157,7 +157,7 @@ def test_a_full_disk_is_named_and_the_next_start_goes_on(finished, tmp_path, mon
     with pytest.raises(CannotWrite, match=r"orbitals\.npz.*No space left.*what was stored before is kept"):
         run(tmp_path)
     monkeypatch.undo()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["coarse", "lock", "orbitals.npz", "state.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["candidates", "coarse", "lock", "orbitals.npz", "state.json"]
     result, lines = run(tmp_path)
     assert computed(lines) == len(finished[1].steps) - 1  # one step was stored before the disk was full
     assert result.solution.energy == pytest.approx(finished[1].solution.energy, abs=1e-7)

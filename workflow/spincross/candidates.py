@@ -7,22 +7,23 @@ each of them in turn. Without a metal, one beta electron is moved between the ir
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spincross import electronic
+from spincross.checkpoints import Orbitals, load_orbitals, store_orbitals
 from spincross.electronic import Solution
-from spincross.errors import NotConverged
+from spincross.errors import NotConverged, StaleData
+from spincross.files import Report, fingerprint, read_json, write_json
 from spincross.levels import Level, State, term
 from spincross.mean_field import electrons_per_irrep
 from spincross.molecule import Molecule
 
 Array = NDArray[np.float64]
-Orbitals = tuple[Array, Array]
 Occupation = tuple[tuple[int, int], ...]
 Start = tuple[Occupation | None, Orbitals]
 
@@ -32,47 +33,128 @@ T2G_LEFT = 2
 """Empty t2g-like beta orbitals beside the filled one."""
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """One state to try: electrons per irrep; orbitals, those to start from or the converged ones; its row once tried.
+
+    A row has term, electrons_per_irrep (alpha and beta), energy_hartree or None, s_squared, cycles, rungs.
+    """
+
+    occupation: Occupation | None
+    orbitals: Orbitals
+    row: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """The candidates of one molecule, level and state in a work folder, so that a killed search repeats one at most."""
+
+    folder: Path
+    key: str
+
+    def read(self) -> list[Candidate]:
+        """Return the candidates found there, none if the search was not begun; StaleData if they are of another one."""
+        path = self.folder / "candidates.json"
+        if not path.exists():
+            return []
+        stored = read_json(path)
+        if stored["key"] != self.key:
+            raise StaleData(f"{path} belongs to another level, state or geometry; remove its folder")
+        found = []
+        for number, entry in enumerate(stored["candidates"]):
+            occupation = entry["occupation"] and tuple((a, b) for a, b in entry["occupation"])
+            found.append(Candidate(occupation, load_orbitals(self._orbitals(number)), entry["row"]))
+        return found
+
+    def write(self, candidates: list[Candidate]) -> None:
+        """Store the candidates; those with a row are done."""
+        for number, candidate in enumerate(candidates):
+            store_orbitals(self._orbitals(number), candidate.orbitals)
+        entries = [{"occupation": candidate.occupation, "row": candidate.row} for candidate in candidates]
+        write_json(self.folder / "candidates.json", {"key": self.key, "candidates": entries})
+
+    def _orbitals(self, number: int) -> Path:
+        return self.folder / f"candidate_{number}.npz"
+
+
 def lowest_state(
     molecule: Molecule,
     level: Level,
     state: State,
     max_memory: float = 8000,
     guess: Orbitals | None = None,
-    report: Callable[[str], None] = lambda line: None,
+    report: Report = lambda line: None,
+    folder: Path | None = None,
 ) -> tuple[Solution, list[dict[str, Any]]]:
-    """Converge every candidate at one geometry and return the lowest with a table of all.
+    """Converge every candidate at one geometry and return the lowest with the rows of all.
 
     Parameters
     ----------
     report : called with a line of text as each candidate is finished
+    folder : work folder that keeps finished candidates; none are kept without
 
     Returns
     -------
-    solution, and rows with electrons_per_irrep (alpha and beta), energy_hartree or None, s_squared, cycles,
-    term, rungs; a candidate that does not converge is listed as such and is no error while another one does
+    solution, and the rows of `Candidate`; a candidate that does not converge has no energy and is no error while
+    another one does
 
     Raises
     ------
     NotConverged
         if the first one does not converge
+    StaleData
+        if `folder` belongs to another molecule, level or state
     """
+    search = None if folder is None else Search(folder, _key(molecule, level, state))
+    candidates = search.read() if search else []
+    best: Solution | None = None
+    if not candidates:
+        best = electronic.solve(molecule, level, state, guess, max_memory)
+        starts = d_swaps(best) or [(o, best.orbitals) for o in irrep_swaps(best)]
+        candidates = [_finished(best, state, molecule), *(Candidate(o, orbitals) for o, orbitals in starts)]
+        if search:
+            search.write(candidates)
+    for number, candidate in enumerate(candidates):
+        if candidate.row is None:
+            found, candidates[number] = _tried(candidate, molecule, level, state, max_memory)
+            best = found if best is None or (found and found.energy < best.energy) else best
+            if search:
+                search.write(candidates)
+        report(_line(candidates[number].row or {}))
+    lowest = min(candidates, key=_energy)
+    if best is None or best.energy > _energy(lowest):
+        occupied = replace(state, occupation=lowest.occupation)
+        best = electronic.solve(molecule, level, occupied, lowest.orbitals, max_memory)
+    return best, [candidate.row for candidate in candidates if candidate.row is not None]
 
-    def row(occupation: Occupation | None, solution: Solution | None) -> dict[str, Any]:
-        return _row(occupation, solution, state.multiplicity, molecule.point_group)
 
-    first = electronic.solve(molecule, level, state, guess, max_memory)
-    solutions, table = [first], [row(first.occupation, first)]
-    report(_line(table[-1]))
-    for occupation, orbitals in d_swaps(first) or [(o, first.orbitals) for o in irrep_swaps(first)]:
-        try:
-            found = electronic.solve(molecule, level, replace(state, occupation=occupation), orbitals, max_memory)
-        except NotConverged:
-            table.append(row(occupation, None))
-        else:
-            solutions.append(found)
-            table.append(row(found.occupation, found))
-        report(_line(table[-1]))
-    return min(solutions, key=lambda s: s.energy), table
+def _key(molecule: Molecule, level: Level, state: State) -> str:
+    places = molecule.positions.round(6).tolist()
+    surface = electronic.level_fingerprint(level, state, molecule)
+    return fingerprint([surface, level.theory(), state.occupation, places])
+
+
+def _energy(candidate: Candidate) -> float:
+    energy = (candidate.row or {}).get("energy_hartree")
+    return np.inf if energy is None else float(energy)
+
+
+def _finished(solution: Solution, state: State, molecule: Molecule) -> Candidate:
+    row = _row(solution.occupation, state.multiplicity, molecule.point_group, solution.trace)
+    row |= {"energy_hartree": solution.energy, "s_squared": solution.s_squared}
+    return Candidate(solution.occupation, solution.orbitals, row)
+
+
+def _tried(
+    candidate: Candidate, molecule: Molecule, level: Level, state: State, max_memory: float
+) -> tuple[Solution | None, Candidate]:
+    try:
+        occupied = replace(state, occupation=candidate.occupation)
+        solution = electronic.solve(molecule, level, occupied, candidate.orbitals, max_memory)
+    except NotConverged as error:
+        row = _row(candidate.occupation, state.multiplicity, molecule.point_group, error.rungs)
+        return None, replace(candidate, row=row)
+    return solution, _finished(solution, state, molecule)
 
 
 def irrep_swaps(solution: Solution) -> list[Occupation]:
@@ -123,15 +205,15 @@ def d_shares(solution: Solution) -> Array | None:
 
 
 def _row(
-    occupation: Occupation | None, solution: Solution | None, multiplicity: int, point_group: str
+    occupation: Occupation | None, multiplicity: int, point_group: str, rungs: list[dict[str, Any]]
 ) -> dict[str, Any]:
     return {
         "term": term(multiplicity, occupation, point_group),
         "electrons_per_irrep": [list(pair) for pair in occupation] if occupation else None,
-        "energy_hartree": solution.energy if solution else None,
-        "s_squared": solution.s_squared if solution else None,
-        "cycles": solution.cycles if solution else None,
-        "rungs": solution.trace if solution else [],
+        "energy_hartree": None,
+        "s_squared": None,
+        "cycles": sum(rung["cycles"] for rung in rungs),
+        "rungs": rungs,
     }
 
 

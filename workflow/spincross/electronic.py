@@ -201,7 +201,8 @@ def _solve(
         method = ladder.second_order(method, max_cycles)
     if not method.converged:
         rungs = "; ".join(f"{t['rung']}: {t['cycles']} cycles to {t['energy_hartree']:.6f} Eh" for t in ladder.trace)
-        raise NotConverged(f"SCF of state {state.name} (multiplicity {state.multiplicity}) did not converge: {rungs}")
+        text = f"SCF of state {state.name} (multiplicity {state.multiplicity}) did not converge: {rungs}"
+        raise NotConverged(text, ladder.trace)
     return _solution(method, molecule, ladder)
 
 

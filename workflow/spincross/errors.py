@@ -1,6 +1,8 @@
 """Named failures: every one carries the numbers a chemist needs to judge it, in one sentence."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 class SpincrossError(Exception):
@@ -24,7 +26,11 @@ class BadStructure(BadInput):
 
 
 class NotConverged(SpincrossError):
-    """An SCF or geometry optimisation that ended before its thresholds were met."""
+    """An SCF or geometry optimisation that ended before its thresholds were met; `rungs` are those an SCF climbed."""
+
+    def __init__(self, text: str, rungs: Sequence[dict[str, Any]] = ()) -> None:
+        super().__init__(text)
+        self.rungs = list(rungs)
 
 
 class WrongState(SpincrossError):

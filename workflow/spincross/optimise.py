@@ -144,7 +144,7 @@ def optimise(
     Parameters
     ----------
     molecule : start geometry in the exact group
-    folder : work folder; holds state.json, orbitals.npz, start_hessian.npz, coarse/steps.jsonl,
+    folder : work folder; holds state.json, candidates, orbitals.npz, start_hessian.npz, coarse/steps.jsonl,
         final/steps.jsonl
     guess : occupied orbitals near the start; without them every candidate occupation is tried from cold
     hessian : (3N, 3N), Eh/bohr2, at (or near) the start geometry, or a function that computes it from start, coarse
@@ -226,7 +226,8 @@ def _start(
         report(f"  resuming in {folder.name}")
         return stored["candidates"], replace(state, occupation=occupation), load_orbitals(kept)
     if guess is None:
-        solution, candidates = lowest_state(molecule, level, state, settings.max_memory, report=report)
+        tried = folder / "candidates"
+        solution, candidates = lowest_state(molecule, level, state, settings.max_memory, report=report, folder=tried)
         steps = StepFile(folder / "coarse/steps.jsonl", header | {"grid_level": level.grid_level})
         _check_same_state(steps, molecule, solution)
         guess, occupation = solution.orbitals, solution.occupation

@@ -63,13 +63,18 @@ def _kept_row(settings: Settings, complex_id: str, molecule: Molecule, name: str
 
 
 def _row(settings: Settings, complex_id: str, molecule: Molecule, state: State, search: bool, work: Path) -> Json:
-    start, memory = time.perf_counter(), settings.config["memory_mb"]
+    memory, level = settings.config["memory_mb"], settings.level
+    tried: list[Json] = []
     if search:
-        solution, tried = candidates.lowest_state(molecule, settings.level, state, memory, report=files.print_line)
+        kept = work / f"{state.name}_candidates"
+        solution, tried = candidates.lowest_state(molecule, level, state, memory, report=files.print_line, folder=kept)
+        rungs = min((r for r in tried if r["energy_hartree"] is not None), key=lambda r: r["energy_hartree"])["rungs"]
     else:
-        solution, tried = electronic.solve(molecule, settings.level, state, None, memory), []
-    seconds = time.perf_counter() - start
-    files.print_line(f"  E {solution.energy:.8f} Eh  {solution.cycles} cycles  {seconds:.0f} s")
+        solution = electronic.solve(molecule, level, state, None, memory)
+        rungs = solution.trace
+    cycles = sum(rung["cycles"] for rung in rungs)
+    seconds = sum(rung["seconds"] for row in tried or [{"rungs": rungs}] for rung in row["rungs"])
+    files.print_line(f"  E {solution.energy:.8f} Eh  {cycles} cycles  {seconds:.0f} s")
     checkpoints.store_orbitals(work / f"{state.name}_orbitals.npz", solution.orbitals)
     limits = settings.config["gates"] | {"on_failure": "warning"}
     metal = settings.entry(complex_id)["metal"]
@@ -79,8 +84,8 @@ def _row(settings: Settings, complex_id: str, molecule: Molecule, state: State, 
         "point_group": molecule.point_group,
         "term": term(state.multiplicity, solution.occupation, molecule.point_group),
         "energy_hartree": solution.energy,
-        "cycles": solution.cycles,
-        "rungs": solution.trace,
+        "cycles": cycles,
+        "rungs": rungs,
         "seconds": round(seconds, 1),
         "s_squared": solution.s_squared,
         **_metal_spins(solution, molecule, metal),
