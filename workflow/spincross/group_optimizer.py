@@ -94,16 +94,15 @@ def relax(
 
 
 def held(molecule: Molecule, hessian: Array) -> Array:
-    """Return a Hessian (3N, 3N) whose curvature is positive along every displacement that would leave the point group.
+    """Return a Hessian (3N, 3N) in the group with every curvature made positive: of the same size, upwards.
 
-    The step is projected on the group. Dust along a forbidden downward direction would fill the whole trust radius, and
-    what the projection leaves of such a step is bonds stretched to second order.
+    A step is projected on the group. Dust along a forbidden downward direction would fill the whole trust radius, and
+    what the projection leaves of such a step is bonds stretched to second order. Along an allowed one geomeTRIC shifts
+    the whole Hessian: a start from a saddle's Hessian went 5.5 kJ/mol uphill in one step on an iron complex.
     """
-    matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
-    allowed = np.mean(matrices, axis=0)
-    forbidden = np.eye(len(hessian)) - allowed
-    values, vectors = np.linalg.eigh(forbidden @ hessian @ forbidden)
-    return np.asarray(allowed @ hessian @ allowed + (vectors * np.abs(values)) @ vectors.T)
+    whole = pointgroup.symmetrise_hessian(molecule.numbers, molecule.positions, hessian, molecule.point_group)
+    values, vectors = np.linalg.eigh(whole)
+    return np.asarray((vectors * np.abs(values)) @ vectors.T)
 
 
 def _cartesian_hessian(optimizer: Optimizer) -> Array:
