@@ -74,7 +74,7 @@ def test_held_curvature_is_positive_everywhere_and_untouched_where_it_was():
 
 
 def test_a_start_from_the_hessian_of_a_saddle_leads_downwards():
-    """Beside the saddle of a double well, without symmetry: the Hessian given is the saddle's, the surface curves up."""
+    """Beside the saddle of a double well, in C1: the Hessian given is the saddle's, the surface curves up."""
     saddle, slope, _ = harmonic()
     values, vectors = np.linalg.eigh(saddle)
     well = saddle + 0.1 * np.outer(vectors[:, 0], vectors[:, 0])
