@@ -44,6 +44,26 @@ def test_a_warm_start_needs_fewer_cycles(singlet):
     assert warm.energy == pytest.approx(cold.energy, abs=1e-8)
 
 
+@pytest.mark.parametrize(("fits", "names"), [(True, ["DIIS", "Newton step, DIIS"]), (False, ["DIIS"])])
+def test_diis_goes_on_where_no_newton_step_is_possible(triplet, monkeypatch, fits, names):
+    monkeypatch.setattr(electronic, "DIIS_CYCLES", 4)
+    monkeypatch.setattr(electronic, "NEWTON_START", 10.0)
+    monkeypatch.setattr(electronic.response, "fits", lambda method: fits)
+    found = electronic.solve(H2CO, LEVEL, State("HS", 3, triplet[0].occupation))
+    assert [rung["rung"] for rung in found.trace][:2] == names
+    assert (found.trace[0]["cycles"] > 4) != fits
+    assert found.energy == pytest.approx(triplet[0].energy, abs=1e-8)
+
+
+def test_integrals_stay_in_memory_while_they_fit_and_go_to_disk_otherwise(triplet):
+    state = State("HS", 3, triplet[0].occupation)
+    outside = electronic.solve(H2CO, LEVEL, state, triplet[0].orbitals, max_memory=1)
+    assert isinstance(triplet[0].mean_field.with_df._cderi, np.ndarray)
+    assert not isinstance(outside.mean_field.with_df._cderi, np.ndarray)
+    assert outside.energy == pytest.approx(triplet[0].energy, abs=1e-9)
+    np.testing.assert_allclose(electronic.gradient(outside), electronic.gradient(triplet[0]), atol=1e-6)
+
+
 def test_an_scf_that_does_not_converge_is_an_error_with_every_rung():
     impossible = LEVEL.tightened(1e-30, 1e-30)
     with pytest.raises(NotConverged, match="DIIS: 1 cycles.*level shift, damping: 1 cycles.*second order: 1 cycles"):

@@ -1,5 +1,6 @@
 """A wrong state is refused with its numbers, or warned about where the configuration says so."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from sample_h2co import EXCITED, H2CO, LEVEL
 from spincross import electronic, gates, populations, response
-from spincross.errors import BadInput, SymmetryLost, WrongState
+from spincross.errors import SymmetryLost, WrongState
 from spincross.gates import Stability
 from spincross.levels import State
 from spincross.molecule import Molecule
@@ -92,17 +93,24 @@ def test_the_stability_test_marks_what_can_be_followed():
     assert gates.stability(excited, LIMITS | {"stability": False}) == Stability()
 
 
-def test_a_stability_test_that_does_not_fit_is_refused_with_both_numbers(triplet, monkeypatch):
-    monkeypatch.setattr(triplet[0].mean_field.mol, "max_memory", 0.1)
-    with pytest.raises(BadInput, match=r"needs \d+ MB, memory_mb gives 0"):
-        gates.stability(triplet[0], LIMITS)
+@pytest.mark.parametrize("multiplicity", [1, 3])
+def test_a_stability_test_that_does_not_fit_reads_its_integrals_from_disk(monkeypatch, capsys, multiplicity):
+    inside = electronic.solve(H2CO, LEVEL, State("x", multiplicity))
+    outside = electronic.solve(H2CO, LEVEL, State("x", multiplicity), inside.orbitals, max_memory=1)
+    assert not isinstance(outside.mean_field.with_df._cderi, np.ndarray)
+    expected = gates.stability(inside, LIMITS)
+    assert "from integrals on disk" not in capsys.readouterr().out
+    monkeypatch.setattr(response, "induced_potential", lambda *arguments: pytest.fail("not enough memory"))
+    found = gates.stability(outside, LIMITS)
+    assert re.search(r"from integrals on disk: in memory they need \d+ MB of 1 MB", capsys.readouterr().out)
+    assert found.eigenvalue == pytest.approx(expected.eigenvalue, abs=1e-5)
 
 
 @pytest.mark.parametrize(("overlap", "followed"), [(1.0, True), (-1.0, False)])
 def test_only_spin_preserving_modes_of_a_closed_shell_are_followed(monkeypatch, overlap, followed):
     mode = [np.array([[1.0]]), np.array([[overlap]])]
     monkeypatch.setattr(response, "lowest_mode", lambda mean_field, grid: (-0.05, mode))
-    monkeypatch.setattr(response, "megabytes", lambda mean_field: 1.0)
+    monkeypatch.setattr(response, "fits", lambda mean_field: True)
     solution = SimpleNamespace(mean_field=SimpleNamespace(mol=SimpleNamespace(spin=0, max_memory=8000)))
     assert (gates.stability(solution, LIMITS).mode is not None) == followed
 

@@ -27,6 +27,8 @@ Array = NDArray[np.float64]
 
 DIIS_CYCLES = 8
 """Cycles of DIIS before a Newton step is tried."""
+DIIS_ALONE = 25
+"""Cycles of DIIS where no Newton step is possible: a slow tail ends in fewer than a start with a level shift takes."""
 NEWTON_START = 2e-2
 """Norm of the orbital gradient below which a Newton step is safe."""
 NEWTON_STEPS = 3
@@ -120,13 +122,13 @@ class Ladder:
         self.run(method, "minimal basis, level shift", reason, start, 50)
         return np.asarray(addons.project_dm_nr2nr(small, to_numpy(method.make_rdm1()), self.mol))
 
-    def newton_steps(self, method: Any) -> None:
-        """Take up to NEWTON_STEPS Newton steps on the low-rank response, each followed by DIIS.
+    def newton_possible(self, method: Any) -> bool:
+        """Tell whether Newton steps are taken: not on a GPU, where a cycle is cheap, nor beyond the memory."""
+        return self.place == CPU and response.fits(method)
 
-        Not on a GPU, where a cycle is cheap, and not where the response does not fit into the memory.
-        """
-        possible = self.place == CPU and response.megabytes(method) < self.mol.max_memory
-        for _ in range(NEWTON_STEPS if possible else 0):
+    def newton_steps(self, method: Any) -> None:
+        """Take up to NEWTON_STEPS Newton steps on the low-rank response, each followed by DIIS."""
+        for _ in range(NEWTON_STEPS):
             slope = 0.0 if method.converged else _slope(method)
             if not 0.0 < slope < NEWTON_START:
                 return
@@ -193,8 +195,11 @@ def _solve(
     method = ladder.method()
     if state.occupation is not None and molecule.point_group != "C1":
         hold_occupation(method, mol, molecule.point_group, state.occupation, place)
-    ladder.run(method, "DIIS", f"start from {origin}", density, min(max_cycles, DIIS_CYCLES))
-    ladder.newton_steps(method)
+    newton = ladder.newton_possible(method)
+    first = min(max_cycles, DIIS_CYCLES if newton else DIIS_ALONE)
+    ladder.run(method, "DIIS", f"start from {origin}", density, first)
+    if newton:
+        ladder.newton_steps(method)
     if not method.converged:
         ladder.level_shift(method, max_cycles)
     if not method.converged:

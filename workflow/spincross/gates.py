@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from spincross import descent, pointgroup, populations, response
 from spincross.electronic import Solution
-from spincross.errors import BadInput, SpincrossError, SymmetryLost, WrongState
-from spincross.files import Json
+from spincross.errors import SpincrossError, SymmetryLost, WrongState
+from spincross.files import Json, print_line
 from spincross.levels import Level, State
 from spincross.molecule import Molecule, metal_bonds
 from spincross.optimise import Optimisation
@@ -54,12 +54,9 @@ def stability(solution: Solution, limits: Json) -> Stability:
     """Test a solution against rotations of its orbitals, of any symmetry; nothing where the configuration says so."""
     if not limits["stability"]:
         return Stability()
-    needed, given = response.megabytes(solution.mean_field), solution.mean_field.mol.max_memory
-    if needed > given:
-        raise BadInput(
-            f"the stability test needs {needed:.0f} MB, memory_mb gives {given:.0f}; "
-            "raise it or set gates.stability: false"
-        )
+    if not response.fits(solution.mean_field):
+        needed, given = response.megabytes(solution.mean_field), solution.mean_field.mol.max_memory
+        print_line(f"  stability test from integrals on disk: in memory they need {needed:.0f} MB of {given:.0f} MB")
     eigenvalue, mode = response.lowest_mode(solution.mean_field, STABILITY_GRID)
     closed = solution.mean_field.mol.spin == 0
     follow = eigenvalue < UNSTABLE and not (closed and descent.breaks_spin(mode))

@@ -22,6 +22,7 @@ from pyscf import dft, lib
 from pyscf.df.hessian import rhf as df_rhf
 from pyscf.df.hessian import uhf as df_uhf
 from pyscf.hessian import rks as rks_hess
+from pyscf.hessian import uhf as uhf_hess
 from pyscf.hessian import uks as uks_hess
 from scipy.sparse.linalg import LinearOperator, cg
 
@@ -128,6 +129,19 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
         return out
 
     return fx
+
+
+def stock_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Array]:
+    """Return what `induced_potential` does for an open shell, from PySCF: slower, with the fitted integrals on disk."""
+    method = mean_field.copy()
+    method.grids = dft.gen_grid.Grids(method.mol).set(level=grid_level)
+    method.grids.build(with_non0tab=True)
+    return uhf_hess.gen_vind(method, np.asarray(method.mo_coeff), np.asarray(method.mo_occ))
+
+
+def fits(mean_field: Any) -> bool:
+    """Tell whether `induced_potential` fits into the memory that PySCF was given."""
+    return bool(megabytes(mean_field) < mean_field.mol.max_memory)
 
 
 def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None) -> tuple[Array, Any]:
@@ -266,9 +280,10 @@ def lowest_mode(mean_field: Any, grid_level: int) -> tuple[float, list[Array]]:
 
     Rotations of any symmetry are allowed. The mode is one matrix (virtual, occupied) per spin, of norm 1 together.
     Negative: the solution is a saddle and a lower one lies nearby. A closed shell is tested against RKS -> UKS, too.
+    Where the integrals do not fit into the memory they are read from disk, several times slower.
     """
     method = mean_field if mean_field.mol.spin else mean_field.to_uks()
-    fx = induced_potential(method, grid_level)
+    fx = (induced_potential if fits(method) else stock_potential)(method, grid_level)
     filled = [np.asarray(o) > 0 for o in method.mo_occ]
     masks = [(~o)[:, None] & np.ones(int(o.sum()), dtype=bool) for o in filled]
     gaps = [e[:, None] - e[o] for e, o in zip(method.mo_energy, filled, strict=True)]

@@ -13,7 +13,7 @@ from typing import Any
 from spincross import candidates, checkpoints, crystal, electronic, files, gates, populations
 from spincross.config import Settings
 from spincross.electronic import Solution
-from spincross.errors import BadInput, StaleData
+from spincross.errors import StaleData
 from spincross.files import Json
 from spincross.levels import State, term
 from spincross.molecule import Molecule
@@ -105,11 +105,7 @@ def _metal_spins(solution: Solution, molecule: Molecule, metal: str | None) -> d
 
 
 def _judged(solution: Solution, molecule: Molecule, state: State, metal: str | None, limits: Json) -> Json:
-    """Return stability and warnings; a failed gate is a warning here, and so is a test that does not fit."""
-    tested, warnings = gates.Stability(), []
-    try:
-        tested = gates.stability(solution, limits)
-    except BadInput as error:
-        warnings.append(str(error))
-    warnings += gates.judge(solution, molecule, state, metal, limits, tested)
+    """Return stability and warnings; a failed gate is a warning here."""
+    tested = gates.stability(solution, limits)
+    warnings = gates.judge(solution, molecule, state, metal, limits, tested)
     return {"stability_eigenvalue_hartree": tested.eigenvalue, "warnings": warnings}
