@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sample_molecules import H2CO, springs
-from spincross import displacements, electronic, force_constants, infrared, vibrations
-from spincross.errors import StaleData
+from spincross import displacements, electric_field, electronic, force_constants, infrared, response, vibrations
+from spincross.errors import StaleData, Stopped
 from spincross.levels import Level, State
 
 
@@ -70,3 +70,55 @@ def test_infrared_intensities_of_both_routes_agree_within_1_percent(routes):
         for route in routes.values()
     ]
     np.testing.assert_allclose(found[0], found[1], rtol=0.01, atol=0.1)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A cheap surface and the Hessian of its geometry in one go."""
+    level, state = Level(basis="sto-3g", grid_level=0), State("HS", 3)
+    settings = force_constants.Settings(response_grid_level=0)
+    surface = settings.surface(level, state, electronic.solve(H2CO, level, state).orbitals)
+    return surface, settings, force_constants.analytic(H2CO, surface, settings, lambda text: None)
+
+
+def counted(monkeypatch, module, name, deadly=0):
+    """Count the calls of a function; the call number `deadly` ends the run instead."""
+    function, calls = getattr(module, name), []
+
+    def wrapper(*arguments, **more):
+        calls.append(name)
+        if len(calls) == deadly:
+            raise Stopped(name)
+        return function(*arguments, **more)
+
+    monkeypatch.setattr(module, name, wrapper)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("where", "left"), [((response, "_relaxed"), (0, 2, 4)), ((electric_field, "gradient_in_field"), (0, 0, 2))]
+)
+def test_a_stopped_analytic_hessian_repeats_no_finished_block(small, tmp_path, monkeypatch, where, left):
+    """Three blocks of one atom each, then four gradients in a field (z needs two); the second or third is cut off."""
+    surface, settings, whole = small
+    monkeypatch.setattr(response, "BLOCK", 1)
+    with monkeypatch.context() as first, pytest.raises(Stopped):
+        counted(first, *where, deadly=2 if where[1] == "_relaxed" else 3)
+        force_constants.analytic(H2CO, surface, settings, lambda text: None, tmp_path)
+    steps = (response, "skeleton"), (response, "_relaxed"), (electric_field, "gradient_in_field")
+    calls = [counted(monkeypatch, *step) for step in steps]
+    lines = []
+    found = force_constants.analytic(H2CO, surface, settings, lines.append, tmp_path)
+    assert tuple(map(len, calls)) == left
+    assert "  integrals: found" in lines
+    np.testing.assert_allclose(found.hessian, whole.hessian, atol=1e-6)
+    np.testing.assert_allclose(found.dipole_derivatives, whole.dipole_derivatives, atol=1e-5)
+
+
+def test_blocks_of_another_geometry_or_kernel_are_refused(small, tmp_path):
+    surface, settings, _ = small
+    force_constants.analytic(H2CO, surface, settings, lambda text: None, tmp_path)
+    moved = H2CO.at(H2CO.positions * 1.0001)
+    for molecule, other in ((moved, settings), (H2CO, force_constants.Settings(response_grid_level=1))):
+        with pytest.raises(StaleData, match=r"integrals\.npz belongs to another geometry"):
+            force_constants.analytic(molecule, surface, other, lambda text: None, tmp_path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross.errors import BadInput, StaleData
-from spincross.files import read_arrays, replacing, write_arrays, writing
+from spincross.files import Report, read_arrays, replacing, write_arrays, writing
 
 Array = NDArray[np.float64]
 Orbitals = tuple[Array, Array]
@@ -83,6 +83,48 @@ def _parse(line: str) -> dict[str, Any] | None:
         return dict(json.loads(line))
     except ValueError:
         return None
+
+
+Arrays = dict[str, NDArray[Any]]
+Keep = Callable[[str, Callable[[], Arrays]], Arrays]
+"""Takes the name of a block of a long calculation and what computes it; returns the block, stored or computed."""
+
+
+def anew(name: str, compute: Callable[[], Arrays]) -> Arrays:
+    """Compute a block and keep nothing."""
+    return compute()
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks of one long calculation, each kept in a folder as it finishes.
+
+    Parameters
+    ----------
+    key : checksum of all that the blocks depend on
+
+    Raises
+    ------
+    StaleData
+        if a stored block belongs to another calculation
+    """
+
+    folder: Path
+    key: str
+    report: Report
+
+    def keep(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """Return the block `name`, computing and storing it unless it is there."""
+        path = self.folder / f"{name}.npz"
+        if not path.exists():
+            found = compute()
+            write_arrays(path, key=np.array(self.key), **found)
+            return found
+        stored = read_arrays(path)
+        if str(stored.pop("key")) != self.key:
+            raise StaleData(f"{path} belongs to another geometry, level or state; remove its folder")
+        self.report(f"  {name}: found")
+        return stored
 
 
 def store_orbitals(path: Path, orbitals: Orbitals) -> None:

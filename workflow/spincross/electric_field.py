@@ -11,12 +11,14 @@ Where an operation of the group turns the field around, one gradient gives the o
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spincross import device, pointgroup
+from spincross.checkpoints import Keep, anew
 from spincross.errors import NotConverged
 from spincross.files import Report
 from spincross.molecule import Molecule
@@ -59,15 +61,20 @@ def _moving_functions(mol: Any, density: Array, field: Array) -> Array:
     return np.array([per_function[start:stop].sum(axis=0) for _, _, start, stop in mol.aoslice_by_atom()])
 
 
-def dipole_derivatives(molecule: Molecule, mean_field: Any, report: Report) -> Array:
-    """Return the dipole derivatives (3, 3N), e, of a molecule from its converged Kohn-Sham object without symmetry."""
+def dipole_derivatives(molecule: Molecule, mean_field: Any, report: Report, keep: Keep = anew) -> Array:
+    """Return the dipole derivatives (3, 3N), e, of a molecule from its converged Kohn-Sham object without symmetry.
+
+    Each direction of the field is kept as it finishes.
+    """
     operations = pointgroup.operations(molecule.point_group)
     matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
-    rows = []
-    for axis, field in enumerate(STRENGTH * np.eye(3)):
+
+    def along(axis: int) -> dict[str, Array]:
+        field = STRENGTH * np.eye(3)[axis]
         turned = next((d for r, d in zip(operations, matrices, strict=True) if r[axis, axis] < 0), None)
         forward = gradient_in_field(mean_field, field).reshape(-1)
         backward = gradient_in_field(mean_field, -field).reshape(-1) if turned is None else turned @ forward
-        rows.append((backward - forward) / (2 * STRENGTH))
         report(f"  gradients in a field along {'xyz'[axis]}")
-    return np.array(rows)
+        return {"row": (backward - forward) / (2 * STRENGTH)}
+
+    return np.array([keep(f"field_{'xyz'[k]}", partial(along, k))["row"] for k in range(3)])

@@ -16,6 +16,7 @@ from pyscf import gto
 from pyscf.scf import addons
 
 from spincross import device, response
+from spincross.checkpoints import Keep, anew
 from spincross.device import CPU, Device, to_numpy
 from spincross.errors import NotConverged
 from spincross.files import fingerprint
@@ -268,22 +269,26 @@ def _gradient(method: Any) -> Array:
     return to_numpy(work.kernel())
 
 
-def hessian_columns(solution: Solution, atoms: list[int], grid_level: int, report: Any) -> Array:
-    """Return columns (3N, 3n) of the analytic Hessian, Eh/bohr2, for displacements of n atoms.
+def hessian_columns(solution: Solution, atoms: list[int], grid_level: int, report: Any, keep: Keep = anew) -> Array:
+    """Return columns (3N, 3n) of the analytic Hessian, Eh/bohr2, for displacements of n atoms, kept as they finish.
 
     On a GPU all columns are computed, with the response of the integration grid.
     """
     if solution.engine is solution.mean_field:
-        return response.hessian_columns(solution.mean_field, atoms, grid_level, report)
+        return response.hessian_columns(solution.mean_field, atoms, grid_level, report, keep)
     try:
-        work = solution.engine.Hessian()
-        work.grid_response = True
-        blocks = to_numpy(work.kernel())
+        blocks = keep("gpu_hessian", lambda: {"hessian": _gpu_hessian(solution.engine)})["hessian"]
     except MemoryError as error:
         report(f"  GPU memory ran out in the Hessian ({error}); computing it on the CPU")
         device.free_memory()
-        return response.hessian_columns(solution.mean_field, atoms, grid_level, report)
-    return blocks[:, atoms].transpose(0, 2, 1, 3).reshape(-1, 3 * len(atoms))
+        return response.hessian_columns(solution.mean_field, atoms, grid_level, report, keep)
+    return np.asarray(blocks[:, atoms].transpose(0, 2, 1, 3).reshape(-1, 3 * len(atoms)))
+
+
+def _gpu_hessian(method: Any) -> Array:
+    work = method.Hessian()
+    work.grid_response = True
+    return to_numpy(work.kernel())
 
 
 def level_fingerprint(level: Level, state: State, molecule: Molecule) -> str:

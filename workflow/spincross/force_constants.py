@@ -8,16 +8,17 @@ or the analytic Hessian with its diagonal blocks rebuilt from the sum rule, H[A,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spincross import electric_field, electronic, pointgroup
-from spincross.checkpoints import Orbitals
+from spincross.checkpoints import Blocks, Keep, Orbitals, anew
 from spincross.displacements import Point, Surface, displaced_cell, plan_displacements
 from spincross.errors import StaleData
-from spincross.files import Report, print_line
+from spincross.files import Report, fingerprint, print_line
 from spincross.infrared import dipole_derivatives
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
@@ -79,15 +80,16 @@ def rebuilt_diagonal(hessian: Array) -> Array:
 
 
 def analytic_hessian(
-    molecule: Molecule, level: Level, state: State, guess: Orbitals, settings: Settings, report: Report = print_line
-) -> tuple[Array, float]:
+    molecule: Molecule, level: Level, state: State, guess: Orbitals, settings: Settings, report: Report = print_line,
+    keep: Keep = anew,
+) -> tuple[Array, float]:  # fmt: skip
     """Return the analytic Hessian (3N, 3N), Eh/bohr2, diagonal blocks rebuilt, and max |sum rule| before that.
 
     Only atoms that the point group does not relate are displaced; the rest follows by symmetry.
     """
     solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, settings.max_memory)
     unique = unique_atoms(molecule)
-    columns = electronic.hessian_columns(solution, unique, settings.response_grid_level, report)
+    columns = electronic.hessian_columns(solution, unique, settings.response_grid_level, report, keep)
     full = _completed(molecule, columns, unique)
     blocks = full.reshape(len(molecule.symbols), 3, -1, 3)
     residual = float(np.abs(blocks.sum(axis=2)).max())
@@ -127,12 +129,21 @@ def hessian_from_gradients(molecule: Molecule, gradients: list[Array], step: flo
     return pointgroup.symmetrise_hessian(molecule.numbers, molecule.positions, rebuilt, molecule.point_group), residual
 
 
-def analytic(molecule: Molecule, surface: Surface, settings: Settings, report: Report = print_line) -> ForceConstants:
-    """Return the analytic Hessian of a geometry, and dipole derivatives from gradients in an electric field."""
+def analytic(
+    molecule: Molecule, surface: Surface, settings: Settings, report: Report = print_line, folder: Path | None = None
+) -> ForceConstants:
+    """Return the analytic Hessian of a geometry, and dipole derivatives from gradients in an electric field.
+
+    Parameters
+    ----------
+    folder : keeps finished blocks, so that a killed run goes on; StaleData if they belong to another calculation
+    """
     level, state, guess = surface.level, surface.state, surface.guess
-    found, residual = analytic_hessian(molecule, level, state, guess, settings, report)
+    key = fingerprint([surface.key(molecule), molecule.positions.round(6).tolist(), settings.response_grid_level])
+    keep = anew if folder is None else Blocks(folder, key, report).keep
+    found, residual = analytic_hessian(molecule, level, state, guess, settings, report, keep)
     solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, surface.max_memory)
-    return ForceConstants(found, residual, electric_field.dipole_derivatives(molecule, solution.engine, report))
+    return ForceConstants(found, residual, electric_field.dipole_derivatives(molecule, solution.engine, report, keep))
 
 
 def from_points(molecule: Molecule, points: list[Point], step: float) -> ForceConstants:

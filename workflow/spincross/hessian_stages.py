@@ -160,7 +160,7 @@ def _analytic_hessian(
     source, molecule = optimised_molecule(settings, complex_id, optimised)
     surface = surface_near(settings, complex_id, state, optimised)
     with checkpoints.locked(work):
-        found = force_constants.analytic(molecule, surface, settings.hessian)
+        found = force_constants.analytic(molecule, surface, settings.hessian, folder=work / "analytic")
     settled = settled_modes(molecule, found.hessian, source["energy_hartree"], surface, work)
     facts = {"settled_modes": settled}
     _write_hessian(settings, complex_id, molecule, found, hessian_provenance(optimised, source, start), facts, folder)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,14 @@ from pyscf.hessian import uks as uks_hess
 from scipy.sparse.linalg import LinearOperator, cg
 
 from spincross import xc_derivatives
+from spincross.checkpoints import Keep, anew
 from spincross.xc_cache import CachedNumInt
 
 Array = NDArray[np.float64]
 PRECISION = np.float32
 """Exchange is contracted in single precision: 1e-7 relative, below the integration error of the Hessian."""
+BLOCK = 14
+"""Atoms displaced at once: what a kill of an analytic Hessian can cost."""
 
 
 class FittedSpin:
@@ -181,17 +185,45 @@ def _diagonal(method: Any, potentials: Any) -> Array:
     return found
 
 
-def hessian_columns(mean_field: Any, atoms: list[int], grid_level: int, report: Callable[[str], None]) -> Array:
+def hessian_columns(
+    mean_field: Any, atoms: list[int], grid_level: int, report: Callable[[str], None], keep: Keep = anew
+) -> Array:
     """Return the columns (3N, 3n) of the analytic Hessian, Eh/bohr2, for displacements of n atoms.
 
     Derivative integrals, right-hand sides and the Krylov solver are PySCF's.
+
+    Parameters
+    ----------
+    keep : stores the derivative integrals and each BLOCK of displaced atoms as they finish
     """
     start = time.perf_counter()
     hessian = mean_field.Hessian()
+
+    def timed(text: str) -> None:
+        report(f"  {text}  {time.perf_counter() - start:.0f} s")
+
+    def integrals() -> dict[str, Array]:
+        explicit, h1 = skeleton(hessian, timed)
+        return {"explicit": explicit, "h1": np.asarray(h1)}
+
+    parts = keep("integrals", integrals)
+    fixed, h1 = parts["explicit"] + hessian.hess_nuc(), parts["h1"]
+    natoms, columns = mean_field.mol.natm, []
+    for first in range(0, len(atoms), BLOCK):
+        block = atoms[first : first + BLOCK]
+        name = f"relaxation_{'_'.join(map(str, block))}"
+        relaxed = keep(name, partial(_relaxed, hessian, block, h1, grid_level, timed))
+        columns.append(fixed[:, block].transpose(0, 2, 1, 3).reshape(3 * natoms, -1) + relaxed["columns"])
+    return np.hstack(columns)
+
+
+def _relaxed(
+    hessian: Any, atoms: list[int], h1: Array, grid_level: int, report: Callable[[str], None]
+) -> dict[str, Array]:
+    """Return what the relaxation of the orbitals adds to the `columns` (3N, 3n) of n atoms."""
+    mean_field = hessian.base
     closed = np.ndim(mean_field.mo_occ) == 1
     coefficients, occupations = mean_field.mo_coeff, mean_field.mo_occ
-    explicit, h1 = skeleton(hessian, lambda text: report(f"  {text}  {time.perf_counter() - start:.0f} s"))
-    fixed = explicit + hessian.hess_nuc()
     count = 0
 
     def counted(orbitals: Array) -> Array:
@@ -199,19 +231,16 @@ def hessian_columns(mean_field: Any, atoms: list[int], grid_level: int, report: 
         count += 1
         result = apply(orbitals)
         vectors = orbitals.size // sum(int((o > 0).sum()) * len(o) for o in np.atleast_2d(occupations))
-        report(f"  response iteration {count}: {vectors} vectors  {time.perf_counter() - start:.0f} s")
+        report(f"response iteration {count}: {vectors} vectors")
         return result
 
     apply = induced_potential(mean_field, grid_level)
     mo1, e1 = hessian.solve_mo1(mean_field.mo_energy, coefficients, occupations, h1, fx=counted, atmlst=atoms)
-    spins = [(0, coefficients, occupations, mean_field.mo_energy, h1, mo1, e1)] if closed else [
-        (k, coefficients[k], occupations[k], mean_field.mo_energy[k], h1[k], mo1[k], e1[k]) for k in (0, 1)
+    spins = [(coefficients, occupations, mean_field.mo_energy, h1, mo1, e1)] if closed else [
+        (coefficients[k], occupations[k], mean_field.mo_energy[k], h1[k], mo1[k], e1[k]) for k in (0, 1)
     ]  # fmt: skip
-    natoms = mean_field.mol.natm
-    columns = fixed[:, atoms].transpose(0, 2, 1, 3).reshape(3 * natoms, 3 * len(atoms)).copy()
-    for _, c, o, energy, h, m, e in spins:
-        columns += (2.0 if closed else 1.0) * _relaxation(mean_field.mol, atoms, c[:, o > 0], energy[o > 0], h, m, e)
-    return columns
+    columns = [_relaxation(mean_field.mol, atoms, c[:, o > 0], e0[o > 0], h, m, e) for c, o, e0, h, m, e in spins]
+    return {"columns": np.asarray((2.0 if closed else 1.0) * sum(columns))}
 
 
 def _relaxation(mol: Any, atoms: list[int], occupied: Array, energies: Array, h1: Any, mo1: Any, e1: Any) -> Array:
