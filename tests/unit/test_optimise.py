@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spincross import optimise
+from spincross import electronic, optimise
 from spincross.errors import BadInput, CannotWrite, NotConverged, StaleData, SymmetryLost
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
@@ -97,6 +97,7 @@ def test_a_killed_run_goes_on_and_ends_at_the_same_geometry(finished, tmp_path):
     "change",
     [
         {"level": replace(LEVEL, functional="pbe")},
+        {"level": replace(LEVEL, scf_gradient_tolerance=1e-7)},
         {"state": State("HS", 3)},
         {"molecule": H2CO.at(H2CO.positions * 1.1)},
     ],
@@ -117,20 +118,50 @@ def test_forces_that_break_the_group_are_an_error(tmp_path):
         run(tmp_path, settings=replace(SETTINGS, symmetry_tolerance=-1.0))
 
 
-def test_a_start_hessian_is_computed_once_and_kept(tmp_path):
+def test_a_start_hessian_is_computed_once_and_kept_under_its_name(tmp_path):
     calls = []
 
-    def start_hessian(molecule, level, state, orbitals):
-        calls.append(orbitals[0].shape)
+    def stiff(molecule, level, state, orbitals):
+        calls.append((stiff, orbitals[0].shape))
         return np.eye(molecule.positions.size) * 0.4
 
-    first, _ = run(tmp_path, hessian=start_hessian)
-    second, _ = run(tmp_path, hessian=start_hessian)
-    assert len(calls) == 1
+    def stiffer(molecule, level, state, orbitals):
+        calls.append((stiffer, orbitals[0].shape))
+        return np.eye(molecule.positions.size) * 0.8
+
+    first, _ = run(tmp_path, hessian=stiff)
+    second, _ = run(tmp_path, hessian=stiff)
+    third, _ = run(tmp_path, hessian=stiffer)
+    assert calls == [(stiff, (12, 8)), (stiffer, (12, 8))]
     assert first.solution.energy == pytest.approx(second.solution.energy, abs=1e-9)
+    assert first.solution.energy == pytest.approx(third.solution.energy, abs=1e-6)
     assert run(tmp_path / "none", hessian=lambda *arguments: None)[0].solution.energy == pytest.approx(
         first.solution.energy, abs=1e-6
     )
+    path = tmp_path / "start_hessian_stiff.npz"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(StaleData, match=r"start_hessian_stiff\.npz.*delete it and run again"):
+        run(tmp_path, hessian=stiff)
+
+
+def test_the_last_steps_and_what_is_reported_lie_on_the_final_surface_alone(tmp_path):
+    level, settings = replace(LEVEL, grid_level=1), replace(SETTINGS, convergence="GAU")
+    result, _ = run(tmp_path, level=level, settings=settings)
+    grids = [step["grid_level"] for step in result.steps]
+    assert grids == sorted(grids)
+    assert (grids[0], grids[-1]) == (0, 1)
+    last = result.steps[-1]
+    finals = [step["gradient_rms_hartree_per_bohr"] for step in result.steps if step["grid_level"] == 1]
+    assert finals[-1] < 3e-4  # GAU
+    assert result.solution.energy == pytest.approx(last["energy_hartree"], abs=1e-9)
+    fresh = {
+        grid: electronic.solve(result.molecule, replace(level, grid_level=grid), STATE, result.solution.orbitals)
+        for grid in (0, 1)
+    }
+    assert fresh[1].energy == pytest.approx(result.solution.energy, abs=1e-8)
+    assert abs(fresh[0].energy - result.solution.energy) > 1e-6  # the coarse surface is another one
+    misses = {grid: np.abs(electronic.gradient(s) - result.gradient).max() for grid, s in fresh.items()}
+    assert misses[1] < 1e-6 < misses[0]
 
 
 def copied(finished, tmp_path):

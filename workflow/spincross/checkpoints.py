@@ -46,7 +46,8 @@ def locked(folder: Path) -> Iterator[None]:
 class StepFile:
     """The steps of one surface, appended as they finish; damaged lines (a half-written last one) are dropped.
 
-    Raises StaleData if the file was begun for another level, state, molecule or start geometry.
+    Raises StaleData if the file was begun for another level, state, molecule or start geometry: if its header differs
+    from the one given in any key it has (files of version 0.1 have fewer).
     """
 
     path: Path
@@ -58,7 +59,7 @@ class StepFile:
         """Read what is there, or begin the file."""
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         entries = [entry for entry in map(_parse, lines) if entry is not None]
-        if entries and entries[0] != json.loads(json.dumps(self.header)):
+        if entries and not entries[0].items() <= json.loads(json.dumps(self.header)).items():
             raise StaleData(f"{self.path} belongs to another level, state or start geometry; remove its folder")
         self.steps, self.dropped = entries[1:], len(lines) - len(entries)
         with replacing(self.path) as temporary:

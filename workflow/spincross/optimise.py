@@ -144,8 +144,8 @@ def optimise(
     Parameters
     ----------
     molecule : start geometry in the exact group
-    folder : work folder; holds state.json, candidates, orbitals.npz, start_hessian.npz, coarse/steps.jsonl,
-        final/steps.jsonl
+    folder : work folder; holds state.json, candidates, orbitals.npz, start_hessian_*.npz,
+        coarse/steps.jsonl, final/steps.jsonl
     guess : occupied orbitals near the start; without them every candidate occupation is tried from cold
     hessian : (3N, 3N), Eh/bohr2, at (or near) the start geometry, or a function that computes it from start, coarse
         level, state and orbitals (called once, its result kept in `folder`); geomeTRIC's guess without
@@ -159,11 +159,11 @@ def optimise(
         coarse = replace(level, grid_level=min(settings.coarse_grid_level, level.grid_level)).tightened(1e-8, 1e-4)
         candidates, state, orbitals = _start(molecule, coarse, state, folder, header, settings, guess, report)
         if callable(hessian):
-            hessian = _kept_hessian(folder / "start_hessian.npz", hessian, (molecule, coarse, state, orbitals))
+            hessian = _kept_hessian(folder, hessian, (molecule, coarse, state, orbitals))
         surfaces = [(coarse, settings.coarse_convergence, "coarse"), (level, settings.convergence, "final")]
         steps: list[dict[str, Any]] = []
         for surface, convergence, name in surfaces:
-            file = StepFile(folder / name / "steps.jsonl", header | {"grid_level": surface.grid_level})
+            file = _step_file(folder / name, header, surface)
             if file.dropped:
                 report(f"  {file.path}: {file.dropped} damaged line(s) not used")
             engine = SurfaceEngine(molecule, surface, state, orbitals, file, folder, settings, report)
@@ -178,6 +178,11 @@ def optimise(
         return Optimisation(molecule, solution, np.array(last["gradient_hartree_per_bohr"]), steps, candidates)
 
 
+def _step_file(folder: Path, header: dict[str, Any], surface: Level) -> StepFile:
+    thresholds = {k: v for k, v in surface.theory().items() if k.startswith("scf_")}
+    return StepFile(folder / "steps.jsonl", header | {"grid_level": surface.grid_level} | thresholds)
+
+
 def _check_same_state(file: StepFile, molecule: Molecule, solution: Solution) -> None:
     """Raise StaleData if a state searched anew is not the one whose steps are stored."""
     stored = file.find(molecule.positions)
@@ -189,9 +194,10 @@ def _check_same_state(file: StepFile, molecule: Molecule, solution: Solution) ->
 
 
 def _kept_hessian(
-    path: Path, compute: StartHessian, arguments: tuple[Molecule, Level, State, Orbitals]
+    folder: Path, compute: StartHessian, arguments: tuple[Molecule, Level, State, Orbitals]
 ) -> Array | None:
-    """Return the start Hessian from the work folder, or compute and keep it; None where there is none."""
+    """Return the start Hessian kept under its name in the work folder, or compute and keep it; None without one."""
+    path = folder / f"start_hessian_{compute.__name__}.npz"
     if not path.exists():
         hessian = compute(*arguments)
         if hessian is None:
@@ -228,7 +234,7 @@ def _start(
     if guess is None:
         tried = folder / "candidates"
         solution, candidates = lowest_state(molecule, level, state, settings.max_memory, report=report, folder=tried)
-        steps = StepFile(folder / "coarse/steps.jsonl", header | {"grid_level": level.grid_level})
+        steps = _step_file(folder / "coarse", header, level)
         _check_same_state(steps, molecule, solution)
         guess, occupation = solution.orbitals, solution.occupation
     else:
