@@ -1,5 +1,7 @@
 """Populations add up, d characters are exact for pure d functions, and PySCF reads the Molden file back."""
 
+from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +11,8 @@ from pyscf.scf import uhf
 from pyscf.tools import molden
 
 from sample_h2co import H2CO
-from spincross import populations
+from spincross import files, mean_field, populations
+from spincross.levels import Level
 from spincross.molecule import Molecule
 from spincross.units import ANGSTROM_TO_BOHR
 
@@ -84,3 +87,28 @@ def test_another_number_of_donors_has_no_octahedral_frame():
     short = octahedron(0.0)
     molecule = Molecule(short.symbols[:5], short.positions[:5])
     assert populations.octahedral_frame(molecule, 0) is None
+
+
+RECORDS = Path(__file__).resolve().parents[2] / "structures/reference/fe-aai2-ncs2/pbe0_def2-svp"
+
+
+@pytest.mark.parametrize(
+    ("state", "alpha", "beta"),
+    [("HS", {"t2g-like": 3, "eg-like": 2}, {"t2g-like": 1}), ("LS", {"t2g-like": 3}, {"t2g-like": 3})],
+)
+def test_the_d_levels_of_iron_are_filled_as_ligand_field_theory_says(state, alpha, beta):
+    """t2g4 eg2 in high spin, t2g6 in low spin: the stand-in, from the orbitals that its record keeps for viewers."""
+    folder = RECORDS / state / "C2/optimise"
+    symbols, positions, _ = files.read_xyz(folder / "geometry.xyz")
+    molecule = Molecule(symbols, positions, 0, "C2").symmetrised()
+    _, energies, coefficients, occupied, *_ = molden.load(str(folder / "orbitals.molden"))
+    mol = mean_field.build_mol(molecule, Level(), 5)  # UKS in both states: the file has alpha and beta
+    method = SimpleNamespace(mol=mol, mo_coeff=coefficients, mo_energy=energies, mo_occ=occupied)
+    found = populations.d_levels(SimpleNamespace(mean_field=method), molecule, symbols.index("Fe"))
+    for spin, expected in (("alpha", alpha), ("beta", beta)):
+        assert Counter(row["kind"] for row in found[spin]) == {"t2g-like": 3, "eg-like": 2}
+        assert Counter(row["kind"] for row in found[spin] if row["occupied"]) == expected
+        assert Counter(row["irrep"] for row in found[spin]) == {"A": 3, "B": 2}  # t2g: 2A + B, eg: A + B in C2
+        for row in found[spin]:
+            assert (row["eg_fraction"] > 0.5) == (row["kind"] == "eg-like")
+            assert row["d_fraction"] > 0.25

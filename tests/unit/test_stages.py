@@ -12,8 +12,19 @@ import numpy as np
 import pytest
 
 from sample_h2co import H2CO
-from spincross import checkpoints, conclusions, config, electronic, files, hessian_stages, stages, vibrations
-from spincross.errors import BadInput, MissingInput, StaleData, Stopped, UnexpectedImaginaryMode
+from spincross import (
+    cheap,
+    checkpoints,
+    conclusions,
+    config,
+    electronic,
+    files,
+    force_constants,
+    hessian_stages,
+    stages,
+    vibrations,
+)
+from spincross.errors import BadInput, MissingInput, NotConverged, StaleData, Stopped, UnexpectedImaginaryMode
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +51,31 @@ def test_a_stable_parent_stands_for_hs_with_its_hessian(settings, tmp_path):
     assert files.read_json(broken / "optimise/optimise.json") == {"point_group": "C2"}
     assert (broken / "vibrations/hessian.npz").read_bytes() == b"parent"
     assert not (tmp_path / "work").exists()
+
+
+def choose(settings, start_hessian):
+    content = settings.config | {"optimisation": settings.config["optimisation"] | {"start_hessian": start_hessian}}
+    return replace(settings, config=content)
+
+
+def test_the_first_hessian_is_the_one_asked_for_and_its_failure_only_costs_time(settings, monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(cheap, "gfn2_hessian", lambda molecule, multiplicity: calls.append(multiplicity) or "cheap")
+    monkeypatch.setattr(force_constants, "analytic_hessian", lambda *arguments: ("exact", 0.0))
+    state = settings.state("fe-aai2-ncs2", "HS")
+    arguments = H2CO, settings.level, state, None
+    made = {name: stages.start_hessian(choose(settings, name), "fe-aai2-ncs2") for name in ("gfn2", "analytic")}
+    assert [made[name](*arguments) for name in made] == ["cheap", "exact"]
+    assert calls == [5]
+    assert stages.start_hessian(choose(settings, "guess"), "fe-aai2-ncs2") is None
+    assert stages.start_hessian(settings, "h2co") is None
+
+    def fails(molecule, multiplicity):
+        raise NotConverged("tblite is not installed")
+
+    monkeypatch.setattr(cheap, "gfn2_hessian", fails)
+    assert made["gfn2"](*arguments) is None
+    assert "starting from geomeTRIC's Hessian: tblite is not installed" in capsys.readouterr().out
 
 
 def test_nothing_is_taken_over_from_a_parent_that_is_not_complete(tmp_path):

@@ -158,10 +158,11 @@ def _atomic_d(mol: gto.Mole, metal: int) -> Array:
 
 
 def d_levels(solution: Solution, molecule: Molecule, metal: int | None) -> dict[str, list[dict[str, Any]]] | None:
-    """Return the five orbitals per spin with the most metal 3d character, by energy; None without an octahedron.
+    """Return three t2g-like and two e_g-like orbitals per spin, by energy; None without an octahedron.
 
-    Each has energy_hartree, occupied, irrep, d_fraction (squared overlap with the atomic 3d functions), eg_fraction
-    (of that part) and kind (t2g-like or eg-like).
+    They are those with the largest t2g- and e_g-like parts of metal 3d: in high spin the filled e_g-like ones share
+    theirs with the ligands, so that by d character alone one of them would be missed. Each has energy_hartree,
+    occupied, irrep, d_fraction (squared overlap with the atomic 3d functions), eg_fraction (of that part) and kind.
     """
     frame = None if metal is None else octahedral_frame(molecule, metal)
     if metal is None or frame is None:
@@ -171,8 +172,10 @@ def d_levels(solution: Solution, molecule: Molecule, metal: int | None) -> dict[
     levels = {}
     for spin, coefficients, energies, occupied in _spins(solution):
         components = atomic @ coefficients
-        shares = (components**2).sum(axis=0)
-        chosen = np.sort(np.argsort(shares)[-5:])
+        shares, eg_fractions = (components**2).sum(axis=0), eg_share(components, frame)
+        t2g = np.argsort(shares * (1 - eg_fractions))[-3:]
+        eg = [i for i in np.argsort(shares * eg_fractions) if i not in t2g][-2:]
+        chosen = np.sort([*t2g, *eg])
         labels = _labels(mol, molecule, coefficients[:, chosen])
         levels[spin] = [
             {
@@ -180,10 +183,10 @@ def d_levels(solution: Solution, molecule: Molecule, metal: int | None) -> dict[
                 "occupied": bool(occupied[i]),
                 "irrep": irrep,
                 "d_fraction": float(shares[i]),
-                "eg_fraction": float(eg),
-                "kind": "eg-like" if eg > 0.5 else "t2g-like",
+                "eg_fraction": float(eg_fractions[i]),
+                "kind": "eg-like" if i in eg else "t2g-like",
             }
-            for i, irrep, eg in zip(chosen, labels, eg_share(components[:, chosen], frame), strict=True)
+            for i, irrep in zip(chosen, labels, strict=True)
         ]
     return levels
 
