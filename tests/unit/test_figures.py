@@ -204,11 +204,25 @@ def test_d_levels_carry_their_sign_in_the_level_diagram() -> None:
     """The mark follows the energy of its own spin, and other levels stay bare."""
     optimised = sample_report.optimised("HS", 4, "computed")
     levels = optimised["orbitals"]["beta"]
-    optimised["d_levels"] = {"alpha": [], "beta": [{"energy_hartree": levels[3]["energy_hartree"], "kind": "eg-like"}]}
+    near = {"energy_hartree": levels[3]["energy_hartree"], "kind": "eg-like", "d_fraction": 0.5}
+    optimised["d_levels"] = {"alpha": [], "beta": [near]}
     marked = with_kinds(optimised)
     assert [level["kind"] for level in marked["beta"]] == [None, None, None, "eg-like", None, None]
     drawn = figures.orbital_levels({"HS": marked})["data"]
     assert [t["text"][2] for t in drawn if "text" in t and t["text"][2]] == ["e<sub>g</sub>"]
+
+
+def test_d_levels_below_the_frontier_orbitals_are_drawn() -> None:
+    """With their own share of d, beside the levels that were there."""
+    optimised = sample_report.optimised("HS", 4, "computed")
+    count, lowest = len(optimised["orbitals"]["alpha"]), optimised["orbitals"]["alpha"][0]["energy_hartree"]
+    deep = {"energy_hartree": lowest - 0.2, "kind": "t2g-like", "d_fraction": 0.4, "irrep": "B", "occupied": True}
+    optimised["d_levels"] = {"alpha": [deep], "beta": []}
+    marked = with_kinds(optimised)["alpha"]
+    assert len(marked) == count + 1
+    drawn = figures.orbital_levels({"HS": {"alpha": marked}})["data"]
+    (trace,) = [t for t in drawn if t.get("text", ["", "", ""])[2] == "t<sub>2g</sub>"]
+    assert "metal share 40 %, t2g-like" in trace["hovertext"]
 
 
 def test_barriers_vanish_at_the_ends_of_the_hysteresis() -> None:

@@ -267,13 +267,17 @@ def all_figures(data: Json) -> dict[str, Figure]:
 
 
 def with_kinds(optimised: Json) -> Json:
-    """Return the orbitals of a state, the five d levels of each spin marked t2g-like or eg-like."""
-    known = optimised.get("d_levels") or {}
-    kinds = {spin: {d["energy_hartree"]: d["kind"] for d in levels} for spin, levels in known.items()}
-    return {
-        spin: [level | {"kind": kinds.get(spin, {}).get(level["energy_hartree"])} for level in levels]
-        for spin, levels in optimised["orbitals"].items()
-    }
+    """Return the orbitals of a state, the five d levels of each spin marked t2g-like or eg-like.
+
+    Those that lie deeper than the frontier orbitals, as filled ones in high spin do, are added.
+    """
+    known, marked = optimised.get("d_levels") or {}, {}
+    for spin, levels in optimised["orbitals"].items():
+        kinds = {d["energy_hartree"]: d["kind"] for d in known.get(spin, [])}
+        near = [level | {"kind": kinds.pop(level["energy_hartree"], None)} for level in levels]
+        far = [d | {"metal_fraction": d["d_fraction"]} for d in known.get(spin, []) if d["energy_hartree"] in kinds]
+        marked[spin] = [*near, *far]
+    return marked
 
 
 def _entropy_figures(data: Json) -> dict[str, Figure]:
