@@ -13,8 +13,8 @@ import pytest
 
 import sample_report
 from spincross import findings
-from spincross.report import all_figures, embed, prose, render_report, safe_link, summary_row, summary_table
-from spincross.report_tables import duration, stage_table
+from spincross.report import all_figures, embed, prose, render_report, safe_link, summary_row, summary_table, warnings
+from spincross.report_tables import duration, stage_table, tried_text
 
 TEMPLATE = Path(__file__).parents[2] / "workflow" / "report"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -171,6 +171,30 @@ def test_the_page_says_plainly_what_is_not_known() -> None:
         "a warning of the molecule stage",
     ):
         assert sentence in text, sentence
+
+
+def test_both_terms_of_a_state_are_reported_with_their_energies() -> None:
+    """The quintet of the iron stand-in, from its record: 5A lies 1.9 kJ/mol below 5B."""
+    path = TEMPLATE.parents[1] / "structures/reference/fe-aai2-ncs2/pbe0_def2-svp/HS/C2/optimise/optimise.json"
+    found = json.loads(path.read_text())
+    energies = {tuple(map(tuple, r["electrons_per_irrep"])): r["energy_hartree"] for r in found["candidates"]}
+    a, b = energies[(39, 37), (37, 35)], energies[(39, 36), (37, 36)]
+    text = tried_text(found)
+    assert text.startswith("5A 0.0; 5B ")
+    assert f"5B {(b - a) * 2625.4996:.1f};" in text
+    failed = {"electrons_per_irrep": [[39, 36], [37, 36]], "energy_hartree": None}
+    assert tried_text(found | {"candidates": [found["candidates"][0], failed]}) == ("5A 0.0; 5B not converged")
+    assert tried_text(found | {"candidates": []}) == "–"
+
+
+def test_a_warning_of_a_gate_reaches_the_head_of_the_page() -> None:
+    """Spin contamination beyond the limit is said before any number."""
+    data = sample_report.sample()
+    sentence = "<S2> of HS is 6.260, the pure state has 6.000"
+    data["optimise"]["HS"]["warnings"] = [sentence]
+    assert any(sentence in text for text in warnings(data))
+    text = render_report(data, TEMPLATE)
+    assert text.index("of HS is 6.260") < text.index('id="answer"')
 
 
 def test_warnings_come_before_the_answer() -> None:

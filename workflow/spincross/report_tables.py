@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from spincross import findings
+from spincross import findings, levels
 from spincross.figures import STATE_LABELS, Json
 from spincross.findings import number, origin, stages, summary_row, wavenumber
+from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Table = dict[str, list[Any]]
 STATES = tuple(STATE_LABELS)
@@ -50,6 +51,11 @@ def state_table(data: Json) -> Table:
         row("energy relative to LS (kJ/mol)", lambda s: number(energies[s], 2)),
         row("total energy (hartree)", lambda s: number(optimise[s]["energy_hartree"], 6)),
         row("⟨S²⟩ (ideal)", lambda s: f"{optimise[s]['s_squared']:.3f} ({optimise[s]['s_squared_ideal']:.2f})"),
+        row("electronic states tried, at the start (kJ/mol)", lambda s: tried_text(optimise[s])),
+        row(
+            "lowest stability eigenvalue (hartree)",
+            lambda s: number(optimise[s].get("stability_eigenvalue_hartree"), 4),
+        ),
         row("metal spin population", lambda s: number(optimise[s]["metal_spin_population"], 3)),
         row("metal bonds (Å)", lambda s: bond_text(optimise[s].get("metal_bonds_angstrom") or [])),
         row("modes", lambda s: str(len(vibrations[s]["wavenumbers_per_cm"]))),
@@ -74,6 +80,23 @@ def state_table(data: Json) -> Table:
     if not data["molecule"]["metal"]:
         rows = [r for r in rows if not r[0].startswith("metal")]
     return {"head": ["quantity", *(STATE_LABELS[s] for s in STATES)], "rows": rows}
+
+
+def tried_text(optimised: Json) -> str:
+    """Return the candidates by energy above the lowest: 5A 0.0; 5B 1.9; those that did not converge last."""
+    tried = optimised.get("candidates") or []
+    energies = [row["energy_hartree"] for row in tried if row["energy_hartree"] is not None]
+    if not energies or optimised["point_group"] == "C1":
+        return "–"
+    found, failed = [], []
+    for row in tried:
+        pairs = tuple((a, b) for a, b in row["electrons_per_irrep"])
+        name = str(levels.term(optimised["multiplicity"], pairs, optimised["point_group"]))
+        if row["energy_hartree"] is None:
+            failed.append(f"{name} not converged")
+        else:
+            found.append(((row["energy_hartree"] - min(energies)) * HARTREE_TO_KJ_PER_MOL, name))
+    return "; ".join([*(f"{name} {rise:.1f}" for rise, name in sorted(found)), *failed])
 
 
 def cycles_text(cycles: list[int]) -> str:
