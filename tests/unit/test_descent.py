@@ -64,5 +64,5 @@ def test_a_closed_shell_is_turned_both_spins_alike():
     lower = electronic.solve(H2CO, high, State("LS", 1, ((5, 5), (3, 3))))
     assert eigenvalue < 0
     assert lower.energy < found.energy
-    orbitals = descent._lowest_along(found.mean_field, [mode[0], mode[0]])
+    orbitals = descent._lowest_along(found, [mode[0], mode[0]])
     np.testing.assert_allclose(orbitals[0], orbitals[1], atol=1e-12)

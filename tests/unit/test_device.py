@@ -9,7 +9,7 @@ import pytest
 
 import sample_gpu
 from sample_h2co import EXCITED, H2CO, LEVEL
-from spincross import candidates, device, electric_field, electronic, gates, optimise, populations
+from spincross import candidates, descent, device, electric_field, electronic, gates, optimise, populations, response
 from spincross.errors import BadInput, NotConverged
 from spincross.levels import State
 from test_gates import LIMITS
@@ -112,14 +112,50 @@ def test_when_gpu_memory_runs_out_it_is_said_and_the_next_way_gives_the_same(log
     assert (found.engine is found.mean_field) == (failures == 2)
 
 
-def test_a_gradient_and_a_hessian_that_do_not_fit_are_computed_on_the_cpu(log, capsys):
+def no_memory():
+    return RuntimeError("GPU memory insufficient for solving CPHF equations")
+
+
+def test_a_gradient_and_a_hessian_that_do_not_fit_are_tried_in_smaller_blocks_then_on_the_cpu(log, capsys):
     found = electronic.solve(PLAIN, SMALL, State("LS", 1))
-    expected = electronic.gradient(found)
-    log.append(("fail", "kernel"))
+    expected, shown = electronic.gradient(found), []
+    info = sys.modules["cupy"].cuda.runtime
+    found.engine.method.nuc_grad_method = watching(
+        found.engine.method.nuc_grad_method, lambda: shown.append(info.memGetInfo()[0])
+    )
+    log.append(("fail", "kernel", no_memory()))
     np.testing.assert_allclose(electronic.gradient(found), expected, atol=1e-7)
-    log.append(("fail", "kernel"))
-    assert electronic.hessian_columns(found, [0], 1, print).shape == (12, 3)
+    assert shown == [1000, 500]
+    assert info.memGetInfo() == (1000, 1600)
+    said = capsys.readouterr().out
+    assert "GPU memory ran out (GPU memory insufficient for solving CPHF equations)" in said
+    assert "the gradient in smaller blocks" in said
+    assert "on the CPU" not in said
+    log.extend([("fail", "kernel")] * 2)
+    np.testing.assert_allclose(electronic.gradient(found), expected, atol=1e-7)
+    log.extend([("fail", "kernel"), ("fail", "kernel", no_memory())])
+    assert electronic.hessian_columns(found, [0], 1, lambda text: None).shape == (12, 3)
     assert capsys.readouterr().out.count("on the CPU") == 2
+
+
+def watching(call, note):
+    """Return the call, with a note taken before it."""
+
+    def watched():
+        note()
+        return call()
+
+    return watched
+
+
+def test_an_error_that_is_not_about_memory_is_not_tried_again(log):
+    found = electronic.solve(PLAIN, SMALL, State("LS", 1))
+    log.append(("fail", "kernel", RuntimeError("an illegal memory access was encountered")))
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        electronic.gradient(found)
+    log.append(("fail", "kernel", RuntimeError("fxc was not initialized")))
+    with pytest.raises(RuntimeError, match="fxc"):
+        electronic.solve(PLAIN, SMALL, State("LS", 1))
 
 
 def test_memory_that_runs_out_on_the_cpu_is_no_silent_loop(monkeypatch):
@@ -189,15 +225,35 @@ def test_a_gradient_in_a_field_is_the_same_on_both_devices(log):
     assert type(found) is np.ndarray
 
 
+@pytest.mark.parametrize("multiplicity", [1, 3])
+def test_the_stability_test_runs_on_the_gpu_and_gives_the_cpus_eigenvalue(log, singlet, triplet, multiplicity):
+    solution = singlet if multiplicity == 1 else triplet[0]
+    expected = response.lowest_mode(solution.mean_field, LEVEL.grid_level)[0]
+    found = electronic.solve(H2CO, GPU, State("x", multiplicity))
+    log.clear()
+    assert gates.stability(found, LIMITS).eigenvalue == pytest.approx(expected, abs=1e-4)
+    assert log[0] == ("to_gpu", "DFUKS")
+    assert [name for name, _ in log if name == "gen_response"] == ["gen_response"]
+
+
 def test_gates_read_a_gpu_solution_as_they_do_the_cpus(log, triplet):
     found = electronic.solve(H2CO, GPU, TRIPLET)
-    expected = gates.stability(triplet[0], LIMITS)
-    assert gates.stability(found, LIMITS).eigenvalue == pytest.approx(expected.eigenvalue, abs=1e-4)
-    assert gates.judge(found, H2CO, TRIPLET, None, LIMITS, expected) == []
+    assert gates.judge(found, H2CO, TRIPLET, None, LIMITS, gates.Stability()) == []
     irreps = [
         [row["irrep"] for row in populations.frontier_levels(s, H2CO, None)["alpha"]] for s in (found, triplet[0])
     ]
     assert irreps[0] == irreps[1]
+
+
+def test_an_unstable_gpu_solution_is_followed_down_on_the_gpu(log, triplet):
+    found = electronic.solve(H2CO, GPU, State("HS", 3, EXCITED))
+    tested = gates.stability(found, LIMITS)
+    assert tested.eigenvalue < gates.UNSTABLE
+    log.clear()
+    lower = descent.follow(found, tested.mode, H2CO, GPU, TRIPLET, LIMITS["density_asymmetry"])
+    assert lower.energy < found.energy - 1e-3
+    assert lower.engine is not lower.mean_field
+    assert [name for name, _ in log].count("energy_tot") >= 2 * len(descent.ANGLES)
 
 
 @needs_gpu

@@ -109,9 +109,10 @@ def test_a_stability_test_that_does_not_fit_reads_its_integrals_from_disk(monkey
 @pytest.mark.parametrize(("overlap", "followed"), [(1.0, True), (-1.0, False)])
 def test_only_spin_preserving_modes_of_a_closed_shell_are_followed(monkeypatch, overlap, followed):
     mode = [np.array([[1.0]]), np.array([[overlap]])]
-    monkeypatch.setattr(response, "lowest_mode", lambda mean_field, grid: (-0.05, mode))
+    monkeypatch.setattr(response, "lowest_mode", lambda mean_field, grid, place: (-0.05, mode))
     monkeypatch.setattr(response, "fits", lambda mean_field: True)
-    solution = SimpleNamespace(mean_field=SimpleNamespace(mol=SimpleNamespace(spin=0, max_memory=8000)))
+    host = SimpleNamespace(mol=SimpleNamespace(spin=0, max_memory=8000))
+    solution = SimpleNamespace(mean_field=host, engine=host)
     assert (gates.stability(solution, LIMITS).mode is not None) == followed
 
 

@@ -31,6 +31,15 @@ def test_induced_potential_equals_pyscfs(method):
     np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
 
 
+def test_full_densities_induce_the_same_potential(method):
+    unrestricted = method if np.ndim(method.mo_occ) == 2 else method.to_uks()
+    size = sum(int((o > 0).sum()) * len(o) for o in unrestricted.mo_occ)
+    changes = np.random.default_rng(0).normal(size=(2, size))
+    expected = response.induced_potential(unrestricted, LEVEL.grid_level)(changes)
+    found = response.full_potential(unrestricted)(changes)
+    np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
+
+
 def test_lowest_rotation_agrees_with_pyscfs_stability_analysis(method):
     if np.ndim(method.mo_occ) == 1:
         hop, diagonal = stability._gen_hop_rhf_external(method, with_symmetry=False)[2:4]

@@ -8,13 +8,12 @@ is of use only if its density keeps the imposed group; it is then converged agai
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
-from spincross import electronic, irreps, mean_field
+from spincross import device, electronic, irreps, mean_field
 from spincross.electronic import Solution
 from spincross.errors import SymmetryLost, WrongState
 from spincross.levels import Level, State
@@ -49,8 +48,9 @@ def turned(coefficients: Array, occupied: NDArray[np.bool_], mode: Array, angle:
     return np.asarray(ordered @ expm(kappa)[:, :count])
 
 
-def _lowest_along(method: Any, mode: list[Array]) -> tuple[Array, Array]:
+def _lowest_along(solution: Solution, mode: list[Array]) -> tuple[Array, Array]:
     """Return the occupied orbitals of lowest energy along a mode."""
+    method, engine = solution.mean_field, solution.engine
     closed = method.mol.spin == 0
     coefficients = [np.asarray(c) for c in ([method.mo_coeff] * 2 if closed else method.mo_coeff)]
     occupied = [np.asarray(o) > 0 for o in ([method.mo_occ] * 2 if closed else method.mo_occ)]
@@ -59,7 +59,7 @@ def _lowest_along(method: Any, mode: list[Array]) -> tuple[Array, Array]:
     for angle in np.concatenate([ANGLES, -ANGLES]) * scale:
         alpha, beta = (turned(c, o, m, angle) for c, o, m in zip(coefficients, occupied, mode, strict=True))
         density = alpha @ alpha.T + beta @ beta.T if closed else np.array([alpha @ alpha.T, beta @ beta.T])
-        tried.append((float(method.energy_tot(density)), (alpha, beta)))
+        tried.append((float(engine.energy_tot(device.alike(density, engine.mo_coeff))), (alpha, beta)))
     return min(tried, key=lambda pair: pair[0])[1]
 
 
@@ -81,7 +81,7 @@ def follow(
     WrongState
         if the SCF fell back to where it came from
     """
-    orbitals = _lowest_along(solution.mean_field, mode)
+    orbitals = _lowest_along(solution, mode)
     free = electronic.solve(
         molecule.at(molecule.positions, "C1"), level, replace(state, occupation=None), orbitals, max_memory
     )

@@ -1,8 +1,8 @@
 """Where an SCF runs: the CPU, or a CUDA GPU through gpu4pyscf.
 
 The code path is one: a Kohn-Sham object is built for the CPU, moved with `to_gpu()`, called in the same way, and its
-arrays come back as numpy. When GPU memory runs out, the density-fitting tensor moves to the host, then the work to the
-CPU; each is said.
+arrays come back as numpy. When GPU memory runs out, an SCF moves its density-fitting tensor to the host, a gradient or
+Hessian is tried again in smaller blocks, and at last the work goes to the CPU; each is said.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from spincross import gpu_libraries
 from spincross.errors import BadInput
 
 T = TypeVar("T")
@@ -36,6 +37,8 @@ class Device:
 
 CPU = Device("cpu")
 GPU = (Device("gpu"), Device("gpu", tensor_on_host=True))
+MEMORY_WORDS = ("out of memory", "memory insufficient", "insufficient gpu memory", "not enough gpu memory")
+"""What a RuntimeError of gpu4pyscf or of CUDA says when memory ran out; CuPy raises a MemoryError."""
 
 
 def missing() -> str | None:
@@ -47,7 +50,7 @@ def missing() -> str | None:
     if count < 1:
         return "no CUDA GPU"
     try:
-        import_module("gpu4pyscf")
+        gpu_libraries.load()
     except Exception as error:  # ImportError, or OSError of one of its libraries
         return f"gpu4pyscf does not load ({type(error).__name__}: {' '.join(str(error).split())})"
     return None
@@ -73,18 +76,46 @@ def chosen(requested: str) -> str:
 def with_fallback(requested: str, work: Callable[[Device], T]) -> T:
     """Do `work` on the device asked for; where GPU memory runs out, say so and try the next one.
 
-    CuPy's OutOfMemoryError is a MemoryError. On the CPU a MemoryError goes through.
+    On the CPU a MemoryError goes through.
     """
     if chosen(requested) == "cpu":
         return work(CPU)
     for device, after in zip(GPU, (*GPU[1:], CPU), strict=True):
         try:
             return work(device)
-        except MemoryError as error:
-            text = " ".join(str(error).split())
-            print(f"  GPU memory ran out ({text}); trying again on the {after.words}", flush=True)
+        except (MemoryError, RuntimeError) as error:
+            _say_memory_ran_out(error, f"on the {after.words}")
         free_memory()
     return work(CPU)
+
+
+def in_smaller_blocks(on_gpu: Callable[[], T], on_cpu: Callable[[], T], name: str) -> T:
+    """Do work on a GPU; where its memory runs out, say so, try once in smaller blocks, then on the CPU.
+
+    Parameters
+    ----------
+    name : of the work, for the sentence
+    """
+    try:
+        return on_gpu()
+    except (MemoryError, RuntimeError) as error:
+        _say_memory_ran_out(error, f"{name} in smaller blocks")
+    free_memory()
+    try:
+        with gpu_libraries.smaller_blocks():
+            return on_gpu()
+    except (MemoryError, RuntimeError) as error:
+        _say_memory_ran_out(error, f"{name} on the CPU")
+    free_memory()
+    return on_cpu()
+
+
+def _say_memory_ran_out(error: Exception, plan: str) -> None:
+    """Say what comes next, or raise the error where it is of another kind."""
+    text = " ".join(str(error).split())
+    if not isinstance(error, MemoryError) and not any(words in text.lower() for words in MEMORY_WORDS):
+        raise error
+    print(f"  GPU memory ran out ({text}); trying again: {plan}", flush=True)
 
 
 def free_memory() -> None:

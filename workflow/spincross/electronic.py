@@ -253,14 +253,10 @@ def _recheck(method: Any, host: Any) -> None:
 
 def gradient(solution: Solution) -> Array:
     """Return the nuclear gradient (N, 3), Eh/bohr, with the response of the integration grid."""
-    try:
-        return _gradient(solution.engine)
-    except MemoryError as error:
-        if solution.engine is solution.mean_field:
-            raise
-        print(f"  GPU memory ran out in the gradient ({error}); computing it on the CPU", flush=True)
-        device.free_memory()
+    if solution.engine is solution.mean_field:
         return _gradient(solution.mean_field)
+    ways = (lambda: _gradient(solution.engine), lambda: _gradient(solution.mean_field))
+    return device.in_smaller_blocks(*ways, "the gradient")
 
 
 def _gradient(method: Any) -> Array:
@@ -276,13 +272,15 @@ def hessian_columns(solution: Solution, atoms: list[int], grid_level: int, repor
     """
     if solution.engine is solution.mean_field:
         return response.hessian_columns(solution.mean_field, atoms, grid_level, report, keep)
-    try:
+
+    def on_gpu() -> Array:
         blocks = keep("gpu_hessian", lambda: {"hessian": _gpu_hessian(solution.engine)})["hessian"]
-    except MemoryError as error:
-        report(f"  GPU memory ran out in the Hessian ({error}); computing it on the CPU")
-        device.free_memory()
+        return np.asarray(blocks[:, atoms].transpose(0, 2, 1, 3).reshape(-1, 3 * len(atoms)))
+
+    def on_cpu() -> Array:
         return response.hessian_columns(solution.mean_field, atoms, grid_level, report, keep)
-    return np.asarray(blocks[:, atoms].transpose(0, 2, 1, 3).reshape(-1, 3 * len(atoms)))
+
+    return device.in_smaller_blocks(on_gpu, on_cpu, "the Hessian")
 
 
 def _gpu_hessian(method: Any) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import descent, pointgroup, populations, response
+from spincross import descent, device, pointgroup, populations, response
 from spincross.electronic import Solution
 from spincross.errors import SpincrossError, SymmetryLost, WrongState
 from spincross.files import Json, print_line
@@ -51,14 +51,19 @@ def ideal_s_squared(multiplicity: int) -> float:
 
 
 def stability(solution: Solution, limits: Json) -> Stability:
-    """Test a solution against rotations of its orbitals, of any symmetry; nothing where the configuration says so."""
+    """Test a solution against rotations of its orbitals, of any symmetry; nothing where the configuration says so.
+
+    On the device that solved it.
+    """
     if not limits["stability"]:
         return Stability()
-    if not response.fits(solution.mean_field):
-        needed, given = response.megabytes(solution.mean_field), solution.mean_field.mol.max_memory
+    host = solution.mean_field
+    where = "cpu" if solution.engine is host else "gpu"
+    if where == "cpu" and not response.fits(host):
+        needed, given = response.megabytes(host), host.mol.max_memory
         print_line(f"  stability test from integrals on disk: in memory they need {needed:.0f} MB of {given:.0f} MB")
-    eigenvalue, mode = response.lowest_mode(solution.mean_field, STABILITY_GRID)
-    closed = solution.mean_field.mol.spin == 0
+    eigenvalue, mode = device.with_fallback(where, lambda place: response.lowest_mode(host, STABILITY_GRID, place))
+    closed = host.mol.spin == 0
     follow = eigenvalue < UNSTABLE and not (closed and descent.breaks_spin(mode))
     return Stability(eigenvalue, mode if follow else None)
 

@@ -6,8 +6,8 @@ occupied orbitals, is with fitted three-index integrals :math:`B^P`
 .. math:: V Y = \sum_P B^P C \rho_P - a_x \sum_P \left[ B^P Y O^P + X^P (Y^T X^P) \right] + V_{xc}[Y C^T + C Y^T] C,
 
 :math:`X^P = B^P C`, :math:`O^P = C^T X^P`, :math:`\rho_P = 2 \sum_\sigma \mathrm{tr}(Y^T X^P)`. PySCF builds the
-potential of each perturbation from its full density matrix; the low-rank form here needs a fifth of the work. PySCF's
-own Krylov solver calls it (argument ``fx`` of ``Hessian.solve_mo1``).
+potential of each perturbation from its full density matrix; the low-rank form here needs a fifth of the work, and
+memory for it. PySCF's own Krylov solver calls it (argument ``fx`` of ``Hessian.solve_mo1``).
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from pyscf.hessian import uhf as uhf_hess
 from pyscf.hessian import uks as uks_hess
 from scipy.sparse.linalg import LinearOperator, cg
 
-from spincross import xc_derivatives
+from spincross import device, xc_derivatives
 from spincross.checkpoints import Keep, anew
+from spincross.device import CPU, Device
 from spincross.xc_cache import CachedNumInt
 
 Array = NDArray[np.float64]
@@ -121,6 +122,35 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
             for c, o, spin, (k, _), v in zip(coefficients, occupied, spins, pairs, potentials, strict=True)
         ]
 
+    return _by_rows(one, coefficients, occupied)
+
+
+def full_potential(engine: Any) -> Callable[[Array], Array]:
+    """Return the same function by way of full densities and the object's own `gen_response`, on its SCF grid.
+
+    For a GPU, where this is fast.
+
+    Parameters
+    ----------
+    engine : converged UKS with density fitting, without symmetry, PySCF's or gpu4pyscf's
+    """
+    coefficients, occupations = list(device.to_numpy(engine.mo_coeff)), device.to_numpy(engine.mo_occ)
+    occupied = [c[:, o > 0] for c, o in zip(coefficients, occupations, strict=True)]
+    respond = engine.gen_response(hermi=1)
+
+    def one(changes: list[Array]) -> list[Array]:
+        halves = np.array([c @ u @ o.T for c, u, o in zip(coefficients, changes, occupied, strict=True)])
+        densities = device.alike(halves + halves.transpose(0, 2, 1), engine.mo_coeff)
+        potentials = device.to_numpy(respond(densities))
+        return [c.T @ (v @ o) for c, v, o in zip(coefficients, potentials, occupied, strict=True)]
+
+    return _by_rows(one, coefficients, occupied)
+
+
+def _by_rows(
+    one: Callable[[list[Array]], list[Array]], coefficients: list[Array], occupied: list[Array]
+) -> Callable[[Array], Array]:
+    """Return ``fx`` from a function of one first-order change: matrices (nmo, nocc) per spin."""
     shapes = [(c.shape[1], o.shape[1]) for c, o in zip(coefficients, occupied, strict=True)]
     borders = np.cumsum([a * b for a, b in shapes])
 
@@ -304,15 +334,24 @@ def newton_density(mean_field: Any, fx: Callable[[Array], Array], tolerance: flo
     return 2 * densities[0] if closed else np.array(densities)
 
 
-def lowest_mode(mean_field: Any, grid_level: int) -> tuple[float, list[Array]]:
+def lowest_mode(mean_field: Any, grid_level: int, place: Device = CPU) -> tuple[float, list[Array]]:
     """Return the lowest eigenvalue (Eh) of the orbital Hessian over real spin-unrestricted rotations, and its mode.
 
     Rotations of any symmetry are allowed. The mode is one matrix (virtual, occupied) per spin, of norm 1 together.
     Negative: the solution is a saddle and a lower one lies nearby. A closed shell is tested against RKS -> UKS, too.
     Where the integrals do not fit into the memory they are read from disk, several times slower.
+
+    Parameters
+    ----------
+    mean_field : converged Kohn-Sham object of the CPU
+    grid_level : grid of the kernel; on a GPU it is the SCF's own
+    place : where the response is computed
     """
     method = mean_field if mean_field.mol.spin else mean_field.to_uks()
-    fx = (induced_potential if fits(method) else stock_potential)(method, grid_level)
+    if place == CPU:
+        fx = (induced_potential if fits(method) else stock_potential)(method, grid_level)
+    else:
+        fx = full_potential(device.moved(method, place))
     filled = [np.asarray(o) > 0 for o in method.mo_occ]
     masks = [(~o)[:, None] & np.ones(int(o.sum()), dtype=bool) for o in filled]
     gaps = [e[:, None] - e[o] for e, o in zip(method.mo_energy, filled, strict=True)]
