@@ -50,6 +50,9 @@ def extract(name: str, folder: Path = DATA, **changes: Any) -> crystal.Extractio
     return crystal.extract_molecule("test", entry(name, **changes), folder)
 
 
+BUILT = ["fe-aai2-ncs2", "fe-pmi2-ncs2", "fe-phen2-ncs2", "fe-pm-pea2-ncs2", "fe-pm-pea2-ncs2-imine"]
+
+
 def complexes() -> dict[str, Any]:
     """Return the shipped complexes."""
     return yaml.safe_load((STRUCTURES / "complexes.yaml").read_text())
@@ -85,6 +88,7 @@ def edited(tmp_path: Path, name: str, old: str, new: str) -> str:
         ("fe-pmi2-ncs2", "C14H12FeN6S2", 6),
         ("fe-phen2-ncs2", "C26H16FeN6S2", 6),
         ("fe-pm-pea2-ncs2", "C42H28FeN6S2", 6),
+        ("fe-pm-pea2-ncs2-imine", "C42H28FeN6S2", 6),
     ],
 )
 def test_every_shipped_complex_is_one_whole_molecule_in_exact_c2(complex_id: str, formula: str, donors: int) -> None:
@@ -109,7 +113,7 @@ def test_shipped_complexes_fit_their_schema_and_unknown_keys_do_not() -> None:
     assert list(validator.iter_errors({"h2co": content["h2co"] | {"colour": "none"}}))
 
 
-@pytest.mark.parametrize("complex_id", ["fe-aai2-ncs2", "fe-pmi2-ncs2", "fe-phen2-ncs2", "fe-pm-pea2-ncs2"])
+@pytest.mark.parametrize("complex_id", BUILT)
 @pytest.mark.parametrize("state", ["low_spin", "high_spin"])
 def test_a_built_model_comes_back_from_its_cif_in_place_and_order(complex_id: str, state: str) -> None:
     symbols, positions, comment = files.read_xyz(STRUCTURES / complex_id / f"{state}.xyz")
