@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pyscf import lib
 
-from spincross import config, stages
+from spincross import config, levels, stages
 from spincross.errors import BadInput
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,6 +101,11 @@ def test_the_gpu_profile_gives_the_gpu_to_every_dft_job_and_one_at_a_time():
     scripts = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py") if "for_job" in path.read_text()}
     assert set(profile["set-resources"]) == {f"{name}:gpu=1" for name in scripts - {"verify_reference"}}
     assert "gpu=1" in profile["resources"]
+
+
+@pytest.mark.parametrize("name", list(DEFAULT["levels"]))
+def test_every_level_shipped_is_known_for_the_elements_of_the_complexes(name):
+    levels.check_level(levels.Level(**DEFAULT["levels"][name]), ["C", "Fe", "H", "N", "O", "S"])
 
 
 def test_a_missing_structure_file_is_named(structures):

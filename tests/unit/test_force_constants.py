@@ -7,6 +7,11 @@ from sample_molecules import H2CO, springs
 from spincross import displacements, electric_field, electronic, force_constants, infrared, response, vibrations
 from spincross.errors import StaleData, Stopped
 from spincross.levels import Level, State
+from spincross.molecule import Molecule
+
+
+def quiet(text):
+    pass
 
 
 def test_rebuilt_diagonal_blocks_fulfil_the_sum_rule():
@@ -35,9 +40,9 @@ def routes(request, tmp_path_factory):
     surface = settings.surface(level, state, electronic.solve(H2CO, level, state).orbitals)
     displaced = displacements.plan_displacements(H2CO, settings.step)
     folder = tmp_path_factory.mktemp("routes")
-    points = displacements.compute_points(displaced, range(len(displaced)), surface, folder, lambda text: None)
+    points = displacements.compute_points(displaced, range(len(displaced)), surface, folder, quiet)
     return {
-        "analytic": force_constants.analytic(H2CO, surface, settings, lambda text: None),
+        "analytic": force_constants.analytic(H2CO, surface, settings, quiet),
         "finite differences": force_constants.from_points(H2CO, points, settings.step),
     }
 
@@ -46,6 +51,19 @@ def test_both_routes_agree_within_2_per_cm_in_every_mode(routes):
     first, second = (vibrations.normal_modes(H2CO, found.hessian) for found in routes.values())
     assert first.irreps == second.irreps
     np.testing.assert_allclose(first.wavenumbers, second.wavenumbers, atol=2.0)
+
+
+def test_both_routes_agree_without_exact_exchange(tmp_path):
+    molecule, state = Molecule(("H", "H"), np.array([[0.0, 0, 0], [0, 0, 1.42]])), State("LS", 1)
+    level, settings = Level(functional="bp86", basis="def2-tzvp", grid_level=3), force_constants.Settings()
+    surface = settings.surface(level, state, electronic.solve(molecule, level, state).orbitals)
+    displaced = displacements.plan_displacements(molecule, settings.step)
+    points = displacements.compute_points(displaced, range(len(displaced)), surface, tmp_path / "moved", quiet)
+    found = force_constants.analytic(molecule, surface, settings, quiet).hessian
+    expected = force_constants.from_points(molecule, points, settings.step).hessian
+    waves = [vibrations.normal_modes(molecule, hessian).wavenumbers[0] for hessian in (found, expected)]
+    assert waves[0] == pytest.approx(waves[1], abs=2.0)
+    assert 4000 < waves[0] < 4600
 
 
 def test_finite_differences_fulfil_the_sum_rule_and_the_analytic_route_does_not(routes):
