@@ -7,7 +7,7 @@ LOCK := envs/requirements-cpu.txt
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources dft=1 --rerun-triggers mtime params input code
 export PYTHONPATH := workflow
 
-.PHONY: run plan test test-slurm demo verify store lint bench bench-landau clean
+.PHONY: run plan test test-slurm demo verify store lint bench bench-scatter bench-landau clean
 
 run: $(VENV)/ready  ## compute the configured complexes, down to the report
 	$(SNAKEMAKE)
@@ -43,6 +43,9 @@ lint: $(VENV)/ready  ## format, style, types, workflow
 
 bench: $(VENV)/ready  ## optimisation against the stock recipe, and what each measure buys (h2co)
 	$(BIN)/python tests/bench_scf.py $(BENCH)
+
+bench-scatter: $(VENV)/ready  ## scatter on two cores, and the start-up of a job (nothing else should run)
+	$(BIN)/python tests/bench_scatter.py $(BENCH)
 
 bench-landau: $(VENV)/ready  ## median times of the Landau stage and of a phase diagram
 	$(BIN)/python tests/bench_landau.py
