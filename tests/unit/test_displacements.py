@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sample_molecules import H2CO, springs
-from spincross import displacements, electronic, files
+from spincross import displacements, electronic, files, force_constants
 from spincross.displacements import Point, Surface
 from spincross.errors import BadInput, StaleData, WrongState
 from spincross.levels import Level, State
@@ -95,6 +95,23 @@ def test_points_stored_without_their_geometry_are_refused(hydrogen, tmp_path):
     files.write_arrays(tmp_path / "displacement_0000/point.npz", gradient=np.zeros((2, 3)), key=np.array("old"))
     with pytest.raises(StaleData, match="belongs to another"):
         displacements.kept_point(displaced[0], surface, tmp_path, "displacement_0000", quiet)
+
+
+def test_every_displaced_scf_starts_from_the_undisplaced_orbitals_with_tight_thresholds(
+    hydrogen, tmp_path, monkeypatch
+):
+    loose, displaced = hydrogen
+    surface = force_constants.Settings().surface(LEVEL, loose.state, loose.guess)
+    solve, seen = electronic.solve, []
+
+    def noted(molecule, level, state, guess, memory):
+        seen.append((guess, level.scf_energy_tolerance, level.scf_gradient_tolerance))
+        return solve(molecule, level, state, guess, memory)
+
+    monkeypatch.setattr(electronic, "solve", noted)
+    displacements.compute_points(displaced, range(len(displaced)), surface, tmp_path, quiet)
+    assert len(seen) == len(displaced) > 1
+    assert all(guess is surface.guess and (energy, slope) == (1e-11, 1e-7) for guess, energy, slope in seen)
 
 
 def points_on(hessian, displaced, energy=-100.0):

@@ -1,16 +1,19 @@
 """The lowest modes of an irrep from gradient differences alone."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sample_molecules import H2CO, springs
-from spincross import cheap, displacements, electronic, force_constants, pointgroup, probe, vibrations
+from spincross import cheap, displacements, electronic, files, force_constants, pointgroup, probe, vibrations
 from spincross.displacements import Point
 from spincross.errors import BadInput, NotConverged, StaleData
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def quiet(text):
@@ -103,3 +106,22 @@ def test_the_probe_agrees_with_the_full_hessian_of_the_triplet(tmp_path):
     assert expected < -100
     assert found.wavenumbers[0] == pytest.approx(expected, abs=1.0)
     assert found.gradients <= 3
+
+
+@pytest.mark.parametrize(("state", "multiplicity", "unstable"), [("HS", 5, True), ("LS", 1, False)])
+def test_the_probe_finds_what_the_recorded_hessian_of_the_iron_stand_in_has(tmp_path, state, multiplicity, unstable):
+    pytest.importorskip("tblite")
+    place = ROOT / f"structures/reference/fe-aai2-ncs2/pbe0_def2-svp/{state}/C2"
+    stored, (symbols, _, _) = (
+        files.read_arrays(place / "vibrations/hessian.npz"),
+        files.read_xyz(place / "optimise/geometry.xyz"),
+    )
+    molecule = Molecule(symbols, stored["positions"], 0, "C2").symmetrised()
+    full = vibrations.normal_modes(molecule, stored["hessian"])
+    expected = [w for w, name in zip(full.wavenumbers, full.irreps, strict=True) if name == "B"][:2]
+    surface, guess = Harmonic(molecule, stored["hessian"]), cheap.gfn2_hessian(molecule, multiplicity)
+    found = probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 2, quiet)
+    np.testing.assert_allclose(found.wavenumbers, expected, atol=1.0)
+    assert np.all(np.abs(found.wavenumbers - expected) <= found.errors)
+    assert (found.wavenumbers[0] < -300) == unstable
+    assert surface.calls == found.gradients < len(displacements.plan_displacements(molecule, 5e-3)) / 3
