@@ -30,6 +30,19 @@ def test_the_79_atom_complex_has_879_functions_and_a_tensor_of_14_gb():
     assert need.auxiliary * 879 * 880 / 2 * 8e-9 == pytest.approx(14.3, abs=0.1)
 
 
+def test_the_readmes_table_of_79_atoms_says_what_the_code_asks_for():
+    need, text = resources.size_of(DEFAULT, Level()), (ROOT / "README.md").read_text()
+    small, large = (round(resources.memory_mb(need, limit) / 1000) for limit in (8000, 32000))
+    assert f"| orbital and auxiliary functions | {need.functions} and {need.auxiliary} |" in text
+    assert f"| memory of a job with `memory_mb` 8000, and 32000 or more | {small} GB, {large} GB |" in text
+    assert f"| one gradient on 8 cores | {resources.gradient_seconds(need, 8) / 60:.0f} min |" in text
+    four_jobs = 238 / 4 * resources.gradient_seconds(need, 16) / 3600
+    assert f"| Hessian in C2, 64 cores in four jobs of 16 | {four_jobs:.0f} h |" in text
+    assert (
+        f"| optimisation, 100 gradients on 8 cores | {100 * resources.gradient_seconds(need, 8) / 3600:.0f} h |" in text
+    )
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from Linux's /proc")
 @pytest.mark.parametrize("basis", ["def2-svp", "def2-tzvpp"])
 def test_the_peak_holds_what_is_used_and_not_twice_as_much(basis):

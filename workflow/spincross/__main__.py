@@ -1,7 +1,7 @@
 """Run one stage from the command line: `python -m spincross STAGE --complex ID ...`; same functions, same files.
 
-What a stage alone needs is imported in its function: optimise, hessian and states run on a host that has only PySCF,
-gpu4pyscf, geomeTRIC, ASE, spglib, NumPy and SciPy.
+What a stage alone needs is imported in its function: the DFT stages run on a host that has only PySCF, gpu4pyscf,
+geomeTRIC, ASE, spglib, NumPy and SciPy. `pack` makes a folder that can be carried there, `chain` works it off.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spincross import config, hessian_stages, reference, stages, vibration_stages
+from spincross import config, hessian_stages, job, reference, stages, vibration_stages
 from spincross.config import Settings
 from spincross.errors import BadInput, MissingInput, SpincrossError, Stopped
 
@@ -26,7 +26,7 @@ OTHERS = "`python -m spincross build --help`: build a model of a complex from a 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m spincross", description=__doc__, epilog=OTHERS)
     parser.add_argument("stage", choices=sorted(STAGES), help="what to run; its inputs must lie under --results")
-    parser.add_argument("--complex", required=True, help="id from structures/complexes.yaml")
+    parser.add_argument("--complex", help="id from structures/complexes.yaml")
     parser.add_argument("--state", choices=["LS", "HS"], default="HS")
     parser.add_argument("--group", default=None, help="point group imposed (the parent group unless given)")
     parser.add_argument("--config", type=Path, default=config.WORKFLOW / "config/config.yaml")
@@ -35,6 +35,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--workdir", type=Path, default=Path("work"), help="restart data; a killed run goes on from it")
     parser.add_argument("--irrep", help="probe-instability: irrep of the group, as B in C2")
     parser.add_argument("--stop-after", type=float, metavar="SECONDS", help="stop then; the next start goes on")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="hessian.method=analytic, ...")
+    parser.add_argument("--into", type=Path, metavar="FOLDER", help="pack: the folder to make")
+    parser.add_argument("--job", type=Path, metavar="FOLDER", help="a folder made by pack: all paths and the complex")
     parser.add_argument("--states", default="LS,HS", help="states: which spin states")
     parser.add_argument("--no-search", action="store_true", help="states: one SCF each, no search among candidates")
     parser.add_argument("--data", type=Path, help="fit: table with temperature_K, branch, chi_T_cm3_K_per_mol or more")
@@ -42,6 +45,19 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--parameter", help="phase-diagram: name of a Landau parameter")
     parser.add_argument("--range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="phase-diagram: its values")
     return parser
+
+
+def _located(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options with the paths and the complex of a job, where one is given."""
+    if options.job is not None:
+        options.config, options.structures = options.job / "config.json", options.job / "structures"
+        options.results, options.workdir = options.job / "results", options.job / "work"
+        options.complex = job.complex_of(options.job)
+    if options.complex is None:
+        raise BadInput(
+            "--complex is missing: give an id from structures/complexes.yaml, or --job with a folder of `pack`"
+        )
+    return options
 
 
 class Place:
@@ -180,7 +196,34 @@ def _states(settings: Settings, place: Place) -> None:
     state_table.tabulate(settings, place.complex, names, search, place.base / "states", work)
 
 
+def _chain(settings: Settings, place: Place) -> None:
+    """Run every DFT stage of a complex that is not finished."""
+    for step in job.steps(place.parent_group):
+        chosen = argparse.Namespace(**vars(place.options) | {"state": step.state, "group": step.group})
+        there = Place(chosen, settings)
+        name = f"{step.stage} {step.state} {step.group}"
+        if (there.here / step.output).exists():
+            print(f"{name}: finished before", flush=True)
+            continue
+        print(name, flush=True)
+        STAGES[step.stage](settings, there)
+
+
+def _pack(settings: Settings, place: Place) -> None:
+    if place.options.into is None:
+        raise BadInput("pack needs --into with the folder to make")
+    job.pack(settings, place.complex, place.options.into)
+
+
+def _store(settings: Settings, place: Place) -> None:
+    for name in reference.store(settings, place.options.results):
+        print(f"stored {name}", flush=True)
+
+
 STAGES: dict[str, Callable[[Settings, Place], None]] = {
+    "chain": _chain,
+    "pack": _pack,
+    "store": _store,
     "molecule": lambda s, p: stages.extract_molecule(s, p.complex, p.root / "molecule"),
     "crystal": lambda s, p: stages.compare_crystals(s, p.complex, p.root / "molecule"),
     "states": _states,
@@ -261,8 +304,8 @@ def main(arguments: list[str] | None = None) -> None:
 
             build.main(words[1:])
             return
-        options = _arguments().parse_args(words)
-        content = config.read_yaml(options.config) | {"complexes": [options.complex]}
+        options = _located(_arguments().parse_args(words))
+        content = config.changed(config.read_yaml(options.config), options.set) | {"complexes": [options.complex]}
         settings = config.load(content, options.structures, str(options.config))
         with stopping(options.stop_after), naming_the_stage(options):
             STAGES[options.stage](settings, Place(options, settings))

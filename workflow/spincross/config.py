@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,12 +27,15 @@ SCHEMAS = WORKFLOW / "schemas"
 def read_yaml(path: Path) -> Json:
     """Read a YAML (or JSON) mapping; BadInput if it is missing or not a mapping.
 
-    Where PyYAML is not installed, a JSON file of the same name is read: `config.json` in place of `config.yaml`.
+    Where the YAML file is not there, or PyYAML is not installed, a JSON file of the same name is read: `config.json` in
+    place of `config.yaml`.
     """
+    as_json = Path(path).with_suffix(".json")
+    if Path(path) == as_json or (as_json.is_file() and not Path(path).is_file()):
+        return read_json(as_json)
     try:
         yaml = import_module("yaml")
     except ImportError as error:
-        as_json = Path(path).with_suffix(".json")
         if not as_json.is_file():
             raise BadInput(f"{path} needs PyYAML; install it, or put the same as JSON into {as_json}") from error
         return read_json(as_json)
@@ -42,6 +46,30 @@ def read_yaml(path: Path) -> Json:
     if not isinstance(content, dict):
         raise BadInput(f"{path} must hold keys and values; see workflow/config/config.yaml")
     return content
+
+
+def changed(content: Json, words: Iterable[str]) -> Json:
+    """Return a configuration with single keys changed: `levels.pbe0_def2-svp.device=gpu`, values as in JSON or plain.
+
+    >>> changed({"hessian": {"step": 0.005}}, ["hessian.step=0.01"])
+    {'hessian': {'step': 0.01}}
+
+    BadInput for a word that is none, or a key below one that is not there.
+    """
+    found: Json = json.loads(json.dumps(content))
+    for word in words:
+        key, equals, text = word.partition("=")
+        *sections, last = key.split(".")
+        place: Any = found
+        for section in sections:
+            place = place.get(section) if isinstance(place, dict) else None
+        if not equals or not isinstance(place, dict):
+            raise BadInput(f"--set {word}: give SECTION.KEY=VALUE with a section of the configuration")
+        try:
+            place[last] = json.loads(text)
+        except ValueError:
+            place[last] = text
+    return found
 
 
 def check(content: Any, schema: str, name: str) -> None:

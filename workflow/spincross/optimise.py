@@ -159,7 +159,7 @@ def optimise(
         coarse = replace(level, grid_level=min(settings.coarse_grid_level, level.grid_level)).tightened(1e-8, 1e-4)
         candidates, state, orbitals = _start(molecule, coarse, state, folder, header, settings, guess, report)
         if callable(hessian):
-            hessian = _kept_hessian(folder, hessian, (molecule, coarse, state, orbitals))
+            hessian = kept_hessian(folder, hessian, (molecule, coarse, state, orbitals))
         surfaces = [(coarse, settings.coarse_convergence, "coarse"), (level, settings.convergence, "final")]
         steps: list[dict[str, Any]] = []
         for surface, convergence, name in surfaces:
@@ -193,17 +193,24 @@ def _check_same_state(file: StepFile, molecule: Molecule, solution: Solution) ->
         )
 
 
-def _kept_hessian(
+def kept_hessian(
     folder: Path, compute: StartHessian, arguments: tuple[Molecule, Level, State, Orbitals]
 ) -> Array | None:
-    """Return the start Hessian kept under its name in the work folder, or compute and keep it; None without one."""
-    path = folder / f"start_hessian_{compute.__name__}.npz"
+    """Return the start Hessian kept under its name in the work folder, or compute and keep it; None without one.
+
+    StaleData if it was made for another geometry.
+    """
+    path, molecule = folder / f"start_hessian_{compute.__name__}.npz", arguments[0]
     if not path.exists():
         hessian = compute(*arguments)
         if hessian is None:
             return None
-        write_arrays(path, hessian=hessian)
-    return read_arrays(path)["hessian"]
+        write_arrays(path, hessian=hessian, positions=molecule.positions)
+    stored = read_arrays(path)
+    places = stored.get("positions", molecule.positions)  # files of version 0.1 have none
+    if places.shape != molecule.positions.shape or np.abs(places - molecule.positions).max() > SAME_START:
+        raise StaleData(f"{path} was made for another start geometry; remove it")
+    return stored["hessian"]
 
 
 def _header(molecule: Molecule, level: Level, state: State, folder: Path) -> tuple[Molecule, dict[str, Any]]:

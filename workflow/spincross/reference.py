@@ -92,7 +92,10 @@ def recall(place: Path, target: Path, stage: str) -> None:
 
 
 def store(settings: Settings, results: Path) -> list[str]:
-    """Turn every finished, computed DFT stage under `results` into a record; return what was stored."""
+    """Turn every finished, computed DFT stage under `results` into a record; return what was stored.
+
+    BadInput if a result goes by this level's name but was computed with other settings.
+    """
     stored = []
     for complex_id in settings.config["complexes"]:
         base = results / complex_id / settings.level_name
@@ -101,16 +104,23 @@ def store(settings: Settings, results: Path) -> list[str]:
                 complete = all((source / name).is_file() for name in names)
                 if not complete or files.read_json(source / names[0])["provenance"]["origin"] != "computed":
                     continue
+                level = settings.config["levels"][settings.level_name]
+                _check_level(source / names[0], level)
                 state, group = source.parts[-3:-1]
                 place = folder(settings, complex_id, state, group, stage)
                 place.mkdir(parents=True, exist_ok=True)
                 for name in (*names, *extra_files(source, stage)):
                     shutil.copyfile(source / name, place / name)
-                level = settings.config["levels"][settings.level_name]
                 facts = {"level": _theory(level), "structure_sha256": structure_checksums(settings, complex_id)}
                 files.write_json(place / "record.json", facts)
                 stored.append(f"{complex_id} {state} {group} {stage}")
     return stored
+
+
+def _check_level(path: Path, level: Json) -> None:
+    used = {key: value for key, value in files.read_json(path)["provenance"]["level"].items() if key != "name"}
+    if _theory(used) != _theory(level):
+        raise BadInput(f"{path} was computed with other settings than its level has now; it is not kept as a record")
 
 
 def check_hessian(settings: Settings, complex_id: str, state: str, group: str) -> None:
