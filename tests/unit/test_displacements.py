@@ -9,7 +9,7 @@ import pytest
 from sample_molecules import H2CO, springs
 from spincross import displacements, electronic, files, force_constants
 from spincross.displacements import Point, Surface
-from spincross.errors import BadInput, StaleData, WrongState
+from spincross.errors import BadInput, BadStructure, StaleData, WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 
@@ -32,6 +32,16 @@ def test_c2_halves_the_displacements_of_a_79_atom_complex_to_238():
     turned = half @ np.diag([-1.0, -1.0, 1.0])
     molecule = Molecule(("Fe", *["C"] * 78), np.vstack([[[0, 0, 0]], half, turned]), 0, "C2")
     assert len(displacements.plan_displacements(molecule, 5e-3)) == 238
+
+
+def test_without_a_point_group_symmetric_places_are_displaced_one_by_one():
+    assert len(displacements.plan_displacements(H2CO.at(H2CO.positions, "C1"), 5e-3)) == 24
+
+
+def test_places_more_symmetric_than_the_group_are_refused_before_any_gradient():
+    rectangle = Molecule(("H",) * 4, np.array([[1, 2, 0], [-1, -2, 0], [1, -2, 0], [-1, 2, 0.0]]), 0, "C2")
+    with pytest.raises(BadStructure, match=r"span 6 of 12 directions in C2: the atoms lie more symmetric"):
+        displacements.plan_displacements(rectangle, 5e-3)
 
 
 def test_bundles_are_even_and_hold_every_displacement_once():

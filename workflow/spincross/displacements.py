@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import electronic, populations
+from spincross import electronic, pointgroup, populations
 from spincross.checkpoints import Orbitals, locked
-from spincross.errors import BadInput, StaleData, WrongState
+from spincross.errors import BadInput, BadStructure, StaleData, WrongState
 from spincross.files import Report, fingerprint, read_arrays, write_arrays
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
@@ -86,7 +86,10 @@ class Surface:
 
 
 def phonopy_cell(molecule: Molecule) -> Phonopy:
-    """Put the molecule in a large cell, lengths in bohr, so that phonopy can plan displacements by symmetry."""
+    """Put the molecule in a large cell, lengths in bohr, so that phonopy can plan displacements by symmetry.
+
+    Without a point group phonopy uses no symmetry, also where the places of the atoms have some: the density may not.
+    """
     try:
         from phonopy import Phonopy  # here: a host that only optimises needs no phonopy
         from phonopy.structure.atoms import PhonopyAtoms
@@ -102,7 +105,9 @@ def phonopy_cell(molecule: Molecule) -> Phonopy:
         cell=lattice,
         masses=molecule.masses,
     )
-    return Phonopy(cell, supercell_matrix=np.eye(3, dtype=int), primitive_matrix="P", symprec=1e-5)
+    return Phonopy(
+        cell, np.eye(3, dtype=int), primitive_matrix="P", symprec=1e-5, is_symmetry=molecule.point_group != "C1"
+    )
 
 
 def displaced_cell(molecule: Molecule, step: float) -> Phonopy:
@@ -113,12 +118,23 @@ def displaced_cell(molecule: Molecule, step: float) -> Phonopy:
 
 
 def plan_displacements(molecule: Molecule, step: float) -> list[Molecule]:
-    """Return the symmetry-reduced displaced geometries (C1), central differences, step in bohr."""
+    """Return the symmetry-reduced displaced geometries (C1), central differences, step in bohr.
+
+    BadStructure where phonopy finds more symmetry than the point group has, and plans too few for the group.
+    """
     displaced = []
     for atom, *shift in displaced_cell(molecule, step).displacements:
         positions = molecule.positions.copy()
         positions[int(atom)] += shift
         displaced.append(molecule.at(positions, "C1"))
+    matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
+    shifts = np.array([(moved.positions - molecule.positions).reshape(-1) for moved in displaced])
+    spanned = int(np.linalg.matrix_rank(np.vstack([shifts @ matrix.T for matrix in matrices]) / step, tol=1e-3))
+    if spanned < shifts.shape[1]:
+        raise BadStructure(
+            f"the {len(displaced)} displacements that phonopy plans span {spanned} of {shifts.shape[1]} directions in "
+            f"{molecule.point_group}: the atoms lie more symmetric than their point group; use hessian.method: analytic"
+        )
     return displaced
 
 
