@@ -94,7 +94,7 @@ def through_snakemake(folder: Path) -> float:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     (folder / "bench.yaml").write_text(f"complexes: [{COMPLEX}]\nhessian: {{displacements_per_job: 1}}\n")
     place = f"results/{COMPLEX}/pbe0_def2-svp/{STATE}/{GROUP}/vibrations"
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all", "--configfile", "bench.yaml"]
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "bench.yaml", "--quiet", "all", "--"]
     clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
 
     def make(target: str) -> float:

@@ -1,0 +1,75 @@
+"""The profiles: each plans the paper's complex with the memory, time and threads its jobs need."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spincross import config, resources, stages
+from spincross.levels import Level
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPLEX = "fe-pm-pea2-ncs2"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project in which the paper's molecule is extracted, so that the size of its jobs is known."""
+    folder = tmp_path_factory.mktemp("profiles")
+    shutil.copy(ROOT / "Snakefile", folder)
+    for name in ("workflow", "structures", "envs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    content = config.read_yaml(ROOT / "workflow/config/config.yaml") | {"complexes": [COMPLEX]}
+    settings = config.load(content, ROOT / "structures")
+    stages.extract_molecule(settings, COMPLEX, folder / f"results/{COMPLEX}/molecule")
+    return folder
+
+
+def planned(project, profile, method="finite differences", *more):
+    """Return what a dry run says about each rule: its text up to the next rule."""
+    (project / "test.yaml").write_text(f"complexes: [{COMPLEX}]\nhessian: {{method: {method}}}\n")
+    command = [sys.executable, "-m", "snakemake", "--profile", f"workflow/profiles/{profile}", "--dry-run", *more]
+    command += ["--configfile", "test.yaml"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
+    blocks = re.split(r"(?m)^(?:local)?(?:rule|checkpoint) ", done.stdout + done.stderr)[1:]
+    return {block.split(":")[0]: block for block in blocks}
+
+
+def number(block, name):
+    found = re.search(rf"\b{name}(?:=|: )(\d+)", block)
+    assert found, f"no {name} in {block}"
+    return int(found[1])
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("snakemake_executor_plugin_slurm") is None, reason="needs snakemake-executor-plugin-slurm"
+)
+def test_slurm_is_asked_for_what_79_atoms_need(project):
+    job = planned(project, "slurm")["optimise_parent"]
+    need = resources.size_of(ROOT / f"structures/{COMPLEX}/low_spin.xyz", Level())
+    assert number(job, "threads") == 8
+    assert number(job, "mem_mb") == resources.memory_mb(need, 8000) > 30000
+    assert number(job, "runtime") == resources.runtime_minutes(need, 8, 100)
+
+
+def test_a_workstation_runs_displacements_side_by_side_and_one_job_takes_what_it_needs(project):
+    plan = planned(project, "workstation", "finite differences", "--cores", "64")
+    need = resources.size_of(ROOT / f"structures/{COMPLEX}/low_spin.xyz", Level())
+    assert number(plan["optimise_parent"], "mem_mb") == resources.memory_mb(need, 8000)
+    assert "plan_displacements" in plan
+    content = config.read_yaml(ROOT / "workflow/profiles/workstation/config.yaml")
+    limits = dict(word.split("=") for word in content["resources"])
+    assert int(limits["dft"]) * resources.memory_mb(need, 8000) <= int(limits["mem_mb"])
+
+
+@pytest.mark.parametrize("method", ["analytic", "finite differences"])
+def test_on_a_gpu_every_dft_job_holds_it_alone(project, method):
+    plan = planned(project, "gpu", method, "--cores", "4")
+    for rule in ("optimise_parent", "optimise_broken", "follow_symmetry_mode"):
+        assert number(plan[rule], "gpu") == number(plan[rule], "dft") == 1
+    assert ("compute_hessian" in plan) == (method == "analytic")
