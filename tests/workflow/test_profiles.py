@@ -50,7 +50,9 @@ def number(block, name):
     importlib.util.find_spec("snakemake_executor_plugin_slurm") is None, reason="needs snakemake-executor-plugin-slurm"
 )
 def test_slurm_is_asked_for_what_79_atoms_need(project):
-    job = planned(project, "slurm")["optimise_parent"]
+    job = planned(project, "slurm", "finite differences", "--cores", "8")[
+        "optimise_parent"
+    ]  # a dry run has one without
     need = resources.size_of(ROOT / f"structures/{COMPLEX}/low_spin.xyz", Level())
     assert number(job, "threads") == 8
     assert number(job, "mem_mb") == resources.memory_mb(need, 8000) > 30000
