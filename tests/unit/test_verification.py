@@ -49,6 +49,15 @@ def test_shipped_records_of_formaldehydes_ground_state_are_reproduced():
     assert hessian["same"], hessian["text"]
 
 
+def test_gradients_are_compared_element_by_element_where_the_record_has_them():
+    old, new = np.array([[0.0, 0.0, 3e-5], [0.0, 0.0, -3e-5]]), np.array([[3e-5, 0.0, 0.0], [-3e-5, 0.0, 0.0]])
+    record = {"gradient_max_hartree_per_bohr": 3e-5}
+    assert verification._gradient_difference(record, new) == 0.0
+    full = record | {"gradient_hartree_per_bohr": old.tolist()}
+    assert verification._gradient_difference(full, new) == pytest.approx(3e-5)
+    assert verification._gradient_difference(full, old) == 0.0
+
+
 def test_a_record_that_is_not_reproduced_is_an_error_after_the_report_is_written(monkeypatch, tmp_path):
     settings = config.load(DEFAULT | {"complexes": ["h2co"]}, ROOT / "structures")
     good = {"complex": "h2co", "state": "LS", "point_group": "C2", "same": True, "text": "energy differs by 1e-9 Eh"}

@@ -160,6 +160,7 @@ def describe(result: Optimisation, state: State, metal: str | None, level: Level
         ],
         "gradient_max_hartree_per_bohr": float(np.abs(result.gradient).max()),
         "gradient_rms_hartree_per_bohr": float(np.sqrt((result.gradient**2).mean())),
+        "gradient_hartree_per_bohr": result.gradient,
         "steps": len(steps),
         "scf_cycles_per_step": [step["scf_cycles"] for step in steps],
         "scf_rungs_per_step": [step.get("rungs", []) for step in steps],  # steps of version 0.1 have none
