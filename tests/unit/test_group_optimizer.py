@@ -85,3 +85,20 @@ def test_a_start_from_the_hessian_of_a_saddle_leads_downwards():
     assert max(np.diff(engine.energies)) < 1e-6
     assert engine.energies[-1] == pytest.approx(-slope @ np.linalg.pinv(well) @ slope / 2, abs=1e-6)
     assert len(engine.energies) <= 12
+
+
+class Noisy(Model):
+    """The same surface with noise in its energies, as a grid gives, and none in its gradients."""
+
+    def calc_new(self, coords, dirname):
+        found = super().calc_new(coords, dirname)
+        return found | {"energy": found["energy"] + 3e-6 * (-1) ** len(self.energies)}
+
+
+@pytest.mark.parametrize("stiffer", [3.0, 10.0, 30.0])
+def test_noise_in_the_energy_does_not_shrink_the_steps_to_a_halt(stiffer):
+    """From Hessians that are too stiff: with geomeTRIC's own smallest trust radius two of three never converge."""
+    hessian, slope, _ = harmonic()
+    engine = Noisy(hessian, slope)
+    group_optimizer.relax(engine, "GAU_TIGHT", 60, stiffer * hessian, False)
+    assert len(engine.energies) <= 15

@@ -24,6 +24,11 @@ from spincross.units import BOHR_TO_ANGSTROM
 Array = NDArray[np.float64]
 
 
+SMALLEST_TRUST = 0.01
+"""Trust radius (angstrom) that geomeTRIC keeps at least. Near the minimum of a soft molecule a good step gains 1e-9 Eh,
+less than the noise of the energy; judged by it, geomeTRIC's own limit (4e-6 angstrom) lets the radius shrink to a halt."""
+
+
 class GroupEngine(Engine):
     """What geomeTRIC asks for energies and gradients: a start geometry in the exact group, and the steps computed.
 
@@ -76,7 +81,7 @@ def relax(
         temporary = tempfile.TemporaryDirectory()
     with temporary as scratch:
         options: dict[str, Any] = {"convergence_set": convergence, "maxiter": max_steps, "frequency": False}
-        parameters = OptParams(**options, qccnv=True)
+        parameters = OptParams(**options, qccnv=True, tmin=SMALLEST_TRUST)
         if hessian is not None:
             parameters.hess_data = held(engine.molecule, hessian)
         optimizer = GroupOptimizer(start, engine.frame, coordinates, engine, scratch, parameters, print_info=False)
