@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 SMALLEST_TRUST = 0.01
 """Trust radius (angstrom) that geomeTRIC keeps at least. Near the minimum of a soft molecule a good step gains 1e-9 Eh,
-less than the noise of the energy; judged by it, geomeTRIC's own limit (4e-6 angstrom) lets the radius shrink to a halt."""
+less than the noise of the energy; judged by it, the radius shrinks to a halt (geomeTRIC ends at 4e-6 angstrom)."""
 
 
 class GroupEngine(Engine):
