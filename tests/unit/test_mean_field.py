@@ -1,14 +1,17 @@
 """Start densities hold the electrons; fixed occupations are the same with and without symmetry-adapted orbitals."""
 
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pyscf import lib
 
 from sample_h2co import EXCITED, H2CO, LEVEL
 from spincross import electronic, mean_field
 from spincross.device import CPU
-from spincross.errors import WrongState
+from spincross.errors import CannotWrite, WrongState
 from spincross.levels import State
 
 
@@ -39,3 +42,22 @@ def test_a_fixed_occupation_without_adapted_orbitals_gives_pyscfs_energy(multipl
     method.kernel(dm0=mean_field.density_from(adapted.orbitals, plain))
     assert not plain.symmetry
     assert method.e_tot == pytest.approx(adapted.energy, abs=1e-8)
+
+
+def test_integrals_that_fit_neither_memory_nor_disk_are_refused_before_the_scf(monkeypatch, triplet):
+    size = triplet[0].mean_field.with_df._cderi.nbytes / 1e6
+    free = [0.9 * size]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free[0] * 1e6))
+    with pytest.raises(CannotWrite, match=rf"take {size:.0f} MB, .* raise memory_mb \(1\)"):
+        electronic.solve(H2CO, LEVEL, State("HS", 3), max_memory=1)
+    state = State("HS", 3, triplet[0].occupation)
+    inside = electronic.solve(H2CO, LEVEL, state, triplet[0].orbitals, max_memory=8000)
+    free[0] = 1.1 * size
+    outside = electronic.solve(H2CO, LEVEL, state, triplet[0].orbitals, max_memory=1)
+    assert inside.energy == pytest.approx(outside.energy, abs=1e-9)
+
+
+def test_a_scratch_folder_that_is_not_there_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(lib.param, "TMPDIR", str(tmp_path / "gone"))
+    with pytest.raises(CannotWrite, match=r"gone cannot be written \(No such file"):
+        electronic.solve(H2CO, LEVEL, State("HS", 3))

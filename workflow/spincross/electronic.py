@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyscf import gto
 from pyscf.scf import addons
 
-from spincross import device, response
+from spincross import device, mean_field, response
 from spincross.checkpoints import Keep, anew
 from spincross.device import CPU, Device, to_numpy
 from spincross.errors import NotConverged
@@ -178,6 +178,8 @@ def solve(
     ------
     NotConverged
         if DIIS, level shift followed by DIIS, and second order all fail; the message lists every rung
+    CannotWrite
+        if integrals that do not fit into the memory do not fit on the disk either
     """
 
     def work(place: Device) -> Solution:
@@ -191,6 +193,8 @@ def _solve(
     max_cycles: int, place: Device,
 ) -> Solution:  # fmt: skip
     mol = build_mol(molecule, level, state.multiplicity, max_memory, adapted=place == CPU)
+    if place == CPU:
+        mean_field.require_scratch(mol, level)
     ladder = Ladder(mol, level, place)
     density, origin = ladder.cold_guess() if guess is None else (density_from(guess, mol), "orbitals of a neighbour")
     method = ladder.method()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyscf import dft, gto
+from pyscf import df, dft, gto, lib
 
 from spincross import device, irreps
 from spincross.device import CPU, Device, to_numpy
-from spincross.errors import WrongState
+from spincross.errors import CannotWrite, WrongState
+from spincross.files import writing
 from spincross.levels import Level, check_spin
 from spincross.molecule import Molecule
 from spincross.xc_cache import CachedNumInt
@@ -47,6 +50,22 @@ def kohn_sham(mol: gto.Mole, level: Level, place: Device = CPU) -> Any:
     if place == CPU:
         method._numint = CachedNumInt(0.5 * mol.max_memory)
     return device.moved(method, place)
+
+
+def require_scratch(mol: gto.Mole, level: Level) -> None:
+    """Raise CannotWrite if the fitted integrals fit neither into the memory nor into PySCF's folder for scratch files.
+
+    A disk that runs full while they are written ends the process inside the HDF5 library.
+    """
+    auxiliary = df.addons.make_auxmol(mol, level.auxiliary_basis).nao
+    needed = auxiliary * mol.nao * (mol.nao + 1) / 2 * 8e-6
+    with writing(Path(lib.param.TMPDIR)):
+        free = shutil.disk_usage(lib.param.TMPDIR).free / 1e6
+    if needed > max(free, mol.max_memory - lib.current_memory()[0]):
+        raise CannotWrite(
+            f"the fitted integrals take {needed:.0f} MB, {lib.param.TMPDIR} has {free:.0f} MB free: make room, name "
+            f"another folder in PYSCF_TMPDIR, or raise memory_mb ({mol.max_memory:.0f})"
+        )
 
 
 def density_from(orbitals: tuple[Array, Array], mol: gto.Mole) -> Array:
