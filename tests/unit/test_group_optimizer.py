@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sample_molecules import springs
 from spincross import group_optimizer, pointgroup
 from spincross.molecule import Molecule
 from spincross.units import ANGSTROM_TO_BOHR
@@ -87,18 +88,43 @@ def test_a_start_from_the_hessian_of_a_saddle_leads_downwards():
     assert len(engine.energies) <= 12
 
 
-class Noisy(Model):
-    """The same surface with noise in its energies, as a grid gives, and none in its gradients."""
+METHYL = [[0, 0, 0], [1.02, 0, -0.38], [-0.51, 0.88, -0.38], [-0.51, -0.88, -0.38]]
+ISOTHIOCYANATE = np.array([*METHYL, [0, 0, 1.45], [0.1, 0, 2.64], [0.35, 0.03, 4.2]])
+CH3NCS = Molecule(("C", "H", "H", "H", "N", "C", "S"), ISOTHIOCYANATE * ANGSTROM_TO_BOHR, 0, "C1")
+
+
+class Twisted(group_optimizer.GroupEngine):
+    """Springs around methyl isothiocyanate that turn with it, and the torque (3,), Eh, of a grid that does not."""
+
+    def __init__(self, slope, torque):
+        self.hessian, self.slope, self.torque, self.forces = springs(CH3NCS), slope, torque, []
+        super().__init__(CH3NCS)
+
+    @property
+    def steps(self):
+        return [{"energy_hartree": 0.0, "gradient_max_hartree_per_bohr": self.forces[-1]}]
 
     def calc_new(self, coords, dirname):
-        found = super().calc_new(coords, dirname)
-        return found | {"energy": found["energy"] + 3e-6 * (-1) ** len(self.energies)}
+        found, start = np.asarray(coords).reshape(-1, 3), CH3NCS.positions
+        turned = pointgroup.aligned(found, start)
+        moved = (turned - start).reshape(-1)
+        forces = (self.slope + self.hessian @ moved).reshape(-1, 3)
+        self.forces.append(float(np.abs(forces).max()))
+        centred = found - found.mean(axis=0)
+        left, _, right = np.linalg.svd(centred.T @ (turned - turned.mean(axis=0)))
+        gradient = forces @ (left @ right).T + np.cross(self.torque, centred)
+        return {
+            "energy": float(self.slope @ moved + moved @ self.hessian @ moved / 2),
+            "gradient": gradient.reshape(-1),
+        }
 
 
-@pytest.mark.parametrize("stiffer", [3.0, 10.0, 30.0])
-def test_noise_in_the_energy_does_not_shrink_the_steps_to_a_halt(stiffer):
-    """From Hessians that are too stiff: with geomeTRIC's own smallest trust radius two of three never converge."""
-    hessian, slope, _ = harmonic()
-    engine = Noisy(hessian, slope)
-    group_optimizer.relax(engine, "GAU_TIGHT", 60, stiffer * hessian, False)
-    assert len(engine.energies) <= 15
+@pytest.mark.parametrize("torque", [0.0, 3e-6, 1e-5])
+def test_the_torque_of_the_grid_does_not_hold_up_a_molecule_with_a_linear_group(torque):
+    """With geomeTRIC's default, 60 steps do not suffice for the two torques."""
+    slope = np.random.default_rng(3).normal(size=21) * 3e-3
+    rigid = rigid_motions(CH3NCS)
+    engine = Twisted(slope - rigid @ (rigid.T @ slope), torque * np.array([1.0, 1.0, 0.5]))
+    group_optimizer.relax(engine, "GAU_TIGHT", 60, engine.hessian, False)
+    assert len(engine.forces) <= 12
+    assert engine.forces[-1] < 1e-4

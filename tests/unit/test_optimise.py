@@ -57,27 +57,6 @@ def test_every_step_is_a_json_line_with_its_numbers(finished):
     assert len(result.steps) >= len(lines) - 1
 
 
-def test_the_scf_is_tight_after_a_step_with_small_forces_and_only_then(tmp_path, monkeypatch):
-    """Thresholds of every SCF with a gradient, beside the forces of the step before; a tight level stays as it is."""
-    solve, used = electronic.solve, []
-
-    def noted(molecule, level, *arguments, **more):
-        used.append((level.scf_energy_tolerance, level.scf_gradient_tolerance))
-        return solve(molecule, level, *arguments, **more)
-
-    guess = solve(H2CO, LEVEL, STATE).orbitals
-    monkeypatch.setattr(electronic, "solve", noted)
-    level = replace(LEVEL, scf_energy_tolerance=1e-12, scf_gradient_tolerance=2e-5)
-    result, _ = run(tmp_path, level=level, settings=replace(SETTINGS, convergence="GAU_TIGHT"), guess=guess)
-    coarse = len((tmp_path / "coarse/steps.jsonl").read_text().splitlines()) - 1
-    forces = [step["gradient_rms_hartree_per_bohr"] for step in result.steps]
-    small = [k not in (0, coarse) and forces[k - 1] <= optimise.SMALL_FORCES for k in range(len(forces))]
-    wanted = [((1e-8, 1e-4), (1e-12, 2e-5))[k >= coarse] for k in range(len(forces))]
-    tight = [(min(energy, 1e-11), 1e-6) for energy, _ in wanted]
-    assert used[:-1] == [t if s else w for s, t, w in zip(small, tight, wanted, strict=True)]
-    assert any(small) and used[-1] == (1e-12, 2e-5)
-
-
 def test_a_second_run_computes_no_gradient_again(finished):
     folder, result = finished
     again, lines = run(folder)

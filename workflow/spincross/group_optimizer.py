@@ -24,9 +24,9 @@ from spincross.units import BOHR_TO_ANGSTROM
 Array = NDArray[np.float64]
 
 
-SMALLEST_TRUST = 0.01
-"""Trust radius (angstrom) that geomeTRIC keeps at least. Near the minimum of a soft molecule a good step gains 1e-9 Eh,
-less than the noise of the energy; judged by it, the radius shrinks to a halt (geomeTRIC ends at 4e-6 angstrom)."""
+PROJECT_TORQUE = 2
+"""geomeTRIC's subfrctor: always. The integration grid does not turn with the molecule, so a gradient holds a torque of
+1e-6 Eh; beside a nearly linear N-C-S an ill-conditioned internal coordinate takes it for a force, without end."""
 
 
 class GroupEngine(Engine):
@@ -81,7 +81,7 @@ def relax(
         temporary = tempfile.TemporaryDirectory()
     with temporary as scratch:
         options: dict[str, Any] = {"convergence_set": convergence, "maxiter": max_steps, "frequency": False}
-        parameters = OptParams(**options, qccnv=True, tmin=SMALLEST_TRUST)
+        parameters = OptParams(**options, qccnv=True, subfrctor=PROJECT_TORQUE)
         if hessian is not None:
             parameters.hess_data = held(engine.molecule, hessian)
         optimizer = GroupOptimizer(start, engine.frame, coordinates, engine, scratch, parameters, print_info=False)

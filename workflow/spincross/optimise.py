@@ -68,13 +68,6 @@ class Optimisation:
     candidates: list[dict[str, Any]]
 
 
-SMALL_FORCES = 3e-5
-"""RMS gradient (Eh/bohr) of a step after which the SCF converges to NEAR_MINIMUM: a soft orbital rotation (1e-3 Eh, two
-close d orbitals) turns an orbital gradient of 2e-5 into forces of 1e-5 Eh/bohr, and the optimiser stalls."""
-NEAR_MINIMUM = (1e-11, 1e-6)
-"""SCF thresholds there: energy (Eh) and orbital gradient."""
-
-
 class SurfaceEngine(GroupEngine):
     """Energy and gradient of one state on one surface, exactly in the group, each stored as it is finished."""
 
@@ -97,17 +90,9 @@ class SurfaceEngine(GroupEngine):
             step = self._compute(molecule, drift)
         return {"energy": step["energy_hartree"], "gradient": np.array(step["gradient_hartree_per_bohr"]).reshape(-1)}
 
-    def _level(self) -> Level:
-        """Return the level, with a tight SCF once the forces are small."""
-        steps, level = self.file.steps, self.level
-        if not steps or steps[-1]["gradient_rms_hartree_per_bohr"] > SMALL_FORCES:
-            return level
-        energy, gradient = NEAR_MINIMUM
-        return level.tightened(min(energy, level.scf_energy_tolerance), min(gradient, level.scf_gradient_tolerance))
-
     def _compute(self, molecule: Molecule, drift: float) -> dict[str, Any]:
         start = time.perf_counter()
-        solution = electronic.solve(molecule, self._level(), self.state, self.orbitals, self.settings.max_memory)
+        solution = electronic.solve(molecule, self.level, self.state, self.orbitals, self.settings.max_memory)
         scf_seconds = time.perf_counter() - start
         raw = electronic.gradient(solution)
         gradient = pointgroup.symmetrise_vectors(molecule.numbers, molecule.positions, raw, molecule.point_group)
