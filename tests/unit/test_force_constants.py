@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from sample_molecules import H2CO, springs
-from spincross import displacements, electric_field, electronic, force_constants, infrared, response, vibrations
+from spincross import (
+    displacements,
+    electric_field,
+    electronic,
+    force_constants,
+    infrared,
+    response,
+    vibrations,
+    xc_derivatives,
+)
 from spincross.errors import StaleData, Stopped
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
@@ -133,10 +142,20 @@ def test_a_stopped_analytic_hessian_repeats_no_finished_block(small, tmp_path, m
     np.testing.assert_allclose(found.dipole_derivatives, whole.dipole_derivatives, atol=1e-5)
 
 
+def test_a_hessian_stopped_among_its_integrals_keeps_the_dearest(small, tmp_path, monkeypatch):
+    surface, settings, whole = small
+    with monkeypatch.context() as first, pytest.raises(Stopped):
+        counted(first, xc_derivatives, "second_derivatives", deadly=1)
+        force_constants.analytic(H2CO, surface, settings, lambda text: None, tmp_path)
+    monkeypatch.setattr(response.df_uhf, "_partial_hess_ejk", lambda *a, **k: pytest.fail("computed again"))
+    found = force_constants.analytic(H2CO, surface, settings, lambda text: None, tmp_path)
+    np.testing.assert_allclose(found.hessian, whole.hessian, atol=1e-6)
+
+
 def test_blocks_of_another_geometry_or_kernel_are_refused(small, tmp_path):
     surface, settings, _ = small
     force_constants.analytic(H2CO, surface, settings, lambda text: None, tmp_path)
     moved = H2CO.at(H2CO.positions * 1.0001)
     for molecule, other in ((moved, settings), (H2CO, force_constants.Settings(response_grid_level=1))):
-        with pytest.raises(StaleData, match=r"integrals\.npz belongs to another geometry"):
+        with pytest.raises(StaleData, match=r"belongs to another geometry"):
             force_constants.analytic(molecule, surface, other, lambda text: None, tmp_path)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spincross import electronic, response
+from spincross import electronic, response, xc_derivatives
 from spincross.electronic import Level, State
 from spincross.molecule import Molecule
 from spincross.units import ANGSTROM_TO_BOHR
@@ -27,3 +27,16 @@ def test_a_functional_without_a_gga_part_goes_through_pyscf():
     level = Level(functional="lda,vwn", grid_level=0, scf_energy_tolerance=1e-9, scf_gradient_tolerance=1e-5)
     hessian = electronic.solve(MOLECULE, level, State("x", 1)).mean_field.Hessian()
     np.testing.assert_allclose(response.skeleton(hessian)[0], hessian.partial_hess_elec(), atol=1e-9)
+
+
+def test_points_beyond_the_reach_of_every_orbital_add_nothing():
+    """A block of the grid where no orbital survives the screening; iron's outer shells have some."""
+    level = Level(functional="pbe", grid_level=0, scf_energy_tolerance=1e-9, scf_gradient_tolerance=1e-5)
+    method = electronic.solve(MOLECULE, level, State("x", 3)).mean_field
+    expected = xc_derivatives.second_derivatives(method)
+    grids = method.grids
+    far = np.full((2000, 3), 500.0)
+    grids.coords, grids.weights = np.vstack([grids.coords, far]), np.append(grids.weights, np.ones(len(far)))
+    assert min(len(index) for _, index in xc_derivatives.screened_blocks(method.mol, grids)) == 0
+    for found, wanted in zip(xc_derivatives.second_derivatives(method), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-12)

@@ -178,7 +178,7 @@ def fits(mean_field: Any) -> bool:
     return bool(megabytes(mean_field) < mean_field.mol.max_memory)
 
 
-def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None) -> tuple[Array, Any]:
+def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, keep: Keep = anew) -> tuple[Array, Any]:
     """Return PySCF's ``partial_hess_elec()`` and ``make_h1()`` of a density-fitted Kohn-Sham Hessian.
 
     (N, N, 3, 3), Eh/bohr2, and (N, 3, nao, nao) for a closed shell, two of them otherwise. The Coulomb and exchange
@@ -191,9 +191,13 @@ def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None) ->
         return np.asarray(hessian.partial_hess_elec()), hessian.make_h1(coefficients, occupations)
     closed = np.ndim(occupations) == 1
     fitted, stock = (df_rhf, rks_hess) if closed else (df_uhf, uks_hess)
-    parts = fitted._partial_hess_ejk(hessian, method.mo_energy, coefficients, occupations, with_k=exchange != 0)
-    explicit = np.asarray(parts[0] + parts[1] - exchange * parts[2])
-    report("second-derivative integrals")
+
+    def coulomb_and_exchange() -> dict[str, Array]:
+        parts = fitted._partial_hess_ejk(hessian, method.mo_energy, coefficients, occupations, with_k=exchange != 0)
+        report("second-derivative integrals")
+        return {"explicit": np.asarray(parts[0] + parts[1] - exchange * parts[2])}
+
+    explicit = keep("coulomb_and_exchange", coulomb_and_exchange)["explicit"]
     pairs, potentials = xc_derivatives.second_derivatives(method)
     explicit += pairs + _diagonal(method, stock._get_vxc_diag(hessian, coefficients, occupations, 4000))
     report("derivatives of exchange and correlation")
@@ -233,7 +237,7 @@ def hessian_columns(
         report(f"  {text}  {time.perf_counter() - start:.0f} s")
 
     def integrals() -> dict[str, Array]:
-        explicit, h1 = skeleton(hessian, timed)
+        explicit, h1 = skeleton(hessian, timed, keep)
         return {"explicit": explicit, "h1": np.asarray(h1)}
 
     parts = keep("integrals", integrals)

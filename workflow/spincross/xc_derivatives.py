@@ -62,7 +62,7 @@ def second_derivatives(mean_field: Any) -> tuple[Array, Array]:
     shape = (len(densities), 3, nao, nao)
     sums = Sums(np.zeros((natm, 3, natm, 3)), np.zeros((shape[0], natm, *shape[1:])), np.zeros(shape), Lock())
     owner = np.repeat(np.arange(natm), np.diff(mol.aoslice_by_atom()[:, 2:], axis=1).ravel())
-    blocks = screened_blocks(mol, grids)
+    blocks = [(points, index) for points, index in screened_blocks(mol, grids) if len(index)]
 
     def run(share: list[tuple[slice, Index]]) -> None:
         for points, index in share:
