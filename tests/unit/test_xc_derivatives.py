@@ -29,14 +29,15 @@ def test_a_functional_without_a_gga_part_goes_through_pyscf():
     np.testing.assert_allclose(response.skeleton(hessian)[0], hessian.partial_hess_elec(), atol=1e-9)
 
 
-def test_points_beyond_the_reach_of_every_orbital_add_nothing():
-    """A block of the grid where no orbital survives the screening; iron's outer shells have some."""
+@pytest.mark.parametrize(("place", "weight"), [(500.0, 1.0), (1.0, 1e-30)])
+def test_points_without_an_orbital_or_without_weight_add_nothing(place, weight):
+    """Blocks of the grid where no orbital survives the screening, or where no atom changes the density."""
     level = Level(functional="pbe", grid_level=0, scf_energy_tolerance=1e-9, scf_gradient_tolerance=1e-5)
     method = electronic.solve(MOLECULE, level, State("x", 3)).mean_field
     expected = xc_derivatives.second_derivatives(method)
-    grids = method.grids
-    far = np.full((2000, 3), 500.0)
-    grids.coords, grids.weights = np.vstack([grids.coords, far]), np.append(grids.weights, np.ones(len(far)))
-    assert min(len(index) for _, index in xc_derivatives.screened_blocks(method.mol, grids)) == 0
+    grids, more = method.grids, np.full((20000, 3), place)
+    grids.coords, grids.weights = np.vstack([grids.coords, more]), np.append(grids.weights, np.full(len(more), weight))
+    table = grids.non0tab
+    grids.non0tab = np.vstack([table, np.full((len(more), table.shape[1]), place < 100, dtype=table.dtype)])
     for found, wanted in zip(xc_derivatives.second_derivatives(method), expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-12)

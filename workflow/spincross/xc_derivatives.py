@@ -98,10 +98,13 @@ def _add_block(
         [values[1 + x].T @ np.einsum("cg,cgi->gi", w, values[:4]) + b[x].T @ values[0] for x in range(3)]
         for w, b in zip(potential, bent, strict=True)
     ]
-    flat = moved.reshape(3 * len(atoms), 4 * spins, -1)
+    rows, points = 3 * len(atoms), len(weights)  # no atom matters in some blocks far out
+    flat = moved.reshape(rows, 4 * spins, points)
     answer = np.einsum("abg,nbg->nag", kernel, flat, optimize=True)
-    own = (flat.reshape(len(flat), -1) @ answer.reshape(len(flat), -1).T).reshape(len(atoms), 3, len(atoms), 3)
-    answer = answer.reshape(len(atoms), 3, spins, 4, -1)
+    own = (flat.reshape(rows, 4 * spins * points) @ answer.reshape(rows, 4 * spins * points).T).reshape(
+        len(atoms), 3, len(atoms), 3
+    )
+    answer = answer.reshape(len(atoms), 3, spins, 4, points)
     answer[:, :, :, 0] *= 0.5
     with sums.lock:
         sums.pairs += pairs
