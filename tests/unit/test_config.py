@@ -43,7 +43,12 @@ def test_every_key_of_the_default_configuration_has_a_comment_above_it():
         (("levels", "pbe0_def2-svp", "grid"), 3, ["grid", "allowed keys"]),
         (("level",), "b3lyp", ["level", "b3lyp"]),
         (("complexes",), ["nothing-here"], ["nothing-here", "known"]),
-        (("complexes",), ["../h2co"], ["complexes", "h2co"]),
+        (("complexes",), ["../h2co"], ["complexes", "h2co", "small letters, digits and hyphens"]),
+        (("complexes",), ["H2CO"], ["complexes", "H2CO", "small letters, digits and hyphens"]),
+        (("levels", "pbe0_def2-svp", "functional"), "", ["functional", "no density functional"]),
+        (("levels", "pbe0_def2-svp", "auxiliary_basis"), "jkfit", ["auxiliary_basis", "jkfit"]),
+        (("landau", "temperature_range_K"), [400, 100], ["landau.temperature_range_K", "[400, 100]", "lower number"]),
+        (("gates", "metal_spin_high"), [4.1, 3.4], ["gates.metal_spin_high", "[4.1, 3.4]", "lower number"]),
         (("temperatures_K",), [-3], ["temperatures_K", "-3"]),
         (("complex",), "h2co", ["complex", "allowed keys"]),
         (("memory_mb",), "8 GB", ["memory_mb", "8 GB"]),
@@ -72,8 +77,6 @@ def structures(tmp_path):
     entry = config.read_yaml(ROOT / "structures/complexes.yaml")["h2co"]
 
     def write(**changes):
-        import yaml
-
         (tmp_path / "complexes.yaml").write_text(yaml.safe_dump({"h2co": entry | changes}))
         return config.load(DEFAULT | {"complexes": ["h2co"]}, tmp_path)
 
@@ -106,6 +109,41 @@ def test_the_gpu_profile_gives_the_gpu_to_every_dft_job_and_one_at_a_time():
 @pytest.mark.parametrize("name", list(DEFAULT["levels"]))
 def test_every_level_shipped_is_known_for_the_elements_of_the_complexes(name):
     levels.check_level(levels.Level(**DEFAULT["levels"][name]), ["C", "Fe", "H", "N", "O", "S"])
+
+
+def test_a_missing_configuration_is_named_with_the_remedy(tmp_path):
+    with pytest.raises(BadInput, match=r"nowhere\.yaml is not there; correct the path"):
+        config.read_yaml(tmp_path / "nowhere.yaml")
+
+
+def test_a_missing_complexes_yaml_is_named(tmp_path):
+    with pytest.raises(BadInput, match=r"complexes\.yaml is not there; correct the path"):
+        config.load(DEFAULT, tmp_path)
+
+
+def test_an_id_in_complexes_yaml_with_other_characters_is_refused(tmp_path):
+    entry = config.read_yaml(ROOT / "structures/complexes.yaml")["h2co"]
+    (tmp_path / "complexes.yaml").write_text(yaml.safe_dump({"H2 CO": entry}))
+    with pytest.raises(BadInput, match=r"complexes\.yaml, top level: 'H2 CO'.*small letters, digits and hyphens"):
+        config.load(DEFAULT, tmp_path)
+
+
+def test_a_basis_that_lacks_the_metal_is_refused_before_any_scf(tmp_path):
+    content = copy.deepcopy(DEFAULT) | {"complexes": ["fe-aai2-ncs2"]}
+    content["levels"]["pbe0_def2-svp"]["auxiliary_basis"] = "cc-pvdz-jkfit"
+    settings = config.load(content, ROOT / "structures")
+    with pytest.raises(BadInput, match="auxiliary_basis 'cc-pvdz-jkfit' is unknown to PySCF or lacks Fe"):
+        stages.extract_molecule(settings, "fe-aai2-ncs2", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [({"C": -35.0}, "C must be positive"), ({"b": 0.0}, "b must be positive")]
+)
+def test_landau_parameters_that_make_no_model_are_refused_before_any_job(structures, change, words):
+    sound = {"a1": 0.6, "T_SC": 235.0, "C": 35.0, "b": 10.0, "source": "a test", "borrowed_from": None}
+    assert structures(landau=sound).entry("h2co")["landau"] == sound
+    with pytest.raises(BadInput, match=f"h2co, landau: Landau parameter {words}"):
+        structures(landau=sound | change)
 
 
 def test_a_missing_structure_file_is_named(structures):

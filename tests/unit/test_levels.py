@@ -1,8 +1,10 @@
 """Impossible levels and multiplicities are refused; the device is no part of what a level is."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
+from pyscf import dft
 
 from sample_h2co import H2CO, LEVEL
 from spincross import electronic, levels
@@ -14,13 +16,21 @@ from spincross.levels import State
     ("level", "word"),
     [
         (replace(LEVEL, functional="pbezero"), "functional"),
+        (replace(LEVEL, functional="hf"), "functional 'hf' holds no density functional"),
+        (replace(LEVEL, functional=""), "functional '' holds no density functional"),
         (replace(LEVEL, basis="def9-svp"), "basis"),
         (replace(LEVEL, auxiliary_basis="nothing"), "auxiliary_basis"),
     ],
 )
 def test_unknown_names_in_a_level_are_refused_by_key(level, word):
-    with pytest.raises(BadInput, match=word):
+    with warnings.catch_warnings(record=True, action="always") as said, pytest.raises(BadInput, match=word):
         levels.check_level(level, ["H"])
+    assert said == []  # PySCF's own advice would stand beside our sentence
+
+
+def test_the_default_functional_is_libxcs_own_pbe0():
+    assert dft.libxc.parse_xc(levels.Level().functional)[1] == ((406, 1),)  # HYB_GGA_XC_PBEH
+    assert dft.libxc.hybrid_coeff(levels.Level().functional) == 0.25
 
 
 @pytest.mark.parametrize(("charge", "multiplicity"), [(0, 2), (1, 1), (0, 0), (0, 19)])

@@ -15,6 +15,7 @@ from pyscf import lib
 from spincross import __version__, force_constants, levels, optimise
 from spincross.errors import BadInput
 from spincross.files import Json, read_json
+from spincross.landau_model import LandauModel
 
 VERSION = __version__
 WORKFLOW = Path(__file__).resolve().parents[1]
@@ -22,6 +23,8 @@ MEASURED = {"low_spin_structure": "measured_low_spin.cif", "high_spin_structure"
 """File names under which a measured CIF takes the place of a built model."""
 STRUCTURES = WORKFLOW.parent / "structures"
 SCHEMAS = WORKFLOW / "schemas"
+WINDOWS = (("gates", "metal_spin_high"), ("landau", "temperature_range_K"))
+"""Keys that hold a lower and an upper number."""
 
 
 def read_yaml(path: Path) -> Json:
@@ -33,6 +36,8 @@ def read_yaml(path: Path) -> Json:
     as_json = Path(path).with_suffix(".json")
     if Path(path) == as_json or (as_json.is_file() and not Path(path).is_file()):
         return read_json(as_json)
+    if not Path(path).is_file():
+        raise BadInput(f"{path} is not there; correct the path, or put the file there")
     try:
         yaml = import_module("yaml")
     except ImportError as error:
@@ -176,9 +181,14 @@ def load(config: Json, structures: Path, name: str = "config") -> Settings:
     Raises
     ------
     BadInput
-        for a wrong key or type, an unknown level, functional or basis, a complex or structure file that is not there
+        for a wrong key or type, a window upside down, an unknown level, functional or basis, a complex or structure
+        file that is not there, Landau parameters that make no model
     """
     check(config, "config", name)
+    for section, key in WINDOWS:
+        low, high = config[section][key]
+        if not low < high:
+            raise BadInput(f"{name}, {section}.{key}: [{low}, {high}] does not ascend; give the lower number first")
     complexes = read_yaml(structures / "complexes.yaml")
     check(complexes, "complexes", str(structures / "complexes.yaml"))
     settings = Settings(config, complexes, structures)
@@ -186,7 +196,10 @@ def load(config: Json, structures: Path, name: str = "config") -> Settings:
         raise BadInput(f"{name}, level: {settings.level_name!r} is not among `levels`: {', '.join(config['levels'])}")
     levels.check_level(settings.level, ["H"])
     for complex_id in config["complexes"]:
-        _check_files(settings.entry(complex_id), complex_id, structures)
+        entry = settings.entry(complex_id)
+        _check_files(entry, complex_id, structures)
+        if entry["landau"] is not None:
+            _check_landau(entry["landau"], complex_id)
     return settings
 
 
@@ -210,3 +223,10 @@ def _check_files(entry: Json, complex_id: str, structures: Path) -> None:
             raise BadInput(
                 f"{complex_id}, {key}: {structures / entry[key]} is not there; correct the path in complexes.yaml"
             )
+
+
+def _check_landau(parameters: Json, complex_id: str) -> None:
+    try:
+        LandauModel.from_parameters(parameters)
+    except BadInput as error:
+        raise BadInput(f"{complex_id}, landau: {error}; correct it in complexes.yaml") from error

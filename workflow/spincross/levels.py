@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -71,17 +72,24 @@ def term(multiplicity: int, occupation: tuple[tuple[int, int], ...] | None, poin
 
 
 def check_level(level: Level, symbols: Iterable[str]) -> None:
-    """Raise BadInput if PySCF does not know the functional or has no basis for an element."""
+    """Raise BadInput if PySCF does not know the functional or has no basis for an element.
+
+    Hartree-Fock, or nothing, is no functional: what follows needs a density functional.
+    """
     try:
-        dft.libxc.parse_xc(level.functional)
+        _, parts = dft.libxc.parse_xc(level.functional)
     except Exception as error:  # libxc's parser raises KeyError, ValueError and others
         raise BadInput(
             f"functional {level.functional!r} is unknown to libxc; correct `functional` in the level"
         ) from error
+    if not parts:
+        name = level.functional
+        raise BadInput(f"functional {name!r} holds no density functional; correct `functional` in the level")
     for key in ("basis", "auxiliary_basis"):
         for symbol in sorted(set(symbols)):
             try:
-                gto.basis.load(getattr(level, key), symbol)
+                with warnings.catch_warnings(action="ignore"):  # PySCF recommends another package before it fails
+                    gto.basis.load(getattr(level, key), symbol)
             except Exception as error:  # BasisNotFoundError, KeyError or parser errors
                 name = getattr(level, key)
                 raise BadInput(f"{key} {name!r} is unknown to PySCF or lacks {symbol}; correct `{key}`") from error
