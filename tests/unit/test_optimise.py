@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,8 +31,8 @@ STATE = State("LS", 1)
 
 def run(folder, **changes):
     lines = []
-    arguments = {"molecule": H2CO, "level": LEVEL, "state": STATE, "settings": SETTINGS} | changes
-    result = optimise.optimise(folder=folder, report=lines.append, **arguments)
+    arguments = {"molecule": H2CO, "level": LEVEL, "state": STATE, "settings": SETTINGS, "report": lines.append}
+    result = optimise.optimise(folder=folder, **arguments | changes)
     return result, lines
 
 
@@ -52,9 +53,24 @@ def test_a_minimum_in_the_exact_group_is_found(finished):
 def test_every_step_is_a_json_line_with_its_numbers(finished):
     folder, result = finished
     lines = (folder / "final/steps.jsonl").read_text().splitlines()
-    keys = {"energy_hartree", "gradient_max_hartree_per_bohr", "scf_cycles", "seconds", "deviation_bohr"}
-    assert all(keys <= json.loads(line).keys() for line in lines[1:])
+    keys = {"energy_hartree", "scf_cycles", "seconds", "deviation_bohr"}
+    norms = {f"gradient_{name}_hartree_per_bohr" for name in ("max", "rms")}
+    assert all(keys | norms <= json.loads(line).keys() for line in lines[1:])
     assert len(result.steps) >= len(lines) - 1
+
+
+def test_progress_shows_step_energy_gradient_cycles_and_time_as_it_is_made(tmp_path):
+    with pytest.raises(NotConverged):
+        run(tmp_path, settings=replace(SETTINGS, max_steps=1), report=(lines := []).append)
+    shown = re.compile(
+        r"  step +(\d+)  grid 0  E (-\d+\.\d{8}) Eh  max\|g\| (\S+)  .* \d+ cycles  \d+ s  elapsed \d+ s"
+    )
+    found = [match.groups() for line in lines if (match := shown.fullmatch(line))]
+    steps = [json.loads(line) for line in (tmp_path / "coarse/steps.jsonl").read_text().splitlines()[1:]]
+    assert len(found) == len(steps) >= 1
+    for (number, energy, slope), step in zip(found, steps, strict=True):
+        assert (int(number), float(energy)) == (step["step"], pytest.approx(step["energy_hartree"], abs=1e-8))
+        assert float(slope) == pytest.approx(step["gradient_max_hartree_per_bohr"], rel=1e-2)
 
 
 def test_a_second_run_computes_no_gradient_again(finished):

@@ -59,7 +59,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """A minimum of one state: final molecule, its solution and gradient, and every step on the way."""
+    """A minimum of one state.
+
+    Parameters
+    ----------
+    molecule, solution : the final geometry, exactly in its group, and its SCF
+    gradient : (N, 3), Eh/bohr, of the last step
+    steps : every step on the way, on both surfaces, as in steps.jsonl
+    candidates : states tried at the start geometry; empty where orbitals were given
+    """
 
     molecule: Molecule
     solution: Solution
@@ -79,6 +87,7 @@ class SurfaceEngine(GroupEngine):
         self.level, self.state, self.orbitals = level, state, orbitals
         self.file, self.folder, self.settings, self.report = file, folder, settings, report
         self.steps = file.steps
+        self.began = time.perf_counter()
 
     def calc_new(self, coords: Array, dirname: str) -> dict[str, Any]:
         """Return energy (Eh) and flat gradient (3N,), Eh/bohr, at flat coordinates in bohr."""
@@ -124,7 +133,7 @@ class SurfaceEngine(GroupEngine):
         self.report(
             f"  step {step['step']:3d}  grid {self.level.grid_level}  E {solution.energy:.8f} Eh  "
             f"max|g| {step['gradient_max_hartree_per_bohr']:.2e}  <S2> {solution.s_squared:.3f}  "
-            f"{solution.cycles} cycles  {step['seconds']:.0f} s"
+            f"{solution.cycles} cycles  {step['seconds']:.0f} s  elapsed {time.perf_counter() - self.began:.0f} s"
         )
         return step
 
