@@ -53,6 +53,25 @@ def test_a_stable_parent_stands_for_hs_with_its_hessian(settings, tmp_path):
     assert not (tmp_path / "work").exists()
 
 
+def test_without_an_imaginary_mode_the_chain_says_so_and_the_rest_goes_on(small_settings, parent, solves, tmp_path):
+    stable = tmp_path / "HS/C2"
+    shutil.copytree(parent, stable)
+    arrays = files.read_arrays(stable / "vibrations/modes.npz") | {"wavenumbers": np.array([600.0])}
+    files.write_arrays(stable / "vibrations/modes.npz", **arrays)
+    facts = files.read_json(stable / "optimise/optimise.json")
+    files.write_json(stable / "optimise/optimise.json", facts | {"level": small_settings.level.theory()})
+    (stable / "optimise/trajectory.xyz").write_text("")
+    folder, broken = stable / "symmetry_mode", tmp_path / "HS/C1"
+    stages.follow_symmetry_mode(small_settings, "h2co", stable, folder, tmp_path / "work")
+    stages.optimise_broken(small_settings, "h2co", stable, broken / "optimise", tmp_path / "work")
+    stages.assess_symmetry_mode(small_settings, "h2co", stable, broken, folder)
+    assert solves == []
+    found = files.read_json(folder / "mode.json")
+    assert found["text"] == "HS is stable in C2: no imaginary mode below the noise floor of 1.0 cm-1."
+    assert (found["broken"], found["mode_index"], found["energy_lowering_kJ_per_mol"]) == (False, None, 0.0)
+    assert (broken / "optimise/geometry.xyz").read_text() == (stable / "optimise/geometry.xyz").read_text()
+
+
 def choose(settings, start_hessian):
     content = settings.config | {"optimisation": settings.config["optimisation"] | {"start_hessian": start_hessian}}
     return replace(settings, config=content)

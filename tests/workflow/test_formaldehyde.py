@@ -96,6 +96,10 @@ def test_every_json_opens_with_provenance_and_fulfils_its_schema(run):
         jsonschema.Draft202012Validator(schema).validate(content)
         assert content["provenance"]["origin"] == "computed"
         assert {"versions", "inputs_sha256", "wall_seconds", "machine_class"} <= content["provenance"].keys()
+        state = content["provenance"].get("state")
+        assert state == (path.relative_to(run / BASE).parts[0] if path.parent.parts[-3] in ("LS", "HS") else None)
+        if state is not None:
+            assert {"level", "multiplicity", "point_group", "converged"} <= content["provenance"].keys()
 
 
 def test_snakemakes_own_report_holds_the_page_and_its_figures(run):
