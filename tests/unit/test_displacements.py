@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from spincross.errors import BadInput, BadStructure, StaleData, WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 
+ROOT = Path(__file__).resolve().parents[2]
 LEVEL = Level(basis="sto-3g", grid_level=0, scf_energy_tolerance=1e-9, scf_gradient_tolerance=1e-5)
 
 
@@ -31,6 +33,12 @@ def test_c2_halves_the_displacements_of_a_79_atom_complex_to_238():
     half = rng.uniform(-12, 12, size=(39, 3))
     turned = half @ np.diag([-1.0, -1.0, 1.0])
     molecule = Molecule(("Fe", *["C"] * 78), np.vstack([[[0, 0, 0]], half, turned]), 0, "C2")
+    assert len(displacements.plan_displacements(molecule, 5e-3)) == 238
+
+
+def test_the_default_complex_needs_238_gradients_in_c2():
+    symbols, positions, _ = files.read_xyz(ROOT / "structures/fe-pm-pea2-ncs2/low_spin.xyz")
+    molecule = Molecule(symbols, positions, 0, "C2").symmetrised()
     assert len(displacements.plan_displacements(molecule, 5e-3)) == 238
 
 

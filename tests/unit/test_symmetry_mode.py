@@ -1,5 +1,7 @@
 """The breaking mode: which one it is, the double well, the distortion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,13 @@ def test_the_lowest_imaginary_mode_that_breaks_the_group_is_chosen():
 
 def test_a_mode_inside_the_noise_floor_breaks_nothing():
     assert symmetry_mode.breaking_mode(modes([-4.0, 20.0, 50.0], "BBA"), "C2") is None
+
+
+def test_a_mode_inside_the_noise_floor_that_larger_steps_show_to_be_imaginary_breaks_the_group():
+    found = replace(modes([-4.0, 20.0, 50.0], "BBA"), settled_imaginary=(0,))
+    assert symmetry_mode.breaking_mode(found, "C2") == 0
+    with pytest.raises(UnexpectedImaginaryMode, match="HS has imaginary modes"):
+        symmetry_mode.require_minimum(found, "HS")
 
 
 def test_a_totally_symmetric_imaginary_mode_is_an_error_with_its_wavenumber():

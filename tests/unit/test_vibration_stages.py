@@ -1,6 +1,11 @@
 """A quick look at one irrep, and what vibrations.json says."""
 
-from spincross import files, vibration_stages
+import numpy as np
+import pytest
+
+from sample_molecules import springs
+from spincross import files, hessian_stages, vibration_stages, vibrations
+from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
 
 
 def test_a_probe_writes_what_it_found_and_what_it_cost(small_settings, optimised, tmp_path):
@@ -10,3 +15,35 @@ def test_a_probe_writes_what_it_found_and_what_it_cost(small_settings, optimised
     found = files.read_json(tmp_path / "out/probe_B.json")
     assert found["verdict"] == "stable"
     assert found["gradients"] <= 3 < found["gradients_of_full_hessian"] == 14
+
+
+@pytest.mark.parametrize(
+    ("verdict", "imaginary", "undetermined", "words"),
+    [
+        ("imaginary", [0], [], "say it is imaginary"),
+        ("real", [], [0], "say it is real, its wavenumber is uncertain"),
+        ("undetermined", [], [0], "do not decide either"),
+    ],
+)
+def test_the_verdict_on_a_mode_inside_the_floor_reaches_vibrations_json(
+    small_settings, optimised, tmp_path, verdict, imaginary, undetermined, words
+):
+    source, molecule = hessian_stages.optimised_molecule(small_settings, "h2co", optimised)
+    held = springs(molecule) + 1e-4 * np.eye(12)  # breaks the sum rule: a noise floor of some 30 cm-1
+    lowest = vibrations.normal_modes(molecule, held)
+    weighted = lowest.modes[:, 0] * np.sqrt(np.repeat(molecule.masses, 3) * AMU_TO_ELECTRON_MASS)
+    hessian = held - (lowest.wavenumbers[0] / HARTREE_TO_PER_CM) ** 2 * np.outer(weighted, weighted)
+    files.write_arrays(tmp_path / "hessian.npz", hessian=hessian, positions=molecule.positions)
+    row = {"mode_index": 0, "wavenumber_per_cm": 0.0, "second_step_wavenumber_per_cm": 8.0, "verdict": verdict}
+    row |= {"scan_wavenumber_per_cm": 8.0, "scan_q_amu_half_angstrom": [], "scan_energy_hartree": []}
+    facts = {"provenance": hessian_stages.hessian_provenance(optimised, source), "settled_modes": [row]}
+    facts |= {"method": {"method": "analytic"}, "sum_rule_hartree_per_bohr2": 1e-4}
+    files.write_json(tmp_path / "hessian.json", facts)
+    vibration_stages.analyse_vibrations(small_settings, "h2co", "LS", optimised, tmp_path)
+    found = files.read_json(tmp_path / "vibrations.json")
+    assert abs(found["wavenumbers_per_cm"][0]) < found["noise_floor_per_cm"] < found["wavenumbers_per_cm"][1]
+    assert (found["imaginary_modes"], found["undetermined_modes"]) == (imaginary, undetermined)
+    assert [words in warning for warning in found["warnings"]] == [True]
+    assert found["settled_modes"][0]["verdict"] == verdict
+    assert [sum(column) for column in zip(*found["fragment_fractions"].values(), strict=True)] == pytest.approx([1] * 6)
+    assert len(found["reduced_masses_amu"]) == 6

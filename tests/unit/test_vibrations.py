@@ -9,6 +9,8 @@ from ase import Atoms
 from ase.vibrations.data import VibrationsData
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
+from pyscf import gto
+from pyscf.hessian import thermo
 
 from sample_molecules import H2CO, PEROXIDE, springs
 from spincross import displacements, files, mode_entropy, vibrations
@@ -17,6 +19,7 @@ from spincross.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV, HARTREE_TO_PER_CM
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / "structures/fe-pm-pea2-ncs2/low_spin.xyz"
+THZ_TO_PER_CM = 33.35640951981521
 
 
 def test_a_diatomic_vibrates_at_the_root_of_k_over_mu():
@@ -78,6 +81,50 @@ def test_the_default_complex_has_231_vibrations_116_of_a_and_115_of_b():
     assert vibrations.modes_per_irrep(molecule) == {"A": 116, "B": 115}
 
 
+def test_the_fragments_of_the_default_complex_are_its_metal_core_and_both_ncs_groups():
+    symbols, positions, _ = files.read_xyz(DEFAULT)
+    groups = vibrations.fragments(Molecule(symbols, positions, 0, "C2"), "Fe")
+    assert sorted(symbols[i] for i in groups["core"]) == ["Fe", *"NNNNNN"]
+    assert sorted(symbols[i] for i in groups["ncs"]) == list("CCNNSS")
+    assert vibrations.fragments(H2CO, None) == {"core": [], "ncs": []}
+
+
+def test_shares_on_metal_core_ncs_and_ligands_are_those_of_the_moving_atoms():
+    symbols, positions, _ = files.read_xyz(DEFAULT)
+    molecule = Molecule(symbols, positions, 0, "C2")
+    groups = vibrations.fragments(molecule, "Fe")
+    ring = next(i for i, s in enumerate(symbols) if s == "C" and i not in groups["ncs"])
+    modes = np.zeros((len(symbols), 3, 4))
+    modes[symbols.index("Fe"), 0, 0] = 1.0
+    modes[symbols.index("S"), 1, 1] = 1.0
+    modes[ring, 2, 2] = 1.0
+    modes[symbols.index("S"), 0, 3], modes[ring, 0, 3] = 0.6, 0.8
+    shares = vibrations.fragment_shares(groups, vibrations.atom_fractions(modes.reshape(-1, 4)))
+    found = np.array([shares[name] for name in ("core", "ncs", "ligands")])
+    np.testing.assert_allclose(found, [[1, 0, 0, 0], [0, 1, 0, 0.36], [0, 0, 1, 0.64]], atol=1e-12)
+
+
+def test_reduced_masses_equal_those_of_pyscf():
+    hessian = springs(PEROXIDE)
+    ours = vibrations.normal_modes(PEROXIDE, hessian)
+    mol = gto.M(atom=list(zip(PEROXIDE.symbols, PEROXIDE.positions, strict=True)), unit="bohr", verbose=0)
+    theirs = thermo.harmonic_analysis(mol, hessian.reshape(4, 3, 4, 3).transpose(0, 2, 1, 3))
+    np.testing.assert_allclose(
+        vibrations.reduced_masses(PEROXIDE.masses, ours.modes), theirs["reduced_mass"], rtol=1e-3
+    )
+
+
+def test_without_distortion_a_mode_belongs_to_one_irrep_of_the_parent_and_a_mixture_to_both():
+    found = vibrations.normal_modes(PEROXIDE, springs(PEROXIDE))
+    shares = vibrations.parent_irrep_shares(PEROXIDE, found.modes, "C2")
+    np.testing.assert_allclose(shares["A"], [name == "A" for name in found.irreps], atol=1e-10)
+    mixed = 0.6 * found.modes[:, found.irreps.index("A")] + 0.8 * found.modes[:, found.irreps.index("B")]
+    shares = vibrations.parent_irrep_shares(PEROXIDE, mixed[:, None], "C2")
+    assert (shares["A"][0], shares["B"][0]) == pytest.approx((0.36, 0.64))
+    torn = PEROXIDE.at(PEROXIDE.positions + np.array([[0, 9.0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]), "C1")
+    assert vibrations.parent_irrep_shares(torn, found.modes, "C2") is None
+
+
 def phonopy_of(molecule, hessian):
     """Return phonopy with our Hessian as force constants, in its default units (eV, angstrom, amu)."""
     phonon = displacements.phonopy_cell(molecule)
@@ -108,6 +155,44 @@ def test_irreps_equal_those_of_phonopy():
         for _ in band
     ]
     assert labels[6:] == list(ours.irreps)
+
+
+@pytest.fixture(scope="module", params=["h2co", "fe-aai2-ncs2"])
+def recorded(request):
+    """The recorded low-spin Hessian: molecule, our modes, phonopy; phonopy's wavenumbers and its six smallest."""
+    place = ROOT / f"structures/reference/{request.param}/pbe0_def2-svp/LS/C2"
+    stored, (symbols, _, _) = (
+        files.read_arrays(place / "vibrations/hessian.npz"),
+        files.read_xyz(place / "optimise/geometry.xyz"),
+    )
+    molecule = Molecule(symbols, stored["positions"], 0, "C2").symmetrised()
+    phonon = phonopy_of(molecule, stored["hessian"])
+    phonon.run_irreps([0, 0, 0], degeneracy_tolerance=1e-9)
+    waves = phonon.irreps.frequencies * THZ_TO_PER_CM
+    return vibrations.normal_modes(molecule, stored["hessian"]), phonon, waves, np.argsort(np.abs(waves))[:6]
+
+
+def test_irreps_of_recorded_hessians_equal_those_of_phonopy(recorded):
+    ours, phonon, waves, external = recorded
+    labels = np.array(
+        [
+            label
+            for label, band in zip(phonon.irreps._ir_labels, phonon.irreps._degenerate_sets, strict=True)
+            for _ in band
+        ]
+    )
+    internal = np.sort(np.setdiff1d(np.arange(len(waves)), external))
+    assert list(labels[internal]) == list(ours.irreps)
+    np.testing.assert_allclose(waves[internal], ours.wavenumbers, atol=0.01)
+
+
+def test_entropies_of_recorded_hessians_equal_those_of_phonopy(recorded):
+    ours, phonon, waves, external = recorded
+    between = (np.abs(waves[external]).max() + ours.wavenumbers[0]) / 2
+    phonon.run_mesh([1, 1, 1])
+    phonon.run_thermal_properties(temperatures=[100.0, 298.15], cutoff_frequency=between / THZ_TO_PER_CM)
+    for temperature, value in zip((100.0, 298.15), phonon.thermal_properties.entropy, strict=True):
+        assert mode_entropy.harmonic_entropy(ours.wavenumbers, temperature).sum() == pytest.approx(value, rel=2e-5)
 
 
 def test_entropy_equals_that_of_phonopy():
