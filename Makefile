@@ -26,6 +26,7 @@ test: $(VENV)/ready  ## the whole test suite, with a live run through the Snakef
 test-slurm: $(VENV)/ready  ## formaldehyde through a real SLURM on this host (root; installs slurm-wlm and munge if it may)
 	test -x /usr/sbin/slurmctld || apt-get install -y slurm-wlm munge
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r envs/requirements-slurm.txt
+	$(BIN)/python -m pytest -q tests/workflow/test_profiles.py -k slurm
 	PATH="$$PATH:/usr/sbin" $(BIN)/python tests/slurm/run.py
 
 verify: $(VENV)/ready  ## recompute energies, gradients and Hessian columns of the records
