@@ -14,7 +14,7 @@ import pytest
 import sample_report
 from spincross import findings
 from spincross.report import all_figures, embed, prose, render_report, safe_link, summary_row, summary_table, warnings
-from spincross.report_tables import duration, stage_table, tried_text
+from spincross.report_tables import duration, mode_table, settled_table, stage_table, tried_text
 
 TEMPLATE = Path(__file__).parents[2] / "workflow" / "report"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -310,6 +310,44 @@ def test_a_mode_inside_the_noise_makes_a_claim_uncertain() -> None:
     data["vibrations"]["HS_parent"]["noise_floor_per_cm"] = 400.0
     found = verdicts(data)
     assert found["LS in C2 is a minimum: all modes are real."] == "uncertain" and found["HS breaks C2."] == "uncertain"
+
+
+def settled(verdict: str) -> findings.Json:
+    """Return data in which the first mode of LS lies inside the noise and larger steps have a verdict on it."""
+    data = sample_report.sample()
+    row = {"mode_index": 0, "verdict": verdict, "wavenumber_per_cm": 1.2, "scan_energy_hartree": [4e-7, 0.0, 4e-7]}
+    row |= {"second_step_wavenumber_per_cm": 9.8, "scan_wavenumber_per_cm": -7.6}
+    data["vibrations"]["LS"] |= {"settled_modes": [row], "undetermined_modes": [0]}
+    return data
+
+
+@pytest.mark.parametrize(("verdict", "expected"), [("real", "supported"), ("undetermined", "uncertain")])
+def test_a_second_step_and_a_scan_decide_the_claim_and_are_shown(verdict: str, expected: str) -> None:
+    """A mode inside the noise that larger steps show to be real leaves a minimum a minimum."""
+    data = settled(verdict)
+    assert verdicts(data)["LS in C2 is a minimum: all modes are real."] == expected
+    evidence = next(claim.evidence for claim in findings.claims(data) if claim.text.startswith("LS in C2"))
+    assert ("real by a second step and a scan" in evidence) == (verdict == "real")
+    assert settled_table(data)["rows"] == [["LS, 1", "1.2", "9.8", "7.6i", "1.05, 0.00", verdict]]
+    shown = visible(render_report(data, TEMPLATE).replace(sample_plotly(), ""))
+    assert "Modes inside the noise floor" in shown and f"{verdict}, inside the noise" in shown
+    assert "Modes inside the noise floor" not in visible(without_plotly())
+
+
+@pytest.mark.parametrize(("verdict", "expected"), [("real", "not supported"), ("undetermined", "uncertain")])
+def test_a_parent_mode_settled_as_real_breaks_nothing(verdict: str, expected: str) -> None:
+    """Whether HS keeps the group is open only while the sign of a mode is."""
+    data = sample_report.unbroken()
+    data["vibrations"]["HS_parent"] |= settled(verdict)["vibrations"]["LS"] | {"state": "HS"}
+    assert verdicts(data)["HS breaks C2."] == expected
+
+
+def test_the_mode_table_has_the_barrier_the_overlap_and_the_difference_of_both_ways() -> None:
+    """What a reader needs to judge the scan."""
+    rows = {name.split(":")[0].split(",")[0]: value for name, value in mode_table(sample_report.sample())["rows"]}
+    assert rows["energy lowering after relaxation"] == "8.930"
+    assert rows["overlap of Q with the relaxed distortion"] == "0.970"
+    assert rows["largest |E(Q) − E(−Q)| of the scan"] == "2e-09"
 
 
 @pytest.mark.parametrize(("excess", "expected"), [(0.01, "supported"), (0.1, "uncertain"), (0.5, "not supported")])

@@ -186,11 +186,19 @@ def claims(data: Json) -> list[Claim]:
     return [replace(claim, sources=sources) for claim, sources in found]
 
 
+def open_and_settled(vibrations: Json) -> tuple[int, str]:
+    """Count the modes inside the noise whose sign is open, and say how many of them larger steps showed to be real."""
+    settled = {row["mode_index"] for row in vibrations["settled_modes"] if row["verdict"] == "real"}
+    real = len(settled & set(vibrations["undetermined_modes"]))
+    text = f"; {real} inside the noise, real by a second step and a scan" if real else ""
+    return len(vibrations["undetermined_modes"]) - real, text
+
+
 def _minimum(data: Json, state: str) -> Claim:
     """Judge whether a state is a minimum."""
     vibrations, group = data["vibrations"][state], data["optimise"][state]["point_group"]
-    modes, unknown = imaginary(vibrations), len(vibrations["undetermined_modes"])
-    floor = f"noise floor {number(vibrations['noise_floor_per_cm'])} cm⁻¹"
+    modes, (unknown, settled) = imaginary(vibrations), open_and_settled(vibrations)
+    floor = f"noise floor {number(vibrations['noise_floor_per_cm'])} cm⁻¹{settled}"
     text = f"{state} in {group} is a minimum: all modes are real."
     if modes:
         return Claim(text, "not supported", f"imaginary: {', '.join(modes)}; {floor}")
@@ -211,13 +219,10 @@ def _breaking(data: Json) -> Claim:
     parent, mode, group = data["vibrations"]["HS_parent"], data["mode"], data["optimise"]["HS_parent"]["point_group"]
     text, floor = f"HS breaks {group}.", parent["noise_floor_per_cm"]
     if not mode["broken"]:
-        verdict = "uncertain" if parent["imaginary_modes"] or parent["undetermined_modes"] else "not supported"
-        inside = len(parent["undetermined_modes"])
-        return Claim(
-            text,
-            verdict,
-            f"imaginary: {len(parent['imaginary_modes'])}; {inside} inside the noise floor of {number(floor)} cm⁻¹",
-        )
+        unknown, settled = open_and_settled(parent)
+        verdict = "uncertain" if parent["imaginary_modes"] or unknown else "not supported"
+        evidence = f"{unknown} undetermined inside the noise floor of {number(floor)} cm⁻¹{settled}"
+        return Claim(text, verdict, f"imaginary: {len(parent['imaginary_modes'])}; {evidence}")
     lower = mode["energy_lowering_kJ_per_mol"]
     clear = abs(mode["wavenumber_per_cm"]) > CLEAR_OF_NOISE * floor and lower > half_quantum(mode)
     evidence = (

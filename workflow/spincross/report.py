@@ -109,6 +109,7 @@ def context(data: Json) -> Json:
         "stage_table": report_tables.stage_table(data),
         "methods": methods_paragraph(data),
         "modes": report_tables.modes_table(data),
+        "settled": report_tables.settled_table(data),
         "mode_heads": report_tables.MODE_HEADS,
         "links": {name: safe_link(path) for name, path in sorted((data.get("links") or {}).items())},
         "version": __version__,

@@ -64,7 +64,7 @@ def state_table(data: Json) -> Table:
             lambda s: "; ".join([str(len(found)), *found]) if (found := findings.imaginary(vibrations[s])) else "0",
         ),
         row("noise floor (cm⁻¹)", lambda s: number(vibrations[s]["noise_floor_per_cm"], 1)),
-        row("modes inside the noise", lambda s: str(len(vibrations[s]["undetermined_modes"]))),
+        row("undetermined modes inside the noise", lambda s: str(findings.open_and_settled(vibrations[s])[0])),
         row(
             "largest gradient (hartree/bohr)",
             lambda s: f"{optimise[s]['gradient_max_hartree_per_bohr']:.1e}".replace("-", "−"),
@@ -112,15 +112,40 @@ def mode_table(data: Json) -> Table:
     rows = [
         ["wavenumber (cm⁻¹)", wavenumber(mode["wavenumber_per_cm"], 1)],
         ["irrep", mode["irrep"]],
-        ["energy lowering after relaxation (kJ/mol)", number(mode["energy_lowering_kJ_per_mol"], 3)],
+        [
+            "energy lowering after relaxation: the barrier between the wells (kJ/mol)",
+            number(mode["energy_lowering_kJ_per_mol"], 3),
+        ],
         [
             "depth of the well in the scan, fit of aQ² + bQ⁴ (kJ/mol)",
             number(mode["scan_minimum_kJ_per_mol"] or None, 3),
         ],
         ["|Q| at the minimum of that fit (amu^1/2 Å)", number(mode["q_at_minimum_amu_half_angstrom"] or None, 3)],
+        ["largest |E(Q) − E(−Q)| of the scan, zero by symmetry (hartree)", f"{mode['scan_asymmetry_hartree']:.0e}"],
         ["overlap of Q with the relaxed distortion", number(mode["overlap_with_relaxed_distortion"], 3)],
     ]
     return {"head": ["quantity", "value"], "rows": rows}
+
+
+def settled_table(data: Json) -> Table:
+    """Return what a second step and an energy scan found for every mode inside the noise floor."""
+    head = [
+        "state, mode",
+        "Hessian (cm⁻¹)",
+        "second step (cm⁻¹)",
+        "scan (cm⁻¹)",
+        "highest and lowest of the scan (J/mol)",
+    ]
+    rows = []
+    for state, found in data["vibrations"].items():
+        for row in found["settled_modes"]:
+            waves = [row[f"{name}wavenumber_per_cm"] for name in ("", "second_step_", "scan_")]
+            energies = np.array(row["scan_energy_hartree"])
+            rises = (energies - energies[len(energies) // 2]) * HARTREE_TO_KJ_PER_MOL * 1000
+            span = f"{number(rises.max(), 2)}, {number(rises.min(), 2)}"
+            name = f"{STATE_LABELS[state]}, {row['mode_index'] + 1}"
+            rows.append([name, *(wavenumber(w, 1) for w in waves), span, row["verdict"]])
+    return {"head": [*head, "verdict"], "rows": rows}
 
 
 def modes_table(data: Json) -> list[Json]:
@@ -129,9 +154,11 @@ def modes_table(data: Json) -> list[Json]:
     for state, found in data["vibrations"].items():
         intensities = found.get("infrared_intensities_km_per_mol") or []
         shares = found.get("fragment_fractions") or {}
+        settled = {row["mode_index"]: row["verdict"] for row in found["settled_modes"]}
+        inside = {*found["undetermined_modes"], *settled}
         for i, value in enumerate(found["wavenumbers_per_cm"]):
             kind = "imaginary" if i in found["imaginary_modes"] else ""
-            kind = "inside the noise" if i in found["undetermined_modes"] else kind
+            kind = settled.get(i, "undetermined") + ", inside the noise" if i in inside else kind
             cells = [i + 1, round(value, 1), found["irreps"][i], round(found["reduced_masses_amu"][i], 2)]
             cells.append(round(intensities[i], 1) if intensities else None)
             cells += [round(100 * shares[name][i]) if shares else None for name in ("core", "ncs", "ligands")]
