@@ -162,6 +162,30 @@ def test_a_wrong_configuration_stops_before_any_job_with_one_sentence(tmp_path, 
     assert not (folder / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("charge: 0", "charge: 1", "BadInput: h2co: 15 electrons cannot have multiplicity 1 (LS); correct charge"),
+        ("h2co/h2co.xyz", "h2co/bent.xyz", "BadStructure: bent.xyz"),
+    ],
+)
+def test_an_impossible_molecule_stops_the_run_before_any_scf_with_its_sentence(tmp_path, old, new, sentence):
+    folder = copy_of_project(tmp_path)
+    *atoms, last = (folder / "structures/h2co/h2co.xyz").read_text().splitlines()
+    symbol, x, y, z = last.split()
+    bent = [*atoms, f"{symbol} {float(x) - 0.3} {y} {float(z) + 0.6}"]
+    (folder / "structures/h2co/bent.xyz").write_text("\n".join(bent) + "\n")
+    path = folder / "structures/complexes.yaml"
+    others, entry = path.read_text().split("\nh2co:")
+    path.write_text(others + "\nh2co:" + entry.replace(old, new))
+    failed = snakemake(folder, "--configfile", "workflow/config/demo.yaml")
+    assert failed.returncode != 0
+    assert sentence in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not list(folder.glob("results/h2co/pbe0_def2-svp/*/*/optimise/*.json"))
+    assert not (folder / "work").exists()
+
+
 def test_a_stage_runs_without_snakemake_and_gives_the_same(run, tmp_path):
     arguments = ["molecule", "--complex", "h2co", "--results", str(tmp_path / "results"), "--workdir", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
