@@ -20,7 +20,9 @@ def energy(mean_field, shift, field):
     places = mol.atom_coords()
     places[1, 2] += shift
     mol.set_geom_(places, unit="Bohr")
-    method = mean_field.copy().reset(mol)
+    method = mean_field.copy()
+    method.grids = method.grids.copy()  # a reset would move the grid of the fixture, too
+    method.reset(mol)
     core = method.get_hcore() + field * mol.intor_symmetric("int1e_r")[2]
     method.get_hcore = lambda *_: core
     method.max_cycle = 100

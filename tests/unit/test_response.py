@@ -31,6 +31,27 @@ def test_induced_potential_equals_pyscfs(method):
     np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("functional", ["tpssh", "camb3lyp", "lda,vwn"])
+def test_functionals_that_are_no_plain_gga_respond_through_pyscf(functional):
+    level = Level(functional=functional, grid_level=0, scf_energy_tolerance=1e-9, scf_gradient_tolerance=1e-5)
+    found = electronic.solve(H2CO, level, State("x", 3))
+    assert not any("Newton" in rung["rung"] for rung in found.trace)
+    method = found.mean_field
+    hop, diagonal = gen_g_hop_uhf(method, method.mo_coeff, method.mo_occ, with_symmetry=False)[1:]
+    guesses = [np.eye(1, len(diagonal), int(k))[0] for k in np.argsort(diagonal)[:3]]
+    lowest = lib.davidson1(lambda rows: [hop(r) for r in rows], guesses, diagonal, tol=1e-6, verbose=0)[1][0]
+    assert response.lowest_mode(method, level.grid_level)[0] == pytest.approx(lowest, abs=2e-4)
+
+
+@pytest.mark.parametrize("multiplicity", [1, 3])
+def test_the_hessian_of_a_range_separated_hybrid_is_pyscfs(multiplicity):
+    level = Level(functional="camb3lyp", grid_level=0, scf_energy_tolerance=1e-10, scf_gradient_tolerance=1e-6)
+    method = electronic.solve(H2CO, level, State("x", multiplicity)).mean_field
+    found = response.hessian_columns(method, [1], level.grid_level, print)
+    stock = method.Hessian().kernel()[:, 1].reshape(12, 3)
+    np.testing.assert_allclose(found, stock, atol=1e-6)
+
+
 def test_full_densities_induce_the_same_potential(method):
     unrestricted = method if np.ndim(method.mo_occ) == 2 else method.to_uks()
     size = sum(int((o > 0).sum()) * len(o) for o in unrestricted.mo_occ)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import device, pointgroup
+from spincross import device, pointgroup, xc_gradient
 from spincross.checkpoints import Keep, anew
 from spincross.errors import NotConverged
 from spincross.files import Report
@@ -47,8 +47,7 @@ def gradient_in_field(mean_field: Any, field: Array) -> Array:
     if not method.converged:
         strength = np.abs(field).max()
         raise NotConverged(f"SCF in a field of {strength:.0e} a.u. did not converge: E {method.e_tot:.8f} Eh")
-    work = method.nuc_grad_method()
-    work.grid_response = True
+    work = xc_gradient.gradient_method(method)
     density = device.to_numpy(method.make_rdm1())
     moving = _moving_functions(mol, density if density.ndim == 2 else density.sum(axis=0), field)
     return device.to_numpy(work.kernel()) + moving - np.outer(mol.atom_charges(), field)

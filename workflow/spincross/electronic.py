@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyscf import gto
 from pyscf.scf import addons
 
-from spincross import device, mean_field, response
+from spincross import device, mean_field, response, xc_gradient
 from spincross.checkpoints import Keep, anew
 from spincross.device import CPU, Device, to_numpy
 from spincross.errors import NotConverged
@@ -124,8 +124,8 @@ class Ladder:
         return np.asarray(addons.project_dm_nr2nr(small, to_numpy(method.make_rdm1()), self.mol))
 
     def newton_possible(self, method: Any) -> bool:
-        """Tell whether Newton steps are taken: not on a GPU, where a cycle is cheap, nor beyond the memory."""
-        return self.place == CPU and response.fits(method)
+        """Tell whether Newton steps are taken: not on a GPU, where a cycle is cheap, nor where PySCF must respond."""
+        return self.place == CPU and response.possible(method)
 
     def newton_steps(self, method: Any) -> None:
         """Take up to NEWTON_STEPS Newton steps on the low-rank response, each followed by DIIS."""
@@ -264,9 +264,7 @@ def gradient(solution: Solution) -> Array:
 
 
 def _gradient(method: Any) -> Array:
-    work = method.nuc_grad_method()
-    work.grid_response = True
-    return to_numpy(work.kernel())
+    return to_numpy(xc_gradient.gradient_method(method).kernel())
 
 
 def hessian_columns(solution: Solution, atoms: list[int], grid_level: int, report: Any, keep: Keep = anew) -> Array:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pyscf import dft, lib
 from pyscf.df.hessian import rhf as df_rhf
 from pyscf.df.hessian import uhf as df_uhf
+from pyscf.hessian import rhf as rhf_hess
 from pyscf.hessian import rks as rks_hess
 from pyscf.hessian import uhf as uhf_hess
 from pyscf.hessian import uks as uks_hess
@@ -30,7 +31,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from spincross import device, xc_derivatives
 from spincross.checkpoints import Keep, anew
 from spincross.device import CPU, Device
-from spincross.xc_cache import CachedNumInt
+from spincross.xc_cache import CachedNumInt, plain_gga
 
 Array = NDArray[np.float64]
 PRECISION = np.float32
@@ -95,7 +96,7 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
 
     Parameters
     ----------
-    mean_field : converged RKS or UKS with density fitting, without symmetry
+    mean_field : converged RKS or UKS with density fitting and a plain GGA, without symmetry
     grid_level : grid of the exchange-correlation kernel
     """
     mol, ni = mean_field.mol, CachedNumInt(0.5 * mean_field.mol.max_memory)
@@ -166,16 +167,22 @@ def _by_rows(
 
 
 def stock_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Array]:
-    """Return what `induced_potential` does for an open shell, from PySCF: slower, with the fitted integrals on disk."""
+    """Return what `induced_potential` does, from PySCF: slower, any functional, the fitted integrals on disk."""
     method = mean_field.copy()
     method.grids = dft.gen_grid.Grids(method.mol).set(level=grid_level)
     method.grids.build(with_non0tab=True)
-    return uhf_hess.gen_vind(method, np.asarray(method.mo_coeff), np.asarray(method.mo_occ))
+    module = rhf_hess if np.ndim(method.mo_occ) == 1 else uhf_hess
+    return module.gen_vind(method, np.asarray(method.mo_coeff), np.asarray(method.mo_occ))
 
 
 def fits(mean_field: Any) -> bool:
     """Tell whether `induced_potential` fits into the memory that PySCF was given."""
     return bool(megabytes(mean_field) < mean_field.mol.max_memory)
+
+
+def possible(mean_field: Any) -> bool:
+    """Tell whether `induced_potential` covers the functional and fits into the memory."""
+    return plain_gga(mean_field) and fits(mean_field)
 
 
 def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, keep: Keep = anew) -> tuple[Array, Any]:
@@ -186,8 +193,8 @@ def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, ke
     """
     method = hessian.base
     coefficients, occupations, ni = method.mo_coeff, method.mo_occ, method._numint
-    omega, _, exchange = ni.rsh_and_hybrid_coeff(method.xc, spin=method.mol.spin)
-    if omega != 0 or ni._xc_type(method.xc) != "GGA" or method.do_nlc():
+    exchange = ni.rsh_and_hybrid_coeff(method.xc, spin=method.mol.spin)[2]
+    if not plain_gga(method):
         return np.asarray(hessian.partial_hess_elec()), hessian.make_h1(coefficients, occupations)
     closed = np.ndim(occupations) == 1
     fitted, stock = (df_rhf, rks_hess) if closed else (df_uhf, uks_hess)
@@ -268,7 +275,7 @@ def _relaxed(
         report(f"response iteration {count}: {vectors} vectors")
         return result
 
-    apply = induced_potential(mean_field, grid_level)
+    apply = (induced_potential if plain_gga(mean_field) else stock_potential)(mean_field, grid_level)
     mo1, e1 = hessian.solve_mo1(mean_field.mo_energy, coefficients, occupations, h1, fx=counted, atmlst=atoms)
     spins = [(coefficients, occupations, mean_field.mo_energy, h1, mo1, e1)] if closed else [
         (coefficients[k], occupations[k], mean_field.mo_energy[k], h1[k], mo1[k], e1[k]) for k in (0, 1)
@@ -353,7 +360,7 @@ def lowest_mode(mean_field: Any, grid_level: int, place: Device = CPU) -> tuple[
     """
     method = mean_field if mean_field.mol.spin else mean_field.to_uks()
     if place == CPU:
-        fx = (induced_potential if fits(method) else stock_potential)(method, grid_level)
+        fx = (induced_potential if possible(method) else stock_potential)(method, grid_level)
     else:
         fx = full_potential(device.moved(method, place))
     filled = [np.asarray(o) > 0 for o in method.mo_occ]

@@ -31,6 +31,16 @@ Array = NDArray[np.float64]
 POINTS_PER_BLOCK = 10 * gen_grid.BLKSIZE
 
 
+def plain_gga(method: Any) -> bool:
+    """Tell whether a Kohn-Sham object's functional is a GGA or a global hybrid of one; others are left to PySCF."""
+    integrator = method._numint
+    return (
+        integrator._xc_type(method.xc) == "GGA"
+        and not method.do_nlc()
+        and integrator.rsh_and_hybrid_coeff(method.xc, spin=method.mol.spin)[0] == 0
+    )
+
+
 @dataclass(frozen=True)
 class Block:
     """Orbitals on neighbouring grid points: `index` (n,) orbitals, `values` (4, n, points) phi and its gradient."""

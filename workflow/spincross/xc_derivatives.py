@@ -91,12 +91,12 @@ def _add_block(
     potential = np.reshape(vxc, (spins, 4, -1)) * weights
     kernel = np.reshape(fxc, (4 * spins, 4 * spins, -1)) * weights
     potential[:, 0] *= 0.5
-    bent = [_bent(values, w) for w in potential]
+    bends = [bent(values, w) for w in potential]
     atoms, moved = _density_changes(values, halves, owner, weights)
-    pairs = _orbital_pairs(values, bent, blocks, owner, sums.pairs.shape[0])
+    pairs = _orbital_pairs(values, bends, blocks, owner, sums.pairs.shape[0])
     static = [
         [values[1 + x].T @ np.einsum("cg,cgi->gi", w, values[:4]) + b[x].T @ values[0] for x in range(3)]
-        for w, b in zip(potential, bent, strict=True)
+        for w, b in zip(potential, bends, strict=True)
     ]
     rows, points = 3 * len(atoms), len(weights)  # no atom matters in some blocks far out
     flat = moved.reshape(rows, 4 * spins, points)
@@ -120,7 +120,7 @@ def _add_block(
                     sums.first[s, atom, x][pick] += part
 
 
-def _bent(values: Array, weights: Array) -> list[Array]:
+def bent(values: Array, weights: Array) -> list[Array]:
     """Return for each x the derivative of the orbitals along x and its own gradient, weighted (4, points)."""
     return [
         weights[0][:, None] * values[1 + x] + sum(weights[1 + k][:, None] * values[SECOND[x][k]] for k in range(3))
@@ -147,11 +147,11 @@ def _density_changes(values: Array, halves: list[list[Array]], owner: Index, wei
     return np.array(found, dtype=int), np.array(kept).reshape(len(found), 3, len(halves), 4, len(weights))
 
 
-def _orbital_pairs(values: Array, bent: list[list[Array]], blocks: list[Array], owner: Index, natm: int) -> Array:
+def _orbital_pairs(values: Array, bends: list[list[Array]], blocks: list[Array], owner: Index, natm: int) -> Array:
     """Return the terms in which two orbitals move once each, (N, 3, N, 3)."""
     sums = np.zeros((natm, 3, natm, 3))
     member = (owner[None] == np.arange(natm)[:, None]).astype(float)
-    for b, density in zip(bent, blocks, strict=True):
+    for b, density in zip(bends, blocks, strict=True):
         for x in range(3):
             for y in range(3):
                 matrix = (b[y].T @ values[1 + x]) * density
