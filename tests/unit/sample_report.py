@@ -137,6 +137,7 @@ def broken_mode() -> Json:
         "scan_asymmetry_hartree": 2.4e-9,
         "atom_fraction": [0.32, 0.02, 0.33, 0.33],
         "overlap_with_relaxed_distortion": 0.97,
+        "breaking_share_of_distortion": 0.98,
         "text": "HS in C2 has one imaginary mode of irrep B.",
     }
 
@@ -244,6 +245,7 @@ def unbroken(**options: Any) -> Json:
         "scan_minimum_kJ_per_mol": 0.0,
         "q_at_minimum_amu_half_angstrom": 0.0,
         "overlap_with_relaxed_distortion": None,
+        "breaking_share_of_distortion": None,
     }
     data["mode_vector"] = None
     return account(data)

@@ -48,6 +48,20 @@ def test_the_double_well_is_relative_to_the_parent_and_two_sided() -> None:
     assert abs(x[y.argmin()]) == pytest.approx(0.6)
 
 
+def test_a_narrow_well_is_shown_with_its_points_not_with_the_walls_far_outside() -> None:
+    """All points stay in the data; the window ends at 4.5 times |Q| of the lowest, and the fit's curve with it."""
+    mode = sample_report.broken_mode()
+    q = np.array([-1.5, -0.75, -0.2, -0.1, 0.0, 0.1, 0.2, 0.75, 1.5])
+    energy = mode["parent_energy_hartree"] + 1e-4 * ((q / 0.1) ** 4 - 2 * (q / 0.1) ** 2)
+    mode |= {"scan_q_amu_half_angstrom": q.tolist(), "scan_energy_hartree": energy.tolist()}
+    mode |= {"q_at_minimum_amu_half_angstrom": 0.1, "scan_minimum_kJ_per_mol": -0.26}
+    figure = figures.double_well(mode)
+    assert figure["layout"]["xaxis"]["range"] == pytest.approx([-0.4725, 0.4725])
+    assert figure["data"][1]["x"] == pytest.approx(q.tolist())
+    assert max(figure["data"][0]["x"]) == pytest.approx(0.45)
+    assert figure["layout"]["yaxis"]["range"][1] < 10
+
+
 def test_the_waterfall_ends_at_the_sum_of_its_terms() -> None:
     """Each bar starts where the one before ended; the total starts at zero."""
     figure = figures.waterfall([("a", 10.0), ("b", 5.0), ("c", -3.0)], (1.0, 2.0), (11.0, 13.0))

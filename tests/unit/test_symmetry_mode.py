@@ -8,6 +8,7 @@ import pytest
 from spincross import symmetry_mode
 from spincross.errors import UnexpectedImaginaryMode
 from spincross.molecule import Molecule
+from spincross.pointgroup import symmetrise_hessian
 from spincross.units import HARTREE_TO_KJ_PER_MOL
 from spincross.vibrations import Vibrations, normal_modes
 
@@ -122,6 +123,16 @@ def test_the_overlap_of_a_small_displacement_along_a_mode_is_one():
     for mode in found.modes.T:
         moved = symmetry_mode.displaced(MOLECULE, mode, 1e-4)
         assert symmetry_mode.distortion_overlap(MOLECULE, moved, mode) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_share_of_a_distortion_that_breaks_the_group_is_that_of_its_irreps():
+    """A mode of A breaks nothing, one of B everything, and 3 parts B with 4 parts A 9/25."""
+    hessian = np.random.default_rng(1).normal(size=(9, 9))
+    found = normal_modes(MOLECULE, symmetrise_hessian(MOLECULE.numbers, MOLECULE.positions, hessian + hessian.T, "C2"))
+    kept, broken = (found.modes[:, found.irreps.index(irrep)] for irrep in "AB")
+    for mode, share in ((kept, 0.0), (broken, 1.0), (0.6 * broken + 0.8 * kept, 9 / 25)):
+        moved = symmetry_mode.displaced(MOLECULE, mode, 1e-4)
+        assert symmetry_mode.breaking_share(MOLECULE, moved) == pytest.approx(share, abs=1e-5)
 
 
 def test_an_animation_swings_both_ways_about_the_parent_and_keeps_the_group_as_a_whole():

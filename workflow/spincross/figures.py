@@ -86,8 +86,15 @@ def guide(axis_name: str, value: float, colour: str = GREY) -> Json:
     return {"type": "line", **ends, "line": {"color": colour, "width": 1.5, "dash": "dash"}}
 
 
+WELL_WINDOW = 4.5
+"""Half the width of the figure of a double well, in |Q| of its lowest point."""
+
+
 def double_well(mode: Json) -> Figure:
-    """Draw the energy along Q both ways from the parent, kJ/mol, and the relaxed minimum as a guide."""
+    """Draw the energy along Q both ways from the parent, kJ/mol, and the relaxed minimum as a guide.
+
+    The figure opens at the well; points of a wall far outside come with a double click.
+    """
     energy = (np.array(mode["scan_energy_hartree"]) - mode["parent_energy_hartree"]) * HARTREE_TO_KJ_PER_MOL
     order = np.argsort(mode["scan_q_amu_half_angstrom"])
     q = np.array(mode["scan_q_amu_half_angstrom"])[order]
@@ -96,12 +103,15 @@ def double_well(mode: Json) -> Figure:
     trace["hovertemplate"] = "Q = %{x:.3f}<br>ΔE = %{y:.2f} kJ/mol<extra></extra>"
     lowering = -float(mode["energy_lowering_kJ_per_mol"])
     label = note(0.5, lowering, f"relaxed minimum, {lowering:.1f} kJ/mol".replace("-", "−"), xref="paper", yshift=-11)
-    bottom, top = min([lowering, *energy]), max([0.0, *energy])
+    window = min(WELL_WINDOW * abs(q[energy[order].argmin()]), np.abs(q).max()) or np.abs(q).max()
+    shown = energy[order][np.abs(q) <= window]
+    bottom, top = min([lowering, *shown]), max([0.0, *shown])
     span = (top - bottom) or 1.0
     axes = {"xaxis": axis("Q (amu<sup>1/2</sup> Å)"), "yaxis": axis("energy relative to the parent (kJ/mol)")}
+    axes["xaxis"]["range"] = [round(-1.05 * window, 4), round(1.05 * window, 4)]
     axes["yaxis"]["range"] = [round(bottom - 0.12 * span, 4), round(top + 0.08 * span, 4)]
     shapes = [guide("y", lowering, GREEN)]
-    data = [*_fitted_well(mode, float(np.abs(q).max())), trace]
+    data = [*_fitted_well(mode, float(window)), trace]
     return {"data": data, "layout": layout(380, **axes, shapes=shapes, annotations=[label], showlegend=False)}
 
 

@@ -113,7 +113,7 @@ def mode_table(data: Json) -> Table:
         ["wavenumber (cm⁻¹)", wavenumber(mode["wavenumber_per_cm"], 1)],
         ["irrep", mode["irrep"]],
         [
-            "energy lowering after relaxation: the barrier between the wells (kJ/mol)",
+            "energy lowering after relaxation: the parent's height over the two minima (kJ/mol)",
             number(mode["energy_lowering_kJ_per_mol"], 3),
         ],
         [
@@ -123,6 +123,7 @@ def mode_table(data: Json) -> Table:
         ["|Q| at the minimum of that fit (amu^1/2 Å)", number(mode["q_at_minimum_amu_half_angstrom"] or None, 3)],
         ["largest |E(Q) − E(−Q)| of the scan, zero by symmetry (hartree)", f"{mode['scan_asymmetry_hartree']:.0e}"],
         ["overlap of Q with the relaxed distortion", number(mode["overlap_with_relaxed_distortion"], 3)],
+        ["part of that distortion that breaks the symmetry (%)", number(100 * mode["breaking_share_of_distortion"], 1)],
     ]
     return {"head": ["quantity", "value"], "rows": rows}
 

@@ -272,6 +272,7 @@ def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, brok
         "q_at_minimum_amu_half_angstrom": 0.0,
         "atom_fraction": [],
         "overlap_with_relaxed_distortion": None,
+        "breaking_share_of_distortion": None,
         "text": f"HS is stable in {group}: no imaginary mode below the noise floor of {found.noise_floor:.1f} cm-1.",
     }
     frames = [molecule.positions]
@@ -297,6 +298,7 @@ def _broken_facts(
     at_minimum, depth = scan.double_well()
     lowering = (before["energy_hartree"] - after["energy_hartree"]) * HARTREE_TO_KJ_PER_MOL
     wavenumber, irrep = float(found.wavenumbers[index]), found.irreps[index]
+    share = symmetry_mode.breaking_share(parent, relaxed)
     return {
         "wavenumber_per_cm": wavenumber,
         "irrep": irrep,
@@ -307,9 +309,10 @@ def _broken_facts(
         "q_at_minimum_amu_half_angstrom": at_minimum,
         "atom_fraction": vibrations.atom_fractions(found.modes[:, [index]])[:, 0],
         "overlap_with_relaxed_distortion": symmetry_mode.distortion_overlap(parent, relaxed, found.modes[:, index]),
+        "breaking_share_of_distortion": share,
         "text": (
             f"HS breaks {before['point_group']} along a mode of irrep {irrep} at {abs(wavenumber):.1f}i cm-1 "
-            f"and ends {lowering:.2f} kJ/mol lower."
+            f"and ends {lowering:.2f} kJ/mol lower; {100 * share:.0f} % of the distortion breaks the symmetry."
         ),
     }
 

@@ -141,8 +141,20 @@ def scan(molecule: Molecule, mode: Array, energy: Callable[[Molecule, str], floa
     return Scan(coordinates[order], np.array([centre, *up, *down])[order], tuple(names[k] for k in order))
 
 
-def distortion_overlap(parent: Molecule, relaxed: Molecule, mode: Array) -> float:
-    """Return |overlap| of the mass-weighted distortion parent -> relaxed with a mode; both share atoms and order."""
+def distortion(parent: Molecule, relaxed: Molecule) -> Array:
+    """Return the mass-weighted distortion (3N,), amu^1/2 bohr, parent -> relaxed; both share atoms and order."""
     moved = pointgroup.aligned(relaxed.positions, parent.positions, parent.masses)
-    change = np.repeat(np.sqrt(parent.masses), 3) * (moved - parent.positions).reshape(-1)
+    return np.asarray(np.repeat(np.sqrt(parent.masses), 3) * (moved - parent.positions).reshape(-1))
+
+
+def distortion_overlap(parent: Molecule, relaxed: Molecule, mode: Array) -> float:
+    """Return |overlap| of the distortion with a mass-weighted unit mode (3N,)."""
+    change = distortion(parent, relaxed)
     return float(abs(change @ mode) / np.linalg.norm(change))
+
+
+def breaking_share(parent: Molecule, relaxed: Molecule) -> float:
+    """Return the share of the (squared) distortion that is not totally symmetric in the parent's group."""
+    change = distortion(parent, relaxed)
+    kept = pointgroup.symmetrise_vectors(parent.numbers, parent.positions, change.reshape(-1, 3), parent.point_group)
+    return float(1.0 - np.sum(kept**2) / (change @ change))
