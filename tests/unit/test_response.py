@@ -47,7 +47,7 @@ def test_functionals_that_are_no_plain_gga_respond_through_pyscf(functional):
 def test_the_hessian_of_a_range_separated_hybrid_is_pyscfs(multiplicity):
     level = Level(functional="camb3lyp", grid_level=0, scf_energy_tolerance=1e-10, scf_gradient_tolerance=1e-6)
     method = electronic.solve(H2CO, level, State("x", multiplicity)).mean_field
-    found = response.hessian_columns(method, [1], level.grid_level, print)
+    found = response.hessian_columns(method, [1], level.grid_level, print)[0]
     stock = method.Hessian().kernel()[:, 1].reshape(12, 3)
     np.testing.assert_allclose(found, stock, atol=1e-6)
 

@@ -80,7 +80,9 @@ def choose(settings, start_hessian):
 def test_the_first_hessian_is_the_one_asked_for_and_its_failure_only_costs_time(settings, monkeypatch, capsys):
     calls = []
     monkeypatch.setattr(cheap, "gfn2_hessian", lambda molecule, multiplicity: calls.append(multiplicity) or "cheap")
-    monkeypatch.setattr(force_constants, "analytic_hessian", lambda *arguments: ("exact", 0.0))
+    monkeypatch.setattr(
+        force_constants, "analytic_hessian", lambda *arguments: force_constants.ForceConstants("exact", 0.0)
+    )
     state = settings.state("fe-aai2-ncs2", "HS")
     arguments = H2CO, settings.level, state, None
     made = {name: stages.start_hessian(choose(settings, name), "fe-aai2-ncs2") for name in ("gfn2", "analytic")}

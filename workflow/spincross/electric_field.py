@@ -1,4 +1,6 @@
-r"""Dipole derivatives from nuclear gradients in an electric field, for Hessians that displace no atom.
+r"""Dipole derivatives from nuclear gradients in an electric field, for analytic Hessians of a GPU.
+
+On the CPU the first-order orbitals of the Hessian give them at no cost (`response.py`).
 
 With :math:`E(F) = E_0 - F \cdot \mu`,
 
@@ -17,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import device, pointgroup, xc_gradient
+from spincross import device, pointgroup, response, xc_gradient
 from spincross.checkpoints import Keep, anew
 from spincross.errors import NotConverged
 from spincross.files import Report
@@ -49,15 +51,8 @@ def gradient_in_field(mean_field: Any, field: Array) -> Array:
         raise NotConverged(f"SCF in a field of {strength:.0e} a.u. did not converge: E {method.e_tot:.8f} Eh")
     work = xc_gradient.gradient_method(method)
     density = device.to_numpy(method.make_rdm1())
-    moving = _moving_functions(mol, density if density.ndim == 2 else density.sum(axis=0), field)
-    return device.to_numpy(work.kernel()) + moving - np.outer(mol.atom_charges(), field)
-
-
-def _moving_functions(mol: Any, density: Array, field: Array) -> Array:
-    """Return what F.r adds to the gradient (N, 3) because the basis functions move with their atoms."""
-    slopes = mol.intor("int1e_irp").reshape(3, 3, mol.nao, mol.nao)  # <i| r_a d/db |j>
-    per_function = -2 * np.einsum("a,abij,ij->jb", field, slopes, density)
-    return np.array([per_function[start:stop].sum(axis=0) for _, _, start, stop in mol.aoslice_by_atom()])
+    moving = response.moving_dipoles(mol, density if density.ndim == 2 else density.sum(axis=0))
+    return device.to_numpy(work.kernel()) - np.einsum("a,anx->nx", field, moving) - np.outer(mol.atom_charges(), field)
 
 
 def dipole_derivatives(molecule: Molecule, mean_field: Any, report: Report, keep: Keep = anew) -> Array:

@@ -267,19 +267,22 @@ def _gradient(method: Any) -> Array:
     return to_numpy(xc_gradient.gradient_method(method).kernel())
 
 
-def hessian_columns(solution: Solution, atoms: list[int], grid_level: int, report: Any, keep: Keep = anew) -> Array:
-    """Return columns (3N, 3n) of the analytic Hessian, Eh/bohr2, for displacements of n atoms, kept as they finish.
+def hessian_columns(
+    solution: Solution, atoms: list[int], grid_level: int, report: Any, keep: Keep = anew
+) -> tuple[Array, Array | None]:
+    """Return columns (3N, 3n) of the analytic Hessian, Eh/bohr2, and dipole derivatives (3, 3n), e, of n atoms.
 
-    On a GPU all columns are computed, with the response of the integration grid.
+    They are kept as they finish. On a GPU all columns are computed, with the response of the integration grid, and no
+    dipole derivatives.
     """
     if solution.engine is solution.mean_field:
         return response.hessian_columns(solution.mean_field, atoms, grid_level, report, keep)
 
-    def on_gpu() -> Array:
+    def on_gpu() -> tuple[Array, Array | None]:
         blocks = keep("gpu_hessian", lambda: {"hessian": _gpu_hessian(solution.engine)})["hessian"]
-        return np.asarray(blocks[:, atoms].transpose(0, 2, 1, 3).reshape(-1, 3 * len(atoms)))
+        return np.asarray(blocks[:, atoms].transpose(0, 2, 1, 3).reshape(-1, 3 * len(atoms))), None
 
-    def on_cpu() -> Array:
+    def on_cpu() -> tuple[Array, Array | None]:
         return response.hessian_columns(solution.mean_field, atoms, grid_level, report, keep)
 
     return device.in_smaller_blocks(on_gpu, on_cpu, "the Hessian")

@@ -7,7 +7,8 @@ or the analytic Hessian with its diagonal blocks rebuilt from the sum rule, H[A,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,19 +83,23 @@ def rebuilt_diagonal(hessian: Array) -> Array:
 def analytic_hessian(
     molecule: Molecule, level: Level, state: State, guess: Orbitals, settings: Settings, report: Report = print_line,
     keep: Keep = anew,
-) -> tuple[Array, float]:  # fmt: skip
-    """Return the analytic Hessian (3N, 3N), Eh/bohr2, diagonal blocks rebuilt, and max |sum rule| before that.
+) -> ForceConstants:  # fmt: skip
+    """Return the analytic Hessian, diagonal blocks rebuilt, and on the CPU dipole derivatives.
 
     Only atoms that the point group does not relate are displaced; the rest follows by symmetry.
     """
     solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, settings.max_memory)
     unique = unique_atoms(molecule)
-    columns = electronic.hessian_columns(solution, unique, settings.response_grid_level, report, keep)
-    full = _completed(molecule, columns, unique)
+    columns, dipoles = electronic.hessian_columns(solution, unique, settings.response_grid_level, report, keep)
+    matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
+    full = _completed(molecule, columns, unique, matrices)
     blocks = full.reshape(len(molecule.symbols), 3, -1, 3)
     residual = float(np.abs(blocks.sum(axis=2)).max())
     rebuilt = rebuilt_diagonal(full)
-    return pointgroup.symmetrise_hessian(molecule.numbers, molecule.positions, rebuilt, molecule.point_group), residual
+    found = pointgroup.symmetrise_hessian(molecule.numbers, molecule.positions, rebuilt, molecule.point_group)
+    operations = pointgroup.operations(molecule.point_group)
+    derivatives = None if dipoles is None else _completed(molecule, dipoles, unique, operations)
+    return ForceConstants(found, residual, derivatives)
 
 
 def unique_atoms(molecule: Molecule) -> list[int]:
@@ -103,12 +108,11 @@ def unique_atoms(molecule: Molecule) -> list[int]:
     return sorted({int(min(p[i] for p in images)) for i in range(len(molecule.symbols))})
 
 
-def _completed(molecule: Molecule, columns: Array, unique: list[int]) -> Array:
-    """Fill (3N, 3N) from the columns (3N, 3n) of unique atoms: H[p(i), p(j)] = R H[i, j] R^T."""
+def _completed(molecule: Molecule, columns: Array, unique: list[int], matrices: Sequence[Array]) -> Array:
+    """Fill (m, 3N) from the columns (m, 3n) of unique atoms: H[:, p(j)] = D H[:, j] R^T, one D (m, m) per operation."""
     count = len(molecule.symbols)
-    matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
     images = pointgroup.permutations(molecule.numbers, molecule.positions, molecule.point_group)
-    full, times = np.zeros((3 * count, 3 * count)), np.zeros(count)
+    full, times = np.zeros((len(columns), 3 * count)), np.zeros(count)
     for matrix, image, op in zip(matrices, images, pointgroup.operations(molecule.point_group), strict=True):
         for k, atom in enumerate(unique):
             target = int(image[atom])
@@ -132,7 +136,7 @@ def hessian_from_gradients(molecule: Molecule, gradients: list[Array], step: flo
 def analytic(
     molecule: Molecule, surface: Surface, settings: Settings, report: Report = print_line, folder: Path | None = None
 ) -> ForceConstants:
-    """Return the analytic Hessian of a geometry, and dipole derivatives from gradients in an electric field.
+    """Return the analytic Hessian of a geometry and dipole derivatives, on a GPU from gradients in an electric field.
 
     Parameters
     ----------
@@ -141,9 +145,11 @@ def analytic(
     level, state, guess = surface.level, surface.state, surface.guess
     key = fingerprint([surface.key(molecule), molecule.positions.round(6).tolist(), settings.response_grid_level])
     keep = anew if folder is None else Blocks(folder, key, report).keep
-    found, residual = analytic_hessian(molecule, level, state, guess, settings, report, keep)
+    found = analytic_hessian(molecule, level, state, guess, settings, report, keep)
+    if found.dipole_derivatives is not None:
+        return found
     solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, surface.max_memory)
-    return ForceConstants(found, residual, electric_field.dipole_derivatives(molecule, solution.engine, report, keep))
+    return replace(found, dipole_derivatives=electric_field.dipole_derivatives(molecule, solution.engine, report, keep))
 
 
 def from_points(molecule: Molecule, points: list[Point], step: float) -> ForceConstants:

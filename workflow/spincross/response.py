@@ -228,10 +228,10 @@ def _diagonal(method: Any, potentials: Any) -> Array:
 
 def hessian_columns(
     mean_field: Any, atoms: list[int], grid_level: int, report: Callable[[str], None], keep: Keep = anew
-) -> Array:
-    """Return the columns (3N, 3n) of the analytic Hessian, Eh/bohr2, for displacements of n atoms.
+) -> tuple[Array, Array]:
+    """Return what displacements of n atoms change: columns of the analytic Hessian, and dipole derivatives.
 
-    Derivative integrals, right-hand sides and the Krylov solver are PySCF's.
+    (3N, 3n), Eh/bohr2, and (3, 3n), e. Derivative integrals, right-hand sides and the Krylov solver are PySCF's.
 
     Parameters
     ----------
@@ -249,19 +249,30 @@ def hessian_columns(
 
     parts = keep("integrals", integrals)
     fixed, h1 = parts["explicit"] + hessian.hess_nuc(), parts["h1"]
-    natoms, columns = mean_field.mol.natm, []
+    density = np.asarray(mean_field.make_rdm1())
+    moving = moving_dipoles(mean_field.mol, density if density.ndim == 2 else density.sum(axis=0))
+    natoms, columns, dipoles = mean_field.mol.natm, [], []
     for first in range(0, len(atoms), BLOCK):
         block = atoms[first : first + BLOCK]
-        name = f"relaxation_{'_'.join(map(str, block))}"
+        name = f"response_{'_'.join(map(str, block))}"
         relaxed = keep(name, partial(_relaxed, hessian, block, h1, grid_level, timed))
         columns.append(fixed[:, block].transpose(0, 2, 1, 3).reshape(3 * natoms, -1) + relaxed["columns"])
-    return np.hstack(columns)
+        nuclei = np.hstack([mean_field.mol.atom_charge(atom) * np.eye(3) for atom in block])
+        dipoles.append(nuclei + moving[:, block].reshape(3, -1) + relaxed["dipoles"])
+    return np.hstack(columns), np.hstack(dipoles)
+
+
+def moving_dipoles(mol: Any, density: Array) -> Array:
+    """Return how the electrons' dipole (3, N, 3), e, changes because basis functions move with their atoms."""
+    slopes = mol.intor("int1e_irp").reshape(3, 3, mol.nao, mol.nao)  # <i| r_a d/db |j>
+    per_function = 2 * np.einsum("abij,ij->ajb", slopes, density)
+    return np.stack([per_function[:, a:b].sum(axis=1) for _, _, a, b in mol.aoslice_by_atom()], axis=1)
 
 
 def _relaxed(
     hessian: Any, atoms: list[int], h1: Array, grid_level: int, report: Callable[[str], None]
 ) -> dict[str, Array]:
-    """Return what the relaxation of the orbitals adds to the `columns` (3N, 3n) of n atoms."""
+    """Return what the relaxation of the orbitals adds to the `columns` (3N, 3n) and `dipoles` (3, 3n) of n atoms."""
     mean_field = hessian.base
     closed = np.ndim(mean_field.mo_occ) == 1
     coefficients, occupations = mean_field.mo_coeff, mean_field.mo_occ
@@ -281,7 +292,15 @@ def _relaxed(
         (coefficients[k], occupations[k], mean_field.mo_energy[k], h1[k], mo1[k], e1[k]) for k in (0, 1)
     ]  # fmt: skip
     columns = [_relaxation(mean_field.mol, atoms, c[:, o > 0], e0[o > 0], h, m, e) for c, o, e0, h, m, e in spins]
-    return {"columns": np.asarray((2.0 if closed else 1.0) * sum(columns))}
+    position, share = mean_field.mol.intor_symmetric("int1e_r"), 2.0 if closed else 1.0
+    dipoles = [_polarisation(position, atoms, c[:, o > 0], m) for c, o, _, _, m, _ in spins]
+    return {"columns": np.asarray(share * sum(columns)), "dipoles": np.asarray(share * sum(dipoles))}
+
+
+def _polarisation(position: Array, atoms: list[int], occupied: Array, mo1: Any) -> Array:
+    """Return the dipole (3, 3n) of one spin's first-order orbitals, from integrals (3, nao, nao) of the position."""
+    changes = np.array([mo1[a] for a in atoms]).reshape(3 * len(atoms), -1)
+    return np.asarray(-2.0 * (position @ occupied).reshape(3, -1) @ changes.T)
 
 
 def _relaxation(mol: Any, atoms: list[int], occupied: Array, energies: Array, h1: Any, mo1: Any, e1: Any) -> Array:

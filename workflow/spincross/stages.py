@@ -121,7 +121,7 @@ def start_hessian(settings: Settings, complex_id: str) -> optimise.StartHessian 
             return None
 
     def analytic(molecule: Molecule, level: Level, state: State, guess: checkpoints.Orbitals) -> Array:
-        return force_constants.analytic_hessian(molecule, level, state, guess, settings.hessian)[0]
+        return force_constants.analytic_hessian(molecule, level, state, guess, settings.hessian).hessian
 
     if settings.entry(complex_id)["metal"] is None:
         return None
