@@ -88,8 +88,8 @@ def dft_runtime(gradients):
     """Time limit of a DFT job of so many gradients, minutes; more after a failure."""
 
     def minutes(wildcards, input, threads, attempt):
-        return attempt * resources.runtime_minutes(
-            size_of_input(input), threads, gradients
+        return resources.runtime_minutes(
+            size_of_input(input), threads, gradients, attempt
         )
 
     return minutes

@@ -65,6 +65,8 @@ def test_memory_and_time_grow_with_the_complex():
     assert resources.gradient_seconds(small, 2) == pytest.approx(120.0)
     assert resources.runtime_minutes(small, 8, 1) < resources.runtime_minutes(large, 8, 1)
     assert resources.runtime_minutes(large, 16, 4) < resources.runtime_minutes(large, 8, 4)
+    assert resources.runtime_minutes(large, 8, 4, attempt=3) == 3 * resources.runtime_minutes(large, 8, 4)
+    assert resources.runtime_minutes(large, 8, 100, attempt=3) == resources.LONGEST_MINUTES
 
 
 def test_a_molecule_that_is_not_made_yet_is_a_missing_file(tmp_path):

@@ -22,8 +22,8 @@ from spincross.levels import Level
 
 POINTS_PER_ATOM = {0: 2000, 1: 5000, 2: 8000, 3: 13000, 4: 20000, 5: 28000, 6: 45000, 7: 60000, 8: 80000, 9: 100000}
 """Grid points per atom at each of PySCF's levels, rounded up."""
-BASE_MB = 300.0
-"""The interpreter and its libraries, MB."""
+BASE_MB = 150.0
+"""The interpreter and its libraries, MB: 121 to 135 measured."""
 SMALLEST_MB = 1500
 """Asked for in any case, MB: with less PySCF works in small blocks."""
 MATRICES = 100
@@ -36,6 +36,8 @@ LARGEST_SCREENED = 450
 """Functions that matter on a block of grid points in large molecules."""
 SAFETY = 3.0
 """Time asked for over time estimated."""
+LONGEST_MINUTES = 10080
+"""A week, what partitions rarely exceed; a job that is stopped then goes on where it was."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def gradient_seconds(need: Size, threads: int) -> float:
     return MEASURED_CORE_SECONDS / threads * (need.functions / MEASURED_FUNCTIONS) ** 3
 
 
-def runtime_minutes(need: Size, threads: int, gradients: int) -> int:
-    """Return the time (minutes) to ask for, for a job of so many gradients; 20 at least."""
-    return max(20, round(SAFETY * gradients * gradient_seconds(need, threads) / 60))
+def runtime_minutes(need: Size, threads: int, gradients: int, attempt: int = 1) -> int:
+    """Return the time (minutes) to ask for, for a job of so many gradients; 20 at least, more after a failure."""
+    once = max(20, round(SAFETY * gradients * gradient_seconds(need, threads) / 60))
+    return min(attempt * once, LONGEST_MINUTES)
