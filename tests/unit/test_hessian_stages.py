@@ -1,9 +1,11 @@
 """A Hessian in bundles, from the recorded triplet of formaldehyde, with a small basis: planned, killed, gathered."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from spincross import checkpoints, files, hessian_stages, vibration_stages, vibrations
+from spincross import checkpoints, electronic, files, hessian_stages, vibration_stages, vibrations
 from spincross.errors import StaleData
 from spincross.molecule import Molecule
 from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
@@ -48,9 +50,13 @@ def test_a_mode_that_the_hessian_puts_inside_the_floor_is_settled_by_larger_step
     wrong = stored["hessian"] - (found.wavenumbers[0] / HARTREE_TO_PER_CM) ** 2 * np.outer(lowest, lowest)
     guess = checkpoints.load_orbitals(optimised / "orbitals.npz")
     surface = small_settings.hessian.surface(small_settings.level, small_settings.state("h2co", "LS"), guess)
-    energy = files.read_json(optimised / "optimise.json")["energy_hartree"]
-    rows = hessian_stages.settled_modes(molecule, wrong, energy, surface, tmp_path / "work")
+    rows = hessian_stages.settled_modes(molecule, wrong, surface, tmp_path / "work")
     assert [row["verdict"] for row in rows] == ["real"]
     assert abs(rows[0]["wavenumber_per_cm"]) < 20
     assert rows[0]["second_step_wavenumber_per_cm"] == pytest.approx(found.wavenumbers[0], rel=0.01)
     assert rows[0]["scan_wavenumber_per_cm"] == pytest.approx(found.wavenumbers[0], rel=0.01)
+    coarse = files.read_json(optimised / "optimise.json")["energy_hartree"]
+    fine = electronic.solve(molecule, replace(small_settings.level, grid_level=2), surface.state, guess).energy
+    assert rows[0]["scan_grid_level"] == small_settings.level.grid_level + 2
+    assert rows[0]["scan_energy_hartree"][3] == pytest.approx(fine, abs=1e-8)
+    assert abs(fine - coarse) > 1e-5

@@ -316,7 +316,7 @@ def settled(verdict: str) -> findings.Json:
     """Return data in which the first mode of LS lies inside the noise and larger steps have a verdict on it."""
     data = sample_report.sample()
     row = {"mode_index": 0, "verdict": verdict, "wavenumber_per_cm": 1.2, "scan_energy_hartree": [4e-7, 0.0, 4e-7]}
-    row |= {"second_step_wavenumber_per_cm": 9.8, "scan_wavenumber_per_cm": -7.6}
+    row |= {"second_step_wavenumber_per_cm": 9.8, "scan_wavenumber_per_cm": -7.6, "scan_harmonic_hartree": -2e-7}
     data["vibrations"]["LS"] |= {"settled_modes": [row], "undetermined_modes": [0]}
     return data
 
@@ -328,7 +328,7 @@ def test_a_second_step_and_a_scan_decide_the_claim_and_are_shown(verdict: str, e
     assert verdicts(data)["LS in C2 is a minimum: all modes are real."] == expected
     evidence = next(claim.evidence for claim in findings.claims(data) if claim.text.startswith("LS in C2"))
     assert ("real by a second step and a scan" in evidence) == (verdict == "real")
-    assert settled_table(data)["rows"] == [["LS, 1", "1.2", "9.8", "7.6i", "1.05, 0.00", verdict]]
+    assert settled_table(data)["rows"] == [["LS, 1", "1.2", "9.8", "7.6i", "1.05, 0.00", "−0.53", verdict]]
     shown = visible(render_report(data, TEMPLATE).replace(sample_plotly(), ""))
     assert "Modes inside the noise floor" in shown and f"{verdict}, inside the noise" in shown
     assert "Modes inside the noise floor" not in visible(without_plotly())

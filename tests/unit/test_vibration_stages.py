@@ -36,6 +36,7 @@ def test_the_verdict_on_a_mode_inside_the_floor_reaches_vibrations_json(
     files.write_arrays(tmp_path / "hessian.npz", hessian=hessian, positions=molecule.positions)
     row = {"mode_index": 0, "wavenumber_per_cm": 0.0, "second_step_wavenumber_per_cm": 8.0, "verdict": verdict}
     row |= {"scan_wavenumber_per_cm": 8.0, "scan_q_amu_half_angstrom": [], "scan_energy_hartree": []}
+    row |= {"scan_harmonic_hartree": 0.0, "scan_grid_level": 2}
     facts = {"provenance": hessian_stages.hessian_provenance(optimised, source), "settled_modes": [row]}
     facts |= {"method": {"method": "analytic"}, "sum_rule_hartree_per_bohr2": 1e-4}
     files.write_json(tmp_path / "hessian.json", facts)

@@ -115,7 +115,7 @@ def gather_hessian(
         "surface_residual_hartree": displacements.require_one_surface(
             molecule, displaced, points, found.hessian, energy
         ),
-        "settled_modes": settled_modes(molecule, found.hessian, energy, surface, work),
+        "settled_modes": settled_modes(molecule, found.hessian, surface, work),
     }
     _write_hessian(
         settings, complex_id, molecule, found, hessian_provenance(optimised, source, seconds=seconds), facts, folder
@@ -161,25 +161,23 @@ def _analytic_hessian(
     surface = surface_near(settings, complex_id, state, optimised)
     with checkpoints.locked(work):
         found = force_constants.analytic(molecule, surface, settings.hessian, folder=work / "analytic")
-    settled = settled_modes(molecule, found.hessian, source["energy_hartree"], surface, work)
-    facts = {"settled_modes": settled}
+    facts = {"settled_modes": settled_modes(molecule, found.hessian, surface, work)}
     _write_hessian(settings, complex_id, molecule, found, hessian_provenance(optimised, source, start), facts, folder)
 
 
-def settled_modes(molecule: Molecule, hessian: Array, energy: float, surface: Surface, work: Path) -> list[Json]:
-    """Let a second step and a scan decide about every mode inside the noise floor."""
+def settled_modes(molecule: Molecule, hessian: Array, surface: Surface, work: Path) -> list[Json]:
+    """Let a second step and a scan on a finer grid decide about every mode inside the noise floor."""
     found = vibrations.normal_modes(molecule, hessian)
-    rows = []
+    fine, rows = soft_modes.finer(surface), []
+
+    def point(geometry: Molecule, name: str) -> Point:
+        return displacements.kept_point(geometry, fine, work / "soft_modes", name, files.print_line)
+
     for mode in found.undetermined:
         files.print_line(f"  mode {mode + 1} at {found.wavenumbers[mode]:.1f} cm-1 is inside the noise floor")
-        settled = soft_modes.settle(
-            molecule,
-            found.modes[:, mode],
-            mode,
-            energy,
-            lambda moved, name: displacements.kept_point(moved, surface, work, name, files.print_line),
-        )
-        rows.append(settled.facts(float(found.wavenumbers[mode])))
+        settled = soft_modes.settle(molecule, found.modes[:, mode], mode, point)
+        facts = settled.facts(float(found.wavenumbers[mode]))
+        rows.append({**facts, "scan_grid_level": fine.level.grid_level})
     return rows
 
 

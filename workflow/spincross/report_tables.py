@@ -136,6 +136,7 @@ def settled_table(data: Json) -> Table:
         "second step (cm⁻¹)",
         "scan (cm⁻¹)",
         "highest and lowest of the scan (J/mol)",
+        "harmonic part of the scan (J/mol)",
     ]
     rows = []
     for state, found in data["vibrations"].items():
@@ -145,7 +146,8 @@ def settled_table(data: Json) -> Table:
             rises = (energies - energies[len(energies) // 2]) * HARTREE_TO_KJ_PER_MOL * 1000
             span = f"{number(rises.max(), 2)}, {number(rises.min(), 2)}"
             name = f"{STATE_LABELS[state]}, {row['mode_index'] + 1}"
-            rows.append([name, *(wavenumber(w, 1) for w in waves), span, row["verdict"]])
+            harmonic = number(row["scan_harmonic_hartree"] * HARTREE_TO_KJ_PER_MOL * 1000, 2)
+            rows.append([name, *(wavenumber(w, 1) for w in waves), span, harmonic, row["verdict"]])
     return {"head": [*head, "verdict"], "rows": rows}
 
 
