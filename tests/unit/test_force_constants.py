@@ -42,6 +42,19 @@ def test_finite_differences_of_a_harmonic_surface_return_its_hessian():
     assert residual < 1e-9
 
 
+def test_noise_without_a_net_force_shows_in_the_sum_rule_of_the_other_direction():
+    molecule, step, rng = H2CO.at(H2CO.positions, "C1"), 5e-3, np.random.default_rng(1)
+    shifts = [(m.positions - H2CO.positions).reshape(-1) for m in displacements.plan_displacements(molecule, step)]
+    noise = rng.normal(scale=1e-7, size=(len(shifts), 4, 3))
+    noise -= noise.mean(axis=1, keepdims=True)
+    gradients = [(springs(H2CO) @ s).reshape(-1, 3) + n for s, n in zip(shifts, noise, strict=True)]
+    _, residual = force_constants.hessian_from_gradients(molecule, gradients, step)
+    moved = np.array([s.reshape(-1, 3).sum(axis=0) for s in shifts]) / step  # of one atom, a unit vector
+    together = np.einsum("ka,kjb->ajb", moved, noise) / (2 * step)
+    assert residual == pytest.approx(np.abs(together).max(), rel=1e-4)
+    assert residual > 1e-5
+
+
 @pytest.fixture(scope="module", params=[1, 3])
 def routes(request, tmp_path_factory):
     level = Level(grid_level=1)
@@ -76,9 +89,13 @@ def test_both_routes_agree_without_exact_exchange(tmp_path):
     assert 4000 < waves[0] < 4600
 
 
-def test_finite_differences_fulfil_the_sum_rule_and_the_analytic_route_does_not(routes):
-    assert routes["finite differences"].sum_rule < 1e-9
-    assert routes["analytic"].sum_rule > 1e-6
+def test_finite_differences_fulfil_the_sum_rule_within_the_noise_of_their_scf_and_the_analytic_route_does_not(routes):
+    """An orbital gradient left over (in units of gaps of the order of one hartree) is the relative error of a force of
+    the order of one: each of the 4 atoms that a translation moves adds at most that over the step.
+    """
+    settings = force_constants.Settings()
+    noise = 4 * settings.scf_gradient_tolerance / settings.step
+    assert routes["finite differences"].sum_rule < noise < routes["analytic"].sum_rule
 
 
 def test_a_hessian_of_another_geometry_is_refused():
