@@ -9,11 +9,12 @@ import pytest
 from sample_molecules import H2CO, springs
 from spincross import cheap, displacements, electronic, files, force_constants, pointgroup, probe, vibrations
 from spincross.displacements import Point
-from spincross.errors import BadInput, NotConverged, StaleData
+from spincross.errors import BadInput, NotConverged, StaleData, WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 
 ROOT = Path(__file__).resolve().parents[2]
+ENERGY = -100.0
 
 
 def quiet(text):
@@ -22,11 +23,12 @@ def quiet(text):
 
 @dataclass
 class Harmonic:
-    """Stands for a surface of electronic structure: gradients of a Hessian, counted."""
+    """Stands for a surface of electronic structure: energies and gradients of a Hessian, counted; one call may jump."""
 
     molecule: Molecule
     hessian: np.ndarray
     calls: int = 0
+    jump_at: int = 0
 
     def key(self, molecule):
         return "harmonic"
@@ -34,7 +36,8 @@ class Harmonic:
     def point(self, molecule):
         self.calls += 1
         shift = (molecule.positions - self.molecule.positions).reshape(-1)
-        return Point((self.hessian @ shift).reshape(-1, 3), np.zeros(3), 0.0, 1, 0.0)
+        energy = ENERGY + 0.5 * shift @ self.hessian @ shift - (3e-4 if self.calls == self.jump_at else 0.0)
+        return Point((self.hessian @ shift).reshape(-1, 3), np.zeros(3), energy, 1, 0.0)
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def test_tens_of_gradients_find_the_lowest_modes_of_each_irrep(cage, tmp_path, i
     exact = vibrations.normal_modes(molecule, hessian)
     expected = [w for w, name in zip(exact.wavenumbers, exact.irreps, strict=True) if name == irrep][:2]
     surface = Harmonic(molecule, hessian)
-    found = probe.lowest_modes(molecule, irrep, guess, surface, tmp_path, 5e-3, 2, quiet)
+    found = probe.lowest_modes(molecule, irrep, guess, surface, ENERGY, tmp_path, 5e-3, 2, quiet)
     assert np.all(np.abs(found.wavenumbers - expected) <= found.errors + 1e-6)
     assert (found.wavenumbers[0] < 0) == (irrep == "B")
     assert surface.calls == found.gradients <= 40 * per_product
@@ -73,36 +76,49 @@ def test_a_killed_probe_goes_on_from_its_directions(cage, tmp_path):
     molecule, hessian, guess = cage
     surface = Harmonic(molecule, hessian)
     with pytest.raises(NotConverged, match="run again to go on"):
-        probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 1, quiet, max_products=4)
+        probe.lowest_modes(molecule, "B", guess, surface, ENERGY, tmp_path, 5e-3, 1, quiet, max_products=4)
     before = surface.calls
-    found = probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 1, quiet)
+    found = probe.lowest_modes(molecule, "B", guess, surface, ENERGY, tmp_path, 5e-3, 1, quiet)
     assert surface.calls == found.gradients > before
     assert found.wavenumbers[0] < 0
+
+
+@pytest.mark.parametrize(
+    ("irrep", "name"), [("A", "direction_0001: displacement 1"), ("B", "direction_0003: displacement 0")]
+)
+def test_a_displaced_scf_in_another_state_is_an_error(cage, tmp_path, irrep, name):
+    molecule, hessian, guess = cage
+    surface = Harmonic(molecule, hessian, jump_at=4)
+    with pytest.raises(WrongState, match=f"{name} lies 3.0e-04 Eh off the harmonic surface"):
+        probe.lowest_modes(molecule, irrep, guess, surface, ENERGY, tmp_path, 5e-3, 2, quiet)
+    with pytest.raises(WrongState, match=name):  # the kept point stays refused
+        probe.lowest_modes(molecule, irrep, guess, surface, ENERGY, tmp_path, 5e-3, 2, quiet)
 
 
 def test_directions_of_another_irrep_are_refused(cage, tmp_path):
     molecule, hessian, guess = cage
     surface = Harmonic(molecule, hessian)
-    probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 1, quiet)
+    probe.lowest_modes(molecule, "B", guess, surface, ENERGY, tmp_path, 5e-3, 1, quiet)
     with pytest.raises(StaleData, match="irrep or step"):
-        probe.lowest_modes(molecule, "A", guess, surface, tmp_path, 5e-3, 1, quiet)
+        probe.lowest_modes(molecule, "A", guess, surface, ENERGY, tmp_path, 5e-3, 1, quiet)
 
 
 def test_an_irrep_of_another_group_is_refused(tmp_path):
     with pytest.raises(BadInput, match="C2 has no irrep 'Bu'; choose from A, B"):
-        probe.lowest_modes(H2CO, "Bu", springs(H2CO), Harmonic(H2CO, springs(H2CO)), tmp_path, 5e-3)
+        probe.lowest_modes(H2CO, "Bu", springs(H2CO), Harmonic(H2CO, springs(H2CO)), ENERGY, tmp_path, 5e-3)
 
 
 def test_the_probe_agrees_with_the_full_hessian_of_the_triplet(tmp_path):
     state, settings = State("HS", 3), force_constants.Settings()
     level = Level(basis="sto-3g", grid_level=1)
-    surface = settings.surface(level, state, electronic.solve(H2CO, level, state).orbitals)
+    solution = electronic.solve(H2CO, level, state)
+    surface = settings.surface(level, state, solution.orbitals)
     displaced = displacements.plan_displacements(H2CO, settings.step)
     points = displacements.compute_points(displaced, range(len(displaced)), surface, tmp_path / "full", quiet)
     full = vibrations.normal_modes(H2CO, force_constants.from_points(H2CO, points, settings.step).hessian)
     expected = [w for w, name in zip(full.wavenumbers, full.irreps, strict=True) if name == "B"][0]
     guess = cheap.gfn2_hessian(H2CO, state.multiplicity)
-    found = probe.lowest_modes(H2CO, "B", guess, surface, tmp_path / "probe", settings.step, 1, quiet)
+    found = probe.lowest_modes(H2CO, "B", guess, surface, solution.energy, tmp_path / "probe", settings.step, 1, quiet)
     assert expected < -100
     assert found.wavenumbers[0] == pytest.approx(expected, abs=1.0)
     assert found.gradients <= 3
@@ -120,7 +136,7 @@ def test_the_probe_finds_what_the_recorded_hessian_of_the_iron_stand_in_has(tmp_
     full = vibrations.normal_modes(molecule, stored["hessian"])
     expected = [w for w, name in zip(full.wavenumbers, full.irreps, strict=True) if name == "B"][:2]
     surface, guess = Harmonic(molecule, stored["hessian"]), cheap.gfn2_hessian(molecule, multiplicity)
-    found = probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 2, quiet)
+    found = probe.lowest_modes(molecule, "B", guess, surface, ENERGY, tmp_path, 5e-3, 2, quiet)
     np.testing.assert_allclose(found.wavenumbers, expected, atol=1.0)
     assert np.all(np.abs(found.wavenumbers - expected) <= found.errors)
     assert (found.wavenumbers[0] < -300) == unstable

@@ -9,6 +9,7 @@ import pytest
 from sample_molecules import PEROXIDE, springs
 from spincross import checkpoints, electronic, files, force_constants, soft_modes, vibrations
 from spincross.displacements import Point, Surface
+from spincross.errors import WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
@@ -70,6 +71,18 @@ def test_routes_that_disagree_leave_a_mode_undetermined():
     settled = soft_modes.Settled(0, -100.0, 100.0, np.arange(-10.0, 11.0, 10.0), np.array([1e-5, 0.0, 1e-5]))
     assert settled.harmonic > soft_modes.ENERGY_NOISE
     assert settled.verdict == "undetermined"
+
+
+@pytest.mark.parametrize("fallen", [["mode_0000_2plus"], ["mode_0000_1plus", "mode_0000_1minus"], ["undisplaced"]])
+def test_a_point_of_the_scan_in_another_state_is_an_error(fallen):
+    mode, point = surface(40.0, quartic=1e-9)
+
+    def jumping(molecule, name):
+        found = point(molecule, name)
+        return replace(found, energy=found.energy - 3e-4) if name in fallen else found
+
+    with pytest.raises(WrongState, match=r"of 7 of the scan along mode 1 lies 3.0e-04 Eh off the curve of its slopes"):
+        soft_modes.settle(PEROXIDE, mode, 0, jumping)
 
 
 @pytest.mark.parametrize(("level", "expected"), [(0, 2), (3, 5), (8, 9), (9, 9)])

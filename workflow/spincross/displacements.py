@@ -217,8 +217,9 @@ def compute_points(
 
 
 def require_one_surface(
-    molecule: Molecule, displaced: list[Molecule], points: list[Point], hessian: Array, energy: float
-) -> float:
+    molecule: Molecule, displaced: list[Molecule], points: list[Point], hessian: Array, energy: float,
+    what: str = "displacement",
+) -> float:  # fmt: skip
     """Return the largest deviation (Eh) of the displaced energies from E + g d + d H d / 2.
 
     The gradient g, nearly zero, is what the displaced gradients leave on average once H d is taken off.
@@ -226,6 +227,7 @@ def require_one_surface(
     Parameters
     ----------
     energy : of the undisplaced geometry, Eh
+    what : names the displacements in the error
 
     Raises
     ------
@@ -240,7 +242,7 @@ def require_one_surface(
     worst = int(np.argmax(misses))
     if misses[worst] > SURFACE_TOLERANCE:
         raise WrongState(
-            f"displacement {worst} lies {misses[worst]:.1e} Eh off the harmonic surface (allowed "
+            f"{what} {worst} lies {misses[worst]:.1e} Eh off the harmonic surface (allowed "
             f"{SURFACE_TOLERANCE:.0e}): its SCF fell into another electronic state; look for a lower state of the "
             "undisplaced molecule"
         )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pyscf import lib
 
 from spincross import pointgroup, vibrations
-from spincross.displacements import Surface, kept_point
+from spincross.displacements import Surface, kept_point, require_one_surface
 from spincross.errors import BadInput, NotConverged, StaleData
 from spincross.files import Report, print_line, read_arrays
 from spincross.molecule import Molecule
@@ -43,6 +43,7 @@ class HessianProducts:
     basis : (3N, n), orthonormal mass-weighted basis of the irrep's vibrations
     opposite : operation matrix (3N, 3N) that turns every direction of the irrep around; None for the totally symmetric
     surface : where gradients are computed
+    energy : of the undisplaced geometry there, Eh
     folder : work folder; directions found there are taken up
     step : displacement (bohr) of the atom that moves most
     """
@@ -51,6 +52,7 @@ class HessianProducts:
     basis: Array
     opposite: Array | None
     surface: Surface
+    energy: float
     folder: Path
     step: float
     report: Report
@@ -74,20 +76,24 @@ class HessianProducts:
         return np.asarray(positions - self.molecule.positions).reshape(-1)
 
     def _compute(self, vector: Array) -> None:
-        """Add the product of a unit vector (n,): one or two gradients."""
+        """Add the product of a unit vector (n,): one or two gradients; WrongState if they leave the surface."""
         roots = np.sqrt(np.repeat(self.molecule.masses, 3))
         shift = (self.basis @ vector) / roots
         scale = self.step / _largest(shift)
-        forward = self._gradient(scale * shift, "plus")
-        backward = self._gradient(-scale * shift, "minus") if self.opposite is None else self.opposite @ forward
-        curved = self.basis.T @ ((forward - backward) / roots) / (2 * scale)
+        name = f"direction_{len(self.directions):04d}"
+        sides = {"plus": scale * shift} | ({"minus": -scale * shift} if self.opposite is None else {})
+        moved = [self.molecule.at(self.molecule.positions + s.reshape(-1, 3), "C1") for s in sides.values()]
+        points = [
+            kept_point(geometry, self.surface, self.folder, f"{name}_{side}", self.report)
+            for geometry, side in zip(moved, sides, strict=True)
+        ]
+        forward, last = points[0].gradient.reshape(-1), points[-1].gradient.reshape(-1)
+        bend = (forward - (last if self.opposite is None else self.opposite @ forward)) / 2
+        along = np.outer(shift, bend) / (scale * shift @ shift)  # what this direction knows of the Hessian
+        require_one_surface(self.molecule, moved, points, along, self.energy, f"{name}: displacement")
         self.directions.append(vector)
+        curved = self.basis.T @ (bend / roots) / scale
         self.products.append(curved / AMU_TO_ELECTRON_MASS * (HARTREE_TO_PER_CM / UNIT_PER_CM) ** 2)
-
-    def _gradient(self, shift: Array, side: str) -> Array:
-        moved = self.molecule.at(self.molecule.positions + shift.reshape(-1, 3), "C1")
-        name = f"direction_{len(self.directions):04d}_{side}"
-        return kept_point(moved, self.surface, self.folder, name, self.report).gradient.reshape(-1)
 
     def __call__(self, vector: Array) -> Array:
         """Return the product with a vector (n,), from what is known where it lies in the span of the directions."""
@@ -137,7 +143,7 @@ class Probe:
 
 
 def lowest_modes(
-    molecule: Molecule, irrep: str, guess_hessian: Array, surface: Surface, folder: Path, step: float,
+    molecule: Molecule, irrep: str, guess_hessian: Array, surface: Surface, energy: float, folder: Path, step: float,
     count: int = 1, report: Report = print_line, max_products: int = 60,
 ) -> Probe:  # fmt: skip
     """Find the lowest `count` vibrations of one irrep.
@@ -145,6 +151,7 @@ def lowest_modes(
     Parameters
     ----------
     guess_hessian : cheap Hessian (3N, 3N), Eh/bohr2, for start and preconditioner
+    energy : of the undisplaced geometry on the surface, Eh
 
     Raises
     ------
@@ -152,6 +159,8 @@ def lowest_modes(
         for an irrep that the group does not have, or without vibrations
     NotConverged
         if the residuals are not small after `max_products` products
+    WrongState
+        if a displaced SCF fell into another electronic state: its energy misses the parabola of the gradients
     """
     opposite = opposite_operation(molecule, irrep)
     basis = vibrations.internal_basis(molecule)[irrep]
@@ -159,7 +168,7 @@ def lowest_modes(
     if size == 0:
         raise BadInput(f"{molecule.formula} has no vibration of irrep {irrep}")
     count = min(count, size)
-    products = HessianProducts(molecule, basis, opposite, surface, folder, step, report)
+    products = HessianProducts(molecule, basis, opposite, surface, energy, folder, step, report)
     scaled = vibrations.mass_weighted(molecule, guess_hessian) * (HARTREE_TO_PER_CM / UNIT_PER_CM) ** 2
     values, vectors = np.linalg.eigh(basis.T @ scaled @ basis)
 

@@ -9,7 +9,7 @@ of the energies at that step and beyond. Gradients have the grid response, so bo
 does not turn with the molecule, and they would agree on its noise. Therefore all of this happens on a finer grid than
 that of the Hessian. Where both agree on the sign, and the harmonic part of the scan, lambda Q^2 / 2 at the largest
 shift, exceeds the noise of the energy, the mode is settled; else it stays undetermined. Its wavenumber stays uncertain
-in any case.
+in any case. The gradients at every point serve a check: energies that do not follow them belong to another state.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross.displacements import Point, Surface
+from spincross.displacements import SURFACE_TOLERANCE, Point, Surface
+from spincross.errors import WrongState
 from spincross.molecule import Molecule
 from spincross.units import AMU_TO_ELECTRON_MASS, BOHR_TO_ANGSTROM, HARTREE_TO_PER_CM
 from spincross.vibrations import wavenumbers
@@ -29,7 +30,7 @@ from spincross.vibrations import wavenumbers
 Array = NDArray[np.float64]
 
 SHIFTS = (0.03, 0.1, 0.2)
-"""Displacements (bohr) of the atom that moves most; gradients are taken at the first, energies at all."""
+"""Displacements (bohr) of the atom that moves most; the second step is the first, the scan has all."""
 ENERGY_NOISE = 1e-6
 """Smallest harmonic part of a scan (Eh) that is no noise of the integration grid. Along rotations of formaldehyde
 (PBE0/def2-SVP), where it should be zero, it is up to 1.4e-6 at grid 3 and 1e-7 at grid 5; large molecules have more."""
@@ -38,6 +39,9 @@ FINER = 2
 and what it costs, some three times as long per gradient, falls on a few points only."""
 FINEST = 9
 """PySCF's finest grid level."""
+BEYOND_QUARTIC = 0.01
+"""Part of the energy along a scan that a quartic may miss: the next even term is smaller by the square of the shift
+over a bond length, (0.2 bohr / 2 bohr)^2."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,11 @@ def settle(molecule: Molecule, mode: Array, index: int, point: Callable[[Molecul
     Parameters
     ----------
     point : computes a geometry on the finer grid, kept by its name; the undisplaced one, too
+
+    Raises
+    ------
+    WrongState
+        as `require_one_curve`
     """
     direction = mode / np.sqrt(np.repeat(molecule.masses, 3) * AMU_TO_ELECTRON_MASS)
     largest = np.linalg.norm(direction.reshape(-1, 3), axis=1).max()
@@ -105,18 +114,36 @@ def settle(molecule: Molecule, mode: Array, index: int, point: Callable[[Molecul
         names = (f"mode_{index:04d}_{number}{side}" for side in ("plus", "minus"))
         return [point(molecule.at(x, "C1"), name) for x, name in zip(moved, names, strict=True)]
 
-    energy = point(molecule.at(molecule.positions, "C1"), "undisplaced").energy
+    centre = point(molecule.at(molecule.positions, "C1"), "undisplaced")
     pairs = [both(number) for number in range(len(steps))]
-    plus, minus = pairs[0]
-    curvature = direction @ (plus.gradient - minus.gradient).reshape(-1) / (2 * steps[0])
-    even = np.array([(a.energy + b.energy) / 2 - energy for a, b in pairs])
+    points = [*(b for _, b in reversed(pairs)), centre, *(a for a, _ in pairs)]
+    coordinates = np.array([*-steps[::-1], 0.0, *steps])
+    energies = np.array([p.energy for p in points])
+    slopes = np.array([direction @ p.gradient.reshape(-1) for p in points])
+    require_one_curve(index, coordinates, energies, slopes)
+    middle = len(steps)
+    curvature = (slopes[middle + 1] - slopes[middle - 1]) / (2 * steps[0])
+    even = (energies[middle + 1 :] + energies[middle - 1 :: -1]) / 2 - energies[middle]
     table = np.stack([steps**2 / 2, steps**4], axis=1)
     fitted = np.linalg.lstsq(table / table[-1], even, rcond=None)[0][0] / table[-1, 0]
     waves = wavenumbers(np.array([curvature, fitted]))
-    return Settled(
-        index,
-        float(waves[0]),
-        float(waves[1]),
-        np.array([*-steps[::-1], 0.0, *steps]),
-        np.array([*(b.energy for _, b in reversed(pairs)), energy, *(a.energy for a, _ in pairs)]),
-    )
+    return Settled(index, float(waves[0]), float(waves[1]), coordinates, energies)
+
+
+def require_one_curve(mode: int, coordinates: Array, energies: Array, slopes: Array) -> None:
+    """Check energies (Eh) along a mode against the integral of a cubic fitted to the slopes there, dE/dQ.
+
+    Raises
+    ------
+    WrongState
+        if one misses it by more than SURFACE_TOLERANCE and BEYOND_QUARTIC of the largest rise together
+    """
+    rises = np.polynomial.Polynomial.fit(coordinates, slopes, 3).integ(lbnd=0.0)(coordinates)
+    misses = np.abs(energies - energies[len(energies) // 2] - rises)
+    worst, allowed = int(np.argmax(misses)), SURFACE_TOLERANCE + BEYOND_QUARTIC * float(np.abs(rises).max())
+    if misses[worst] > allowed:
+        raise WrongState(
+            f"point {worst + 1} of {len(energies)} of the scan along mode {mode + 1} lies {misses[worst]:.1e} Eh off "
+            f"the curve of its slopes (allowed {allowed:.1e}): an SCF fell into another electronic state; look for a "
+            "lower state of the undisplaced molecule"
+        )

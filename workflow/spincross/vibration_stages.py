@@ -87,7 +87,8 @@ def probe_instability(
     probe.opposite_operation(molecule, irrep)  # refuses an irrep of another group before anything is computed
     guess = cheap.gfn2_hessian(molecule, surface.state.multiplicity)
     work = work / irrep.replace("'", "1").replace('"', "2")
-    found = probe.lowest_modes(molecule, irrep, guess, surface, work, settings.hessian.step, PROBED_MODES)
+    energy, step = source["energy_hartree"], settings.hessian.step
+    found = probe.lowest_modes(molecule, irrep, guess, surface, energy, work, step, PROBED_MODES)
     wave, error = float(found.wavenumbers[0]), float(found.errors[0])
     says = "unstable" if wave < -error else "stable" if wave > error else "not decided"
     text = (
