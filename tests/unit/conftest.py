@@ -1,7 +1,5 @@
 """What several test files look at: solutions of formaldehyde, and an optimised state at a small level."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 
@@ -40,7 +38,7 @@ def optimised(small_settings, tmp_path_factory):
     checkpoints.store_orbitals(folder / "orbitals.npz", solution.orbitals)
     files.write_xyz(folder / "geometry.xyz", molecule.symbols, [molecule.positions], [""])
     facts = {
-        "level": asdict(small_settings.level),
+        "level": small_settings.named_level(),
         "state": "LS",
         "multiplicity": 1,
         "point_group": "C2",

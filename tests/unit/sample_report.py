@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sample_provenance import provenance
 from spincross.entropy import entropy_account
 from spincross.landau import landau_account
 
@@ -33,18 +34,6 @@ CALORIMETRY = {
     "temperature_up_K": 235.0,
     "temperature_down_K": 219.0,
 }
-
-
-def provenance(origin: str = "computed") -> Json:
-    """Return a provenance block."""
-    versions = {"spincross": "0.1", "pyscf": "2.14.0", "geometric": "1.1", "numpy": "2.0"}
-    return {
-        "origin": origin,
-        "converged": True,
-        "wall_seconds": 61.5,
-        "machine_class": "x86_64, 2 cores, Linux",
-        "versions": versions,
-    }
 
 
 def optimised(state: str, atoms: int, origin: str) -> Json:

@@ -2,10 +2,8 @@
 
 import json
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
-import jsonschema
 import numpy as np
 import pytest
 from ase import units as ase_units
@@ -13,6 +11,7 @@ from ase.thermochemistry import HarmonicThermo, RRHOMode
 from phonopy.phonon.thermal_properties import ThermalProperties
 from phonopy.physical_units import get_physical_units
 
+from sample_provenance import fulfils
 from spincross import mode_entropy as modes
 from spincross.entropy import entropy_account, entropy_rows
 from spincross.entropy_shares import mode_rows
@@ -20,7 +19,6 @@ from spincross.entropy_terms import error_band, spin_entropy, subgroup_index, sy
 from spincross.errors import BadInput, Inhomogeneous, UnexpectedImaginaryMode
 from spincross.units import GAS_CONSTANT, HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KELVIN
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "workflow/schemas/entropy.schema.json").read_text())
 EV_TO_J_PER_MOL = ase_units.mol / ase_units.J
 WAVES = np.array([12.0, 35.0, 80.0, 99.0, 180.0, 420.0, 1100.0, 2100.0, 3200.0])
 CALORIMETRY = {
@@ -174,8 +172,7 @@ def account():
 
 
 def test_the_account_fits_its_schema(account):
-    jsonschema.validate({**account, "provenance": {}}, SCHEMA)
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    fulfils(account, "entropy")
     json.dumps(account, allow_nan=False)
 
 
@@ -238,7 +235,7 @@ def test_without_calorimetry_there_is_no_verdict_and_without_breaking_no_symmetr
     account = entropy_account(low, high, {"broken": False}, [298.15])
     assert account["verdict"] is None and account["subgroup_index"] == 1
     assert account["entropy_symmetry_breaking_J_per_mol_K"] == 0.0
-    jsonschema.validate({**account, "provenance": {}}, SCHEMA)
+    fulfils(account, "entropy")
 
 
 def test_literature_stands_beside_our_harmonic_number(account):
@@ -273,7 +270,7 @@ def test_cumulative_sums_by_irrep_and_fragment_add_up_everywhere():
     for key in ("by_irrep_J_per_mol_K", "by_fragment_J_per_mol_K"):
         assert np.sum(list(curve[key].values()), axis=0) == pytest.approx(np.array(curve["entropy_J_per_mol_K"]))
     assert sum(account["irreps"].values()) == pytest.approx(curve["entropy_J_per_mol_K"][-1])
-    jsonschema.validate({**account, "provenance": {}}, SCHEMA)
+    fulfils(account, "entropy")
 
 
 def test_heat_capacity_and_zero_point_of_both_states_give_the_differences(account):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from spincross import conclusions, config, files, schemas
 from spincross.errors import BadInput
 from spincross.landau_branches import follow
 from spincross.landau_data import ferroelastic_strain, order_parameter, product_of, read_table
@@ -119,6 +120,19 @@ def test_given_chi_values_are_kept(tmp_path):
 def test_bragg_intensities_serve_as_well(tmp_path):
     found = fit(START, read_table(synthetic(tmp_path / "t.tsv", 5, breaking="intensity")))
     assert abs(found["values"]["D"] + 6.5) < 3.0 * found["uncertainties"]["D"]
+
+
+# the stage
+
+
+def test_the_stage_writes_a_fit_that_fulfils_its_schema_and_names_its_data(tmp_path):
+    content = config.read_yaml(config.WORKFLOW / "config/config.yaml") | {"complexes": ["fe-pm-pea2-ncs2"]}
+    settings, data = config.load(content, config.STRUCTURES), synthetic(tmp_path / "t.tsv", 6)
+    conclusions.fit_landau(settings, "fe-pm-pea2-ncs2", data, ["T_SC", "C"], tmp_path / "out")
+    found = files.read_json(tmp_path / "out/fit.json")
+    schemas.validator("fit").validate(found)
+    assert found["provenance"]["inputs_sha256"] == {"data": files.sha256_of(data)}
+    assert abs(found["values"]["C"] - 35.0) < 3.0 * found["uncertainties"]["C"]
 
 
 # guards

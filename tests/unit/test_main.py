@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from spincross import __main__, config, electronic, files, reference
+from spincross import __main__, config, electronic, files, reference, schemas
 from spincross.errors import BadInput, Stopped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,6 +194,19 @@ def results(tmp_path_factory):
         words = [words] if isinstance(words, str) else words
         __main__.main([*words, "--complex", "h2co", "--results", str(folder), "--workdir", str(folder / "work")])
     return folder
+
+
+def test_every_json_of_a_whole_run_fulfils_its_schema(results):
+    __main__.main(["report", "--complex", "h2co", "--results", str(results)])
+    paths = list(results.rglob("*.json"))
+    assert {"summary", "scan", "mode", "entropy", "landau", "molecule"} < {path.stem for path in paths}
+    for path in paths:
+        schemas.validator(path.stem).validate(files.read_json(path))
+    summary = files.read_json(results / LEVEL / "summary.json")
+    inputs, path = summary["provenance"]["inputs_sha256"], results / LEVEL / "entropy/entropy.json"
+    assert (len(inputs), inputs["entropy"]) == (10, files.sha256_of(path))
+    assert summary["provenance"]["level"]["name"] == summary["level"] == "pbe0_def2-svp"
+    assert summary["stages_recalled"] == 7
 
 
 def test_every_stage_is_asked_for_what_it_needs():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import sample_report
+from sample_provenance import provenance
 from spincross import conclusions, overview
 from spincross.files import read_json, write_json
 from spincross.report import summary_row
@@ -25,12 +26,14 @@ def test_what_is_not_known_is_a_dash_and_no_zero():
 def test_rows_of_this_run_link_to_their_page_and_earlier_ones_to_their_numbers(tmp_path):
     row = summary_row(sample_report.sample())
     for name, level in (("a", "one"), ("a", "two"), ("<b>", "one")):
-        write_json(tmp_path / name / level / "summary.json", row | {"complex": name, "level": level})
+        content = row | {"complex": name, "level": level, "provenance": provenance()}
+        write_json(tmp_path / name / level / "summary.json", content)
     conclusions.collect_summary([tmp_path / "a/two/summary.json"], PAGE, tmp_path)
     page = (tmp_path / "index.html").read_text()
     assert page.count('href="a/report.html"') == 1
     assert 'href="a/one/summary.json"' in page
     assert "&lt;b&gt;" in page and "<b>" not in page
     table = (tmp_path / "summary.tsv").read_text().splitlines()
+    assert sorted(table[0].split("\t")) == sorted(row)
     assert [line.split("\t")[:2] for line in table[1:]] == [["a", "two"], ["<b>", "one"], ["a", "one"]]
     assert read_json(tmp_path / "a/one/summary.json")["level"] == "one"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spincross import config, files, reference
+from spincross import config, files, reference, schemas
 from spincross.errors import BadInput, StaleData
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,7 +80,10 @@ def test_shipped_records_are_whole_and_computed_by_this_code(complex_id, state, 
     settings = config.load(DEFAULT | {"complexes": [complex_id]}, ROOT / "structures")
     assert reference.usable(settings, complex_id, state, group, stage)
     place = reference.folder(settings, complex_id, state, group, stage)
-    facts = files.read_json(place / reference.STAGE_FILES[stage][0])["provenance"]
+    content = files.read_json(place / reference.STAGE_FILES[stage][0])
+    schemas.check(content, Path(reference.STAGE_FILES[stage][0]).stem, str(place))
+    schemas.check(files.read_json(place / "record.json"), "record", str(place))
+    facts = content["provenance"]
     assert facts["origin"] == "computed"
     assert facts["versions"]["spincross"]
     if stage == "vibrations":

@@ -3,16 +3,21 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import jsonschema
 import numpy as np
 import pytest
 
 from sample_molecules import PEROXIDE, springs
-from spincross import config, files, verification
+from sample_provenance import fulfils
+from spincross import config, files, schemas, verification
 from spincross.errors import Unreproduced
 from spincross.molecule import Molecule
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = config.read_yaml(ROOT / "workflow/config/config.yaml")
+ROW = {"complex": "h2co", "state": "LS", "point_group": "C2", "same": True, "text": "one sentence"}
+POINT = ROW | {"energy_difference_hartree": 1e-9, "gradient_difference_hartree_per_bohr": -1e-8}
+HESSIAN = ROW | {"hessian_difference_hartree_per_bohr2": 1e-6}
 LOOSE = PEROXIDE.at(PEROXIDE.positions, "C1")
 
 
@@ -60,23 +65,35 @@ def test_gradients_are_compared_element_by_element_where_the_record_has_them():
 
 def test_a_record_that_is_not_reproduced_is_an_error_after_the_report_is_written(monkeypatch, tmp_path):
     settings = config.load(DEFAULT | {"complexes": ["h2co"]}, ROOT / "structures")
-    good = {"complex": "h2co", "state": "LS", "point_group": "C2", "same": True, "text": "energy differs by 1e-9 Eh"}
-    bad = good | {"same": False, "text": "Hessian differs by 2.0e-03 Eh/bohr2"}
-    monkeypatch.setattr(verification, "verify_point", lambda *arguments: good)
+    bad = HESSIAN | {"same": False, "text": "Hessian differs by 2.0e-03 Eh/bohr2"}
+    monkeypatch.setattr(verification, "verify_point", lambda *arguments: POINT)
     monkeypatch.setattr(verification, "verify_hessian", lambda *arguments: bad)
     with pytest.raises(Unreproduced, match=r"h2co LS C2: Hessian differs by 2\.0e-03"):
         verification.verify_reference(settings, tmp_path / "verify.json")
     kept = [ROOT.glob(f"structures/reference/*/*/*/*/{stage}/record.json") for stage in ("optimise", "vibrations")]
-    assert len(files.read_json(tmp_path / "verify.json")["records"]) == sum(len(list(found)) for found in kept)
+    written = files.read_json(tmp_path / "verify.json")
+    schemas.validator("verify_reference").validate(written)
+    assert len(written["records"]) == sum(len(list(found)) for found in kept)
+    name = "h2co/LS/C2/vibrations/hessian.npz"
+    path = ROOT / "structures/reference/h2co/pbe0_def2-svp/LS/C2/vibrations/hessian.npz"
+    assert written["provenance"]["inputs_sha256"][name] == files.sha256_of(path)
+    assert written["provenance"]["level"]["name"] == "pbe0_def2-svp"
+
+
+@pytest.mark.parametrize("wrong", [ROW, POINT | HESSIAN, {k: v for k, v in POINT.items() if "gradient" not in k}])
+def test_a_row_tells_of_a_point_or_of_a_hessian(wrong):
+    for row in (POINT, HESSIAN):
+        fulfils({"records": [row]}, "verify_reference")
+    with pytest.raises(jsonschema.ValidationError):
+        fulfils({"records": [wrong]}, "verify_reference")
 
 
 def test_of_large_molecules_only_low_spin_is_recomputed(monkeypatch, tmp_path):
     settings, done = config.load(DEFAULT | {"complexes": ["h2co"]}, ROOT / "structures"), []
-    row = {"same": True, "text": ""}
 
     def note(settings, complex_id, state, group):
         done.append(state)
-        return row
+        return POINT
 
     monkeypatch.setattr(verification, "verify_point", note)
     monkeypatch.setattr(verification, "verify_hessian", note)

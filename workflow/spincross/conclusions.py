@@ -20,9 +20,12 @@ from spincross.files import Json
 from spincross.landau_data import read_table
 from spincross.landau_maps import phase_diagram
 from spincross.landau_model import LandauModel
-from spincross.stages import load_vibrations, write_checked, write_table
+from spincross.schemas import write_checked
+from spincross.stages import load_vibrations, write_table
 from spincross.units import BOHR_TO_ANGSTROM
 
+STATES = ("LS", "HS_parent", "HS")
+"""States that the report shows."""
 PLANE_POINTS = 200
 """Points of a phase diagram along each axis."""
 
@@ -42,7 +45,8 @@ def compute_entropy(settings: Settings, complex_id: str, low: Path, high: Path, 
         literature=entry["literature"],
     )
     inputs = {"low_spin": low, "high_spin": high, "mode": mode}
-    facts = files.provenance(inputs, time.perf_counter() - start, level=contents[0]["level"], converged=True)
+    level = contents[0]["provenance"]["level"]
+    facts = files.provenance(inputs, time.perf_counter() - start, level=level, converged=True)
     states = usable_modes(contents[0]), usable_modes(contents[1])
     write_table(folder / "entropy.tsv", entropy_rows(account))
     write_table(folder / "modes.tsv", mode_rows(*contents, states, account["temperatures_K"]))
@@ -52,7 +56,7 @@ def compute_entropy(settings: Settings, complex_id: str, low: Path, high: Path, 
 def solve_landau(settings: Settings, complex_id: str, entropy: Path, folder: Path) -> None:
     """Landau parameters of the complex and the entropy account -> landau.json, branches.tsv."""
     start = time.perf_counter()
-    parameters = settings.entry(complex_id)["landau"]
+    parameters, found = settings.entry(complex_id)["landau"], files.read_json(entropy)
     if parameters is None:
         account = landau.no_landau(
             f"{complex_id} has no Landau parameters in complexes.yaml, so no model was solved; give it `landau:`."
@@ -60,10 +64,9 @@ def solve_landau(settings: Settings, complex_id: str, entropy: Path, folder: Pat
     else:
         low, high = settings.config["landau"]["temperature_range_K"]
         grid = np.linspace(low, high, settings.config["landau"]["temperatures"])
-        account = landau.landau_account(
-            parameters, [float(t) for t in grid], files.read_json(entropy), parameters.get("borrowed_from")
-        )
-    facts = files.provenance({"entropy": entropy}, time.perf_counter() - start, converged=True)
+        account = landau.landau_account(parameters, [float(t) for t in grid], found, parameters.get("borrowed_from"))
+    level = found["provenance"]["level"]
+    facts = files.provenance({"entropy": entropy}, time.perf_counter() - start, level=level, converged=True)
     write_table(folder / "branches.tsv", landau.branch_rows(account))
     write_checked(folder / "landau.json", {"provenance": facts, **account}, "landau")
 
@@ -92,8 +95,8 @@ def fit_landau(settings: Settings, complex_id: str, data: Path, free: list[str],
     table = read_table(data)
     found = landau_fit.fit(own_model(settings, complex_id), table, free or landau_fit.FREE)
     rows = landau_fit.curves(found, table)
-    facts = files.provenance({"data": data}, time.perf_counter() - start, converged=True)
-    files.write_json(folder / "fit.json", {"provenance": facts, "complex": complex_id, **found})
+    facts = files.provenance({"data": data}, time.perf_counter() - start, level=None, converged=True)
+    write_checked(folder / "fit.json", {"provenance": facts, "complex": complex_id, **found}, "fit")
     write_table(folder / "fit.tsv", rows)
     drawings.save(paper_figures.figure_fit(rows), folder / "fit")
     print("\n".join(found["text"]), flush=True)
@@ -124,8 +127,7 @@ def report_data(settings: Settings, complex_id: str, states: list[Path]) -> Json
     states : results folders of LS, HS in the parent group, HS minimum
     """
     base, level = states[0].parents[1], states[0].parents[0].parent
-    names = ("LS", "HS_parent", "HS")
-    parent = states[1]
+    names, parent = STATES, states[1]
     mode = files.read_json(parent / "symmetry_mode/mode.json")
     vector = files.read_arrays(parent / "vibrations/modes.npz")
     cartesian = vector["modes"] / np.sqrt(np.repeat(vector["masses"], 3))[:, None]
@@ -144,19 +146,20 @@ def report_data(settings: Settings, complex_id: str, states: list[Path]) -> Json
         "mode_vector": None if index is None else cartesian[:, index].reshape(-1, 3).tolist(),
         "entropy": files.read_json(level / "entropy/entropy.json"),
         "landau": files.read_json(level / "landau/landau.json"),
-        "links": _links(base.parent, states, names),
+        "links": {name: str(path.relative_to(base.parent)) for name, path in _sources(states).items()},
     }
 
 
-def _links(root: Path, states: list[Path], names: tuple[str, ...]) -> dict[str, str]:
+def _sources(states: list[Path]) -> dict[str, Path]:
+    """Return the JSON files that the report and the summary are made from."""
     base = states[0].parents[1]
-    paths = {"molecule": root / "molecule/molecule.json"}
-    for name, folder in zip(names, states, strict=True):
+    paths = {"molecule": base.parent / "molecule/molecule.json"}
+    for name, folder in zip(STATES, states, strict=True):
         paths[f"{name} optimise"] = folder / "optimise/optimise.json"
         paths[f"{name} vibrations"] = folder / "vibrations/vibrations.json"
     paths["mode"] = states[1] / "symmetry_mode/mode.json"
     paths["entropy"], paths["landau"] = base / "entropy/entropy.json", base / "landau/landau.json"
-    return {name: str(path.relative_to(root)) for name, path in paths.items()}
+    return paths
 
 
 def render_report(settings: Settings, complex_id: str, states: list[Path], page: Path, folder: Path) -> None:
@@ -164,12 +167,16 @@ def render_report(settings: Settings, complex_id: str, states: list[Path], page:
 
     `page` is the folder of the page's template.
     """
+    start = time.perf_counter()
     data = report_data(settings, complex_id, states)
     text = report.render_report(data, page)
     drawings.write_all(report.all_figures(data), folder / "figures")
     with files.replacing(folder / "report.html") as temporary:
         temporary.write_text(text)
-    files.write_json(folder / settings.level_name / "summary.json", report.summary_row(data))
+    seconds, level = time.perf_counter() - start, data["entropy"]["provenance"]["level"]
+    facts = files.provenance(_sources(states), seconds, level=level, converged=True)
+    summary = {"provenance": facts, **report.summary_row(data)}
+    write_checked(folder / settings.level_name / "summary.json", summary, "summary")
 
 
 def collect_summary(found: list[Path], page: Path, folder: Path) -> None:
@@ -183,6 +190,8 @@ def collect_summary(found: list[Path], page: Path, folder: Path) -> None:
     """
     earlier = sorted(set(folder.glob("*/*/summary.json")) - set(found))
     contents = [files.read_json(path) for path in [*found, *earlier]]
+    for content in contents:
+        content.pop("provenance", None)
     rows = [{key: row[key] for key in ("complex", "level")} | row for row in contents]
     shown = {(row["complex"], row["level"]) for row in rows[: len(found)]}
     for name, text in (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from spincross import __version__, force_constants, levels, optimise
 from spincross.errors import BadInput
 from spincross.files import Json, read_json
 from spincross.landau_model import LandauModel
+from spincross.schemas import check
 
 VERSION = __version__
 WORKFLOW = Path(__file__).resolve().parents[1]
 MEASURED = {"low_spin_structure": "measured_low_spin.cif", "high_spin_structure": "measured_high_spin.cif"}
 """File names under which a measured CIF takes the place of a built model."""
 STRUCTURES = WORKFLOW.parent / "structures"
-SCHEMAS = WORKFLOW / "schemas"
 WINDOWS = (("gates", "metal_spin_high"), ("landau", "temperature_range_K"))
 """Keys that hold a lower and an upper number."""
 
@@ -77,40 +76,6 @@ def changed(content: Json, words: Iterable[str]) -> Json:
     return found
 
 
-def check(content: Any, schema: str, name: str) -> None:
-    """Check content against a schema; BadInput with the key, what is wrong and what is allowed, in one sentence.
-
-    Where jsonschema is not installed, that is said and nothing is checked.
-    """
-    jsonschema = _jsonschema()
-    if jsonschema is None:
-        return
-    validator = jsonschema.Draft202012Validator(read_json(SCHEMAS / f"{schema}.schema.json"))
-    error = jsonschema.exceptions.best_match(validator.iter_errors(content))
-    if error is not None:
-        key = ".".join(str(part) for part in error.absolute_path) or "top level"
-        raise BadInput(f"{name}, {key}: {error.message}; correct it ({_hint(error)})")
-
-
-@cache
-def _jsonschema() -> Any:
-    """Return the module, or None, said once."""
-    try:
-        return import_module("jsonschema")
-    except ImportError:
-        print(
-            "jsonschema is not installed: configuration and results are not checked against their schemas", flush=True
-        )
-        return None
-
-
-def _hint(error: Any) -> str:
-    schema = error.schema if isinstance(error.schema, dict) else {}
-    if error.validator == "additionalProperties":
-        return "allowed keys: " + ", ".join(schema.get("properties", {}))
-    return str(schema.get("description", f"see {SCHEMAS.name}/"))
-
-
 @dataclass(frozen=True)
 class Settings:
     """A checked configuration with its complexes.
@@ -135,6 +100,10 @@ class Settings:
     def level(self) -> levels.Level:
         """The level of theory."""
         return levels.Level(**self.config["levels"][self.level_name])
+
+    def named_level(self) -> Json:
+        """Return the level of theory and its name, as provenance has them."""
+        return self.level.theory() | {"name": self.level_name}
 
     @property
     def optimisation(self) -> optimise.Settings:

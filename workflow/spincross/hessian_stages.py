@@ -28,7 +28,8 @@ from spincross.errors import StaleData
 from spincross.files import Json
 from spincross.force_constants import ForceConstants
 from spincross.molecule import Molecule
-from spincross.stages import load_molecule, state_facts, take_over, write_checked
+from spincross.schemas import write_checked
+from spincross.stages import load_molecule, state_facts, take_over
 
 Array = NDArray[np.float64]
 

@@ -14,6 +14,7 @@ from spincross.config import Settings
 from spincross.errors import BadInput
 from spincross.files import Json
 from spincross.molecule import Molecule
+from spincross.schemas import write_checked
 
 STAGE_FILES: dict[str, tuple[str, ...]] = {
     "optimise": ("optimise.json", "geometry.xyz", "trajectory.xyz", "orbitals.npz"),
@@ -112,7 +113,7 @@ def store(settings: Settings, results: Path) -> list[str]:
                 for name in (*names, *extra_files(source, stage)):
                     shutil.copyfile(source / name, place / name)
                 facts = {"level": _theory(level), "structure_sha256": structure_checksums(settings, complex_id)}
-                files.write_json(place / "record.json", facts)
+                write_checked(place / "record.json", facts, "record")
                 stored.append(f"{complex_id} {state} {group} {stage}")
     return stored
 

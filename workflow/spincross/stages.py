@@ -32,7 +32,7 @@ from spincross import (
     symmetry_mode,
     vibrations,
 )
-from spincross.config import Settings, check
+from spincross.config import Settings
 from spincross.crystal_pair import crystal_facts
 from spincross.displacements import Surface
 from spincross.energy_scan import Walk
@@ -41,16 +41,10 @@ from spincross.files import Json
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.relaxation import Task
+from spincross.schemas import write_checked
 from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Array = NDArray[np.float64]
-
-
-def write_checked(path: Path, content: Json, schema: str) -> None:
-    """Write JSON that fulfils its schema."""
-    plain = files.plain(content)
-    check(plain, schema, str(path))
-    files.write_json(path, plain)
 
 
 def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -168,7 +162,7 @@ def _optimise(
     facts = files.provenance(
         inputs,
         sum(step["seconds"] for step in result.steps),
-        level=settings.level.theory() | {"name": settings.level_name},
+        level=settings.named_level(),
         device=device.chosen(settings.level.device),
         state=state.name,
         multiplicity=state.multiplicity,

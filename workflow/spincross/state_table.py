@@ -17,7 +17,8 @@ from spincross.errors import StaleData
 from spincross.files import Json
 from spincross.levels import State, term
 from spincross.molecule import Molecule
-from spincross.stages import write_checked, write_table
+from spincross.schemas import write_checked
+from spincross.stages import write_table
 
 COLUMNS = (
     "state", "term", "point_group", "energy_hartree", "cycles", "seconds", "s_squared", "metal_spin_population",
@@ -39,9 +40,7 @@ def tabulate(settings: Settings, complex_id: str, states: list[str], search: boo
     starts = {"LS": found.low_spin, "HS": found.high_spin}
     with checkpoints.locked(work):
         rows = [_kept_row(settings, complex_id, starts[name], name, search, work) for name in states]
-    facts = files.provenance(
-        {}, time.perf_counter() - start, level=settings.level.theory() | {"name": settings.level_name}, converged=True
-    )
+    facts = files.provenance({}, time.perf_counter() - start, level=settings.named_level(), converged=True)
     write_checked(folder / "states.json", {"provenance": facts, "complex": complex_id, "states": rows}, "states")
     write_table(folder / "states.tsv", [{key: row[key] for key in COLUMNS} for row in rows])
 

@@ -6,6 +6,7 @@ displaced gradient gives the central difference :math:`H v = [g(x + hv) - g(x - 
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from spincross.errors import Unreproduced
 from spincross.files import Json
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
+from spincross.schemas import write_checked
 
 Array = NDArray[np.float64]
 
@@ -44,7 +46,7 @@ def verify_reference(settings: Settings, output: Path) -> None:
     """
     known = [name for name in settings.complexes if (settings.structures / "reference" / name).is_dir()]
     whole = replace(settings, config=settings.config | {"complexes": known})
-    rows = []
+    rows, inputs, start = [], {}, time.perf_counter()
     for complex_id, state, group, stage in reference.available(whole):
         molecule = _recorded(whole, complex_id, state, group)
         if len(molecule.symbols) > LARGE and state != "LS":
@@ -55,8 +57,14 @@ def verify_reference(settings: Settings, output: Path) -> None:
             rows.append(verify_hessian(whole, complex_id, state, group))
         else:
             continue
+        place = reference.folder(whole, complex_id, state, group, stage)
+        names = reference.STAGE_FILES[stage]
+        inputs |= {f"{complex_id}/{state}/{group}/{stage}/{name}": place / name for name in names}
         files.print_line(f"{complex_id} {state} {group} {stage}: {rows[-1]['text']}")
-    files.write_json(output, {"records": rows})
+    facts = files.provenance(
+        inputs, time.perf_counter() - start, level=whole.named_level(), device="cpu", converged=True
+    )
+    write_checked(output, {"provenance": facts, "records": rows}, "verify_reference")
     wrong = [f"{row['complex']} {row['state']} {row['point_group']}: {row['text']}" for row in rows if not row["same"]]
     if wrong:
         raise Unreproduced("recorded numbers that this machine does not get again: " + "; ".join(wrong))

@@ -11,7 +11,8 @@ import numpy as np
 from spincross import cheap, displacements, files, force_constants, infrared, probe, vibrations
 from spincross.config import Settings
 from spincross.hessian_stages import hessian_provenance, optimised_molecule, surface_near
-from spincross.stages import load_molecule, parent_group, state_facts, write_checked
+from spincross.schemas import write_checked
+from spincross.stages import load_molecule, parent_group, state_facts
 from spincross.units import PER_CM_TO_KJ_PER_MOL
 
 PROBED_MODES = 2

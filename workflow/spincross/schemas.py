@@ -1,0 +1,65 @@
+"""Checks of the configuration and of every JSON written against the schemas in `workflow/schemas`."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from spincross.errors import BadInput
+from spincross.files import Json, plain, read_json, write_json
+
+FOLDER = Path(__file__).resolve().parents[1] / "schemas"
+SHARED = "provenance.schema.json"
+"""The schema that those of the results refer to."""
+
+
+def check(content: Any, schema: str, name: str) -> None:
+    """Check content against a schema; BadInput with the key, what is wrong and what is allowed, in one sentence.
+
+    Where jsonschema is not installed, that is said and nothing is checked.
+    """
+    jsonschema = _jsonschema()
+    if jsonschema is None:
+        return
+    error = jsonschema.exceptions.best_match(validator(schema).iter_errors(content))
+    if error is not None:
+        key = ".".join(str(part) for part in error.absolute_path) or "top level"
+        raise BadInput(f"{name}, {key}: {error.message}; correct it ({_hint(error)})")
+
+
+def write_checked(path: Path, content: Json, schema: str) -> None:
+    """Write JSON that fulfils its schema; BadInput otherwise, and nothing is written."""
+    found = plain(content)
+    check(found, schema, str(path))
+    write_json(path, found)
+
+
+@cache
+def validator(schema: str) -> Any:
+    """Return jsonschema's validator of a schema, by its name without `.schema.json`."""
+    referencing = import_module("referencing")
+    shared = referencing.Resource.from_contents(read_json(FOLDER / SHARED))
+    registry = referencing.Registry().with_resource(SHARED, shared)
+    content = read_json(FOLDER / f"{schema}.schema.json")
+    return import_module("jsonschema").Draft202012Validator(content, registry=registry)
+
+
+@cache
+def _jsonschema() -> Any:
+    """Return the module, or None, said once."""
+    try:
+        return import_module("jsonschema")
+    except ImportError:
+        print(
+            "jsonschema is not installed: configuration and results are not checked against their schemas", flush=True
+        )
+        return None
+
+
+def _hint(error: Any) -> str:
+    schema = error.schema if isinstance(error.schema, dict) else {}
+    if error.validator == "additionalProperties":
+        return "allowed keys: " + ", ".join(schema.get("properties", {}))
+    return str(schema.get("description", f"see {FOLDER.name}/"))
