@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import re
 import shutil
 import textwrap
@@ -68,6 +69,27 @@ def test_a_wrong_key_or_value_is_named(path, value, words):
         config.load(content, ROOT / "structures")
     assert all(word in str(caught.value) for word in words)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("written", [".nan", ".inf", "-.inf", "1.0e+400"])
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [
+        ("hessian.step", "step: 5.0e-3"),
+        ("gates.s_squared_warning", "s_squared_warning: 0.1"),
+        ("temperatures_K.0", "temperatures_K: [50"),
+        ("landau.temperature_range_K.1", "temperature_range_K: [100, 400"),
+        ("memory_mb", "memory_mb: 8000"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused_by_key(tmp_path, written, key, line):
+    text = (ROOT / "workflow/config/config.yaml").read_text()
+    *_, number = re.split(r"[ \[]", line)
+    (tmp_path / "config.yaml").write_text(text.replace(line, line.removesuffix(number) + written))
+    with pytest.raises(BadInput) as caught:
+        config.load(config.read_yaml(tmp_path / "config.yaml"), ROOT / "structures", "config.yaml")
+    found = float(written.replace(".nan", "nan").replace(".inf", "inf"))
+    assert str(caught.value) == f"config.yaml, {key}: {found} is not a finite number; give a finite one"
 
 
 @pytest.fixture
@@ -144,6 +166,17 @@ def test_landau_parameters_that_make_no_model_are_refused_before_any_job(structu
     assert structures(landau=sound).entry("h2co")["landau"] == sound
     with pytest.raises(BadInput, match=f"h2co, landau: Landau parameter {words}"):
         structures(landau=sound | change)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_of_a_complex_that_are_not_finite_are_refused_by_key(structures, value):
+    sound = {"a1": 0.6, "T_SC": 235.0, "C": 35.0, "b": 10.0, "source": "a test", "borrowed_from": None}
+    with pytest.raises(BadInput, match=rf"complexes\.yaml, h2co\.landau\.T_SC: {value} is not a finite number"):
+        structures(landau=sound | {"T_SC": value})
+    dsc = {"heating_J_per_mol_K": 62.8, "cooling_J_per_mol_K": value, "temperature_up_K": 235.0}
+    dsc |= {"temperature_down_K": 219.0, "doi": "10.1039/d4mh01318b"}
+    with pytest.raises(BadInput, match=rf"h2co\.calorimetry\.cooling_J_per_mol_K: {value} is not a finite number"):
+        structures(calorimetry=dsc)
 
 
 def test_a_missing_structure_file_is_named(structures):

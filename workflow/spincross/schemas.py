@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -18,8 +20,12 @@ SHARED = "provenance.schema.json"
 def check(content: Any, schema: str, name: str) -> None:
     """Check content against a schema; BadInput with the key, what is wrong and what is allowed, in one sentence.
 
-    Where jsonschema is not installed, that is said and nothing is checked.
+    A number that is not finite is refused: JSON schemas let NaN through every limit. Where jsonschema is not installed,
+    that is said and nothing else is checked.
     """
+    for key, value in _numbers(content):
+        if not math.isfinite(value):
+            raise BadInput(f"{name}, {key}: {value} is not a finite number; give a finite one")
     jsonschema = _jsonschema()
     if jsonschema is None:
         return
@@ -34,6 +40,15 @@ def write_checked(path: Path, content: Json, schema: str) -> None:
     found = plain(content)
     check(found, schema, str(path))
     write_json(path, found)
+
+
+def _numbers(content: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """Yield every floating-point number with its key, as `landau.temperature_range_K.0`."""
+    if isinstance(content, float):
+        yield key or "top level", content
+    elif isinstance(content, dict | list):
+        for name, item in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from _numbers(item, f"{key}.{name}" if key else str(name))
 
 
 @cache
