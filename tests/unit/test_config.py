@@ -121,6 +121,20 @@ def test_dft_jobs_take_memory_and_threads_from_their_rule():
     assert with_threads == scripts
 
 
+def test_every_rule_has_a_log_and_every_dft_rule_a_benchmark():
+    rules = {}
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        _, *parts = re.split(r"^ *(?:rule|checkpoint) (\w+):$", path.read_text(), flags=re.MULTILINE)
+        rules |= dict(zip(parts[::2], parts[1::2], strict=True))
+    assert len(rules) >= 20
+    assert [name for name, body in rules.items() if not re.search(r"^ +log:$", body, re.MULTILINE)] == []
+    timed, dft = (
+        {name for name, body in rules.items() if re.search(rf"^ +{word}", body, re.MULTILINE)}
+        for word in ("benchmark:", "threads: DFT_THREADS")
+    )
+    assert timed == dft
+
+
 def test_the_gpu_profile_gives_the_gpu_to_every_dft_job_and_one_at_a_time():
     profile = config.read_yaml(ROOT / "workflow/profiles/gpu/config.yaml")
     scripts = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py") if "for_job" in path.read_text()}

@@ -74,6 +74,8 @@ rule verify_reference:
         "results/verify_reference.json",
     log:
         "results/verify_reference.log",
+    benchmark:
+        "results/verify_reference.tsv"
     conda:
         "../../envs/spincross.yaml"
     threads: DFT_THREADS

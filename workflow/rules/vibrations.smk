@@ -80,6 +80,8 @@ else:
             f"{VIBRATIONS}/hessian.json",
         log:
             f"{VIBRATIONS}/gather_hessian.log",
+        benchmark:
+            f"{VIBRATIONS}/benchmark.tsv"
         conda:
             "../../envs/spincross.yaml"
         threads: DFT_THREADS
