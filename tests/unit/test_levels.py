@@ -3,8 +3,9 @@
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from pyscf import dft
+from pyscf import dft, gto
 
 from sample_h2co import H2CO, LEVEL
 from spincross import electronic, levels
@@ -18,6 +19,12 @@ from spincross.levels import State
         (replace(LEVEL, functional="pbezero"), "functional"),
         (replace(LEVEL, functional="hf"), "functional 'hf' holds no density functional"),
         (replace(LEVEL, functional=""), "functional '' holds no density functional"),
+        (replace(LEVEL, functional="wb97x-v"), r"functional 'wb97x-v' has non-local correlation \(VV10\)"),
+        (replace(LEVEL, functional="wb97m_v"), r"functional 'wb97m_v' has non-local correlation \(VV10\)"),
+        (replace(LEVEL, functional="scan-vv10"), r"functional 'scan-vv10' has non-local correlation \(VV10\)"),
+        (replace(LEVEL, functional="b3lyp-d3bj"), "functional 'b3lyp-d3bj' has a dispersion correction"),
+        (replace(LEVEL, functional="wb97x-d4"), "functional 'wb97x-d4' has a dispersion correction"),
+        (replace(LEVEL, functional="wb97x-d"), "functional 'wb97x-d' is not computed by PySCF"),
         (replace(LEVEL, basis="def9-svp"), "basis"),
         (replace(LEVEL, auxiliary_basis="nothing"), "auxiliary_basis"),
     ],
@@ -26,6 +33,19 @@ def test_unknown_names_in_a_level_are_refused_by_key(level, word):
     with warnings.catch_warnings(record=True, action="always") as said, pytest.raises(BadInput, match=word):
         levels.check_level(level, ["H"])
     assert said == []  # PySCF's own advice would stand beside our sentence
+
+
+@pytest.mark.parametrize("functional", ["pbe0", "bp86", "b3lyp", "tpssh", "camb3lyp", "wb97x", "r2scan", "lda,vwn"])
+def test_functionals_of_the_density_at_a_point_with_or_without_exact_exchange_are_accepted(functional):
+    levels.check_level(replace(LEVEL, functional=functional), ["H"])
+
+
+def test_pyscf_still_has_no_hessian_of_an_open_shell_with_vv10():
+    """What the sentence at the door says; once this fails, VV10 can be looked at again."""
+    method = dft.UKS(gto.M(atom="H", basis="sto-3g", spin=1, verbose=0), xc="wb97x-v")
+    method.mo_coeff, method.mo_occ, method.mo_energy = np.ones((2, 1, 1)), np.array([[1.0], [0.0]]), np.zeros((2, 1))
+    with pytest.raises(NotImplementedError, match="UKS Hessian for NLC"):
+        method.Hessian().partial_hess_elec()
 
 
 def test_the_default_functional_is_libxcs_own_pbe0():

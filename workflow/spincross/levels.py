@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pyscf import dft, gto
+from pyscf.scf.dispersion import parse_dft
 
 from spincross import pointgroup
 from spincross.errors import BadInput
@@ -74,10 +75,11 @@ def term(multiplicity: int, occupation: tuple[tuple[int, int], ...] | None, poin
 def check_level(level: Level, symbols: Iterable[str]) -> None:
     """Raise BadInput if PySCF does not know the functional or has no basis for an element.
 
-    Hartree-Fock, or nothing, is no functional: what follows needs a density functional.
+    Hartree-Fock, or nothing, is no functional: what follows needs a density functional, without VV10 or dispersion.
     """
     try:
-        _, parts = dft.libxc.parse_xc(level.functional)
+        with warnings.catch_warnings(action="ignore"):  # PySCF tells of its plans for wb97x-d4
+            _, parts = dft.libxc.parse_xc(level.functional)
     except Exception as error:  # libxc's parser raises KeyError, ValueError and others
         raise BadInput(
             f"functional {level.functional!r} is unknown to libxc; correct `functional` in the level"
@@ -85,6 +87,7 @@ def check_level(level: Level, symbols: Iterable[str]) -> None:
     if not parts:
         name = level.functional
         raise BadInput(f"functional {name!r} holds no density functional; correct `functional` in the level")
+    _check_local(level.functional)
     for key in ("basis", "auxiliary_basis"):
         for symbol in sorted(set(symbols)):
             try:
@@ -93,6 +96,28 @@ def check_level(level: Level, symbols: Iterable[str]) -> None:
             except Exception as error:  # BasisNotFoundError, KeyError or parser errors
                 name = getattr(level, key)
                 raise BadInput(f"{key} {name!r} is unknown to PySCF or lacks {symbol}; correct `{key}`") from error
+
+
+def _check_local(name: str) -> None:
+    """Raise BadInput for a functional with VV10 or an empirical dispersion term.
+
+    PySCF has no analytic Hessian of an open shell with VV10, and evaluates it on a grid of its own at a cost that grows
+    with the square of the points. A dispersion term comes from another package, and the Hessian here would lack it.
+    """
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            dispersion = parse_dft(name)[2]
+        except NotImplementedError as error:
+            raise BadInput(
+                f"functional {name!r} is not computed by PySCF; correct `functional` in the level"
+            ) from error
+    if dispersion:
+        raise BadInput(f"functional {name!r} has a dispersion correction, which is not computed here; name one without")
+    if dft.libxc.is_nlc(name):
+        raise BadInput(
+            f"functional {name!r} has non-local correlation (VV10), for which PySCF has no Hessian of open shells; "
+            "name one without"
+        )
 
 
 def check_spin(molecule: Molecule, multiplicity: int) -> None:
