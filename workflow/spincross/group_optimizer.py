@@ -98,6 +98,18 @@ def relax(
     return final.positions, last_hessian
 
 
+def criterion(convergence: str) -> dict[str, Any]:
+    """Return when `relax` ends: the gradient, and the energy or the displacement, with geomeTRIC's thresholds."""
+    parameters = OptParams(convergence_set=convergence)
+    return {
+        "set": convergence,
+        "rule": "gradient, and energy or displacement",
+        "gradient_rms_hartree_per_bohr": parameters.Convergence_grms,
+        "energy_change_hartree": parameters.Convergence_energy,
+        "displacement_rms_angstrom": parameters.Convergence_drms,
+    }
+
+
 def held(molecule: Molecule, hessian: Array) -> Array:
     """Return a Hessian (3N, 3N) in the group with every curvature made positive: of the same size, upwards.
 

@@ -16,9 +16,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from spincross import __version__, citations, drawings, figures, findings, landau_view, report_tables, scenes
+from spincross import __version__, citations, drawings, figures, findings, landau_view, methods, report_tables, scenes
 from spincross.figures import STATE_LABELS, Figure, Json
-from spincross.findings import stages, summary_row, summary_table, wavenumber
+from spincross.findings import stages, summary_row, summary_table
 
 __all__ = ["render_report", "summary_row", "summary_table"]
 
@@ -107,7 +107,7 @@ def context(data: Json) -> Json:
         "basis_note": BASIS_NOTE,
         "level_table": report_tables.level_table(data),
         "stage_table": report_tables.stage_table(data),
-        "methods": methods_paragraph(data),
+        "methods": methods.paragraph(data),
         "modes": report_tables.modes_table(data),
         "settled": report_tables.settled_table(data),
         "mode_heads": report_tables.MODE_HEADS,
@@ -219,33 +219,6 @@ def entropy_notes(data: Json) -> list[str]:
         found = "no such temperature up to 2000 K" if value is None else f"{value:.0f} K"
         notes.append(f"Equal Gibbs energies: {found}. {crossing['text']}")
     return notes
-
-
-def methods_paragraph(data: Json) -> str:
-    """Return a paragraph for a methods section, made from what was done."""
-    level, parent = data["optimise"]["LS"]["level"], data["optimise"]["HS_parent"]["point_group"]
-    versions = (data["optimise"]["LS"].get("provenance") or {}).get("versions", {})
-    fitting = f" with density fitting ({level['auxiliary_basis']})" if level.get("auxiliary_basis") else ""
-    method = " and ".join(sorted({v["method"] for v in data["vibrations"].values()}))
-    floor = max(v["noise_floor_per_cm"] for v in data["vibrations"].values())
-    tau = data["entropy"]["treatment"]["quasi_rrho_tau_per_cm"]
-    low, high, mode = data["optimise"]["LS"], data["optimise"]["HS"], data["mode"]
-    broken = (
-        f"The HS parent was displaced along its imaginary {mode['irrep']} mode "
-        f"({wavenumber(mode['wavenumber_per_cm'], 0)} cm⁻¹) and relaxed in {high['point_group']}. "
-        if mode["broken"]
-        else f"HS has no imaginary mode in {parent} that was followed and was used as it is. "
-    )
-    return (
-        f"The isolated molecule {data['molecule']['formula']} (charge {data['molecule']['charge']:+d}) was computed "
-        f"with {level['functional'].upper()}/{level['basis']}{fitting}, integration grid level {level['grid_level']}, "
-        f"in PySCF {versions.get('pyscf', '')}. Geometries of LS (multiplicity {low['multiplicity']}) and HS "
-        f"(multiplicity {high['multiplicity']}) were optimised in {parent} with geomeTRIC "
-        f"{versions.get('geometric', '')}. Hessians: {method}; the residual of the sum rules corresponds to a noise "
-        f"floor of at most {floor:.1f} cm⁻¹. {broken}"
-        f"Vibrational entropies are harmonic and, beside them, quasi-RRHO (tau = {tau:g} cm⁻¹), without rotation and "
-        f"translation. Workflow: spincross {__version__}."
-    )
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from spincross import (
     files,
     force_constants,
     gates,
+    group_optimizer,
     levels,
     optimise,
     pointgroup,
@@ -172,6 +173,7 @@ def _optimise(
     content = {
         "provenance": facts,
         "complex": complex_id,
+        "convergence": group_optimizer.criterion(settings.optimisation.convergence),
         **gates.describe(result, state, metal, settings.level),
         **report,
     }

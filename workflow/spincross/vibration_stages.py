@@ -47,6 +47,10 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
         "multiplicity": source["multiplicity"],
         "energy_hartree": source["energy_hartree"],
         "method": facts["method"]["method"],
+        "hessian_settings": {
+            "step_bohr": facts["method"]["step"],
+            "response_grid_level": facts["method"]["response_grid_level"],
+        },
         "wavenumbers_per_cm": found.wavenumbers,
         "irreps": list(found.irreps),
         "imaginary_modes": found.imaginary,

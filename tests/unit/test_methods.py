@@ -1,0 +1,71 @@
+"""The methods paragraph says what the results say, and where a record is silent it says that."""
+
+import pytest
+from geometric.params import OptParams
+
+import sample_report
+from spincross import group_optimizer, methods
+
+SETTINGS = {"step_bohr": 0.005, "response_grid_level": 1}
+
+
+def sample(convergence="GAU_TIGHT", **vibrations):
+    data = sample_report.sample()
+    for optimised in data["optimise"].values():
+        optimised["convergence"] = group_optimizer.criterion(convergence)
+    for found in data["vibrations"].values():
+        found |= {"hessian_settings": SETTINGS} | vibrations
+    return data
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"), [("GAU_TIGHT", ["1e-05", "1e-06", "4e-05"]), ("GAU", ["0.0003", "1e-06", "0.0012"])]
+)
+def test_the_criterion_is_the_one_geometric_is_given(name, numbers):
+    gradient, energy, displacement = numbers
+    assert (
+        f"Converged: root mean square gradient below {gradient} Eh/bohr, and either energy change below {energy} Eh or "
+        f"root mean square displacement below {displacement} Å, thresholds of geomeTRIC's {name}, Q-Chem's rule "
+        "(LS, HS parent, HS minimum)."
+    ) in methods.paragraph(sample(name))
+
+
+def test_the_criterion_holds_the_optimisers_own_numbers():
+    parameters, found = OptParams(convergence_set="GAU_TIGHT"), group_optimizer.criterion("GAU_TIGHT")
+    own = parameters.Convergence_energy, parameters.Convergence_grms, parameters.Convergence_drms
+    keys = "energy_change_hartree", "gradient_rms_hartree_per_bohr", "displacement_rms_angstrom"
+    assert tuple(found[key] for key in keys) == own
+
+
+def test_a_record_without_its_criterion_is_not_given_one():
+    data = sample()
+    del data["optimise"]["LS"]["convergence"]
+    text = methods.paragraph(data)
+    assert "The record does not state the criterion of convergence (LS)." in text
+    assert "Q-Chem's rule (HS parent, HS minimum)." in text
+    assert "The largest root mean square of a final gradient is 1.1e-06 Eh/bohr." in text
+
+
+def test_grids_density_fitting_and_the_way_of_every_hessian_are_named():
+    data = sample()
+    data["optimise"]["HS"]["grid_level_per_step"] = [1, 1, 3]
+    data["vibrations"]["HS"]["method"] = "analytic"
+    text = methods.paragraph(data)
+    assert (
+        "PBE0/def2-svp with density fitting (def2-universal-jkfit), integration grid level 3, in PySCF 2.14.0" in text
+    )
+    assert "geomeTRIC 1.1, far from the minimum on level 1, by gradients with the response of the grid." in text
+    assert (
+        "Hessian: central finite differences of gradients with the response of the grid (displacement 0.005 bohr), "
+        "diagonal blocks rebuilt from the sum rule over atoms (LS, HS parent)."
+    ) in text
+    assert (
+        "Hessian: analytic, the orbital response on grid level 1 (on a CPU), diagonal blocks rebuilt from the sum rule "
+        "over atoms (HS minimum)."
+    ) in text
+    assert "noise floor of at most 1.7 cm⁻¹" in text
+
+
+def test_without_a_coarse_surface_none_is_named():
+    assert "far from the minimum" not in methods.paragraph(sample_report.sample())
+    assert "displacement 0" not in methods.paragraph(sample_report.sample())

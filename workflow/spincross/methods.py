@@ -1,0 +1,99 @@
+"""The paragraph for a methods section, made from what the results say was done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from spincross import __version__
+from spincross.figures import Json
+from spincross.findings import wavenumber
+
+STATES = {"LS": "LS", "HS_parent": "HS parent", "HS": "HS minimum"}
+
+
+def paragraph(data: Json) -> str:
+    """Return the paragraph; `data` as in `report.render_report`."""
+    tau = data["entropy"]["treatment"]["quasi_rrho_tau_per_cm"]
+    return " ".join(
+        [
+            _level(data),
+            *_convergence(data),
+            *_hessians(data),
+            _breaking(data),
+            f"Vibrational entropies are harmonic and, beside them, quasi-RRHO (tau = {tau:g} cm⁻¹), without rotation "
+            f"and translation. Workflow: spincross {__version__}.",
+        ]
+    )
+
+
+def _level(data: Json) -> str:
+    """Say what was computed, at which level, on which grids."""
+    low, high, parent = (data["optimise"][state] for state in ("LS", "HS", "HS_parent"))
+    level, versions = low["level"], (low.get("provenance") or {}).get("versions", {})
+    fitting = f" with density fitting ({level['auxiliary_basis']})" if level.get("auxiliary_basis") else ""
+    grids = sorted({grid for state in STATES for grid in data["optimise"][state]["grid_level_per_step"]})
+    coarse = f", far from the minimum on level {grids[0]}" if grids and grids[0] < level["grid_level"] else ""
+    return (
+        f"The isolated molecule {data['molecule']['formula']} (charge {data['molecule']['charge']:+d}) was computed "
+        f"with {level['functional'].upper()}/{level['basis']}{fitting}, integration grid level {level['grid_level']}, "
+        f"in PySCF {versions.get('pyscf', '')}. Geometries of LS (multiplicity {low['multiplicity']}) and HS "
+        f"(multiplicity {high['multiplicity']}) were optimised in {parent['point_group']} with geomeTRIC "
+        f"{versions.get('geometric', '')}{coarse}, by gradients with the response of the grid."
+    )
+
+
+def _convergence(data: Json) -> list[str]:
+    """Say when an optimisation ended, for each criterion in use; where a record does not tell, say that."""
+    sentences = [f"{text} ({states})." for text, states in _grouped(data, "optimise", _criterion)]
+    largest = max(data["optimise"][state]["gradient_rms_hartree_per_bohr"] for state in STATES)
+    return [*sentences, f"The largest root mean square of a final gradient is {largest:.1e} Eh/bohr."]
+
+
+def _criterion(optimised: Json) -> str:
+    found = optimised.get("convergence")
+    if found is None:
+        return "The record does not state the criterion of convergence"
+    return (
+        f"Converged: root mean square gradient below {found['gradient_rms_hartree_per_bohr']:g} Eh/bohr, and either "
+        f"energy change below {found['energy_change_hartree']:g} Eh or root mean square displacement below "
+        f"{found['displacement_rms_angstrom']:g} Å, thresholds of geomeTRIC's {found['set']}, Q-Chem's rule"
+    )
+
+
+def _hessians(data: Json) -> list[str]:
+    """Say how each Hessian was made, and the noise floor."""
+    floor = max(data["vibrations"][state]["noise_floor_per_cm"] for state in STATES)
+    ways = [f"Hessian: {text} ({states})." for text, states in _grouped(data, "vibrations", _route)]
+    return [*ways, f"The residual of the sum rules corresponds to a noise floor of at most {floor:.1f} cm⁻¹."]
+
+
+def _route(vibrations: Json) -> str:
+    settings = vibrations.get("hessian_settings") or {}
+    if vibrations["method"] == "analytic":
+        grid = f", the orbital response on grid level {settings['response_grid_level']} (on a CPU)" if settings else ""
+        return f"analytic{grid}, diagonal blocks rebuilt from the sum rule over atoms"
+    step = f" (displacement {settings['step_bohr']:g} bohr)" if settings else ""
+    return (
+        f"central finite differences of gradients with the response of the grid{step}, diagonal blocks rebuilt from "
+        "the sum rule over atoms"
+    )
+
+
+def _grouped(data: Json, stage: str, describe: Callable[[Json], str]) -> list[tuple[str, str]]:
+    """Return each different description of a stage with the states it holds for."""
+    found: dict[str, list[str]] = {}
+    for state in STATES:
+        found.setdefault(describe(data[stage][state]), []).append(STATES[state])
+    return [(text, ", ".join(states)) for text, states in found.items()]
+
+
+def _breaking(data: Json) -> str:
+    """Say how the HS minimum was reached."""
+    mode = data["mode"]
+    if not mode["broken"]:
+        group = data["optimise"]["HS_parent"]["point_group"]
+        return f"HS has no imaginary mode in {group} that was followed and was used as it is."
+    return (
+        f"The HS parent was displaced along its imaginary {mode['irrep']} mode "
+        f"({wavenumber(mode['wavenumber_per_cm'], 0)} cm⁻¹) and relaxed in {data['optimise']['HS']['point_group']}."
+    )
