@@ -46,7 +46,9 @@ def verify_reference(settings: Settings, output: Path) -> None:
     """
     known = [name for name in settings.complexes if (settings.structures / "reference" / name).is_dir()]
     whole = replace(settings, config=settings.config | {"complexes": known})
-    rows, inputs, start = [], {}, time.perf_counter()
+    rows: list[Json] = []
+    inputs: dict[str, Path] = {}
+    start = time.perf_counter()
     for complex_id, state, group, stage in reference.available(whole):
         molecule = _recorded(whole, complex_id, state, group)
         if len(molecule.symbols) > LARGE and state != "LS":
