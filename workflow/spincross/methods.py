@@ -32,9 +32,10 @@ def _level(data: Json) -> str:
     level, versions = low["level"], (low.get("provenance") or {}).get("versions", {})
     fitting = f" with density fitting ({level['auxiliary_basis']})" if level.get("auxiliary_basis") else ""
     grids = sorted({grid for state in STATES for grid in data["optimise"][state]["grid_level_per_step"]})
+    charge = f"{data['molecule']['charge']:+d}".replace("+0", "0")
     coarse = f", far from the minimum on level {grids[0]}" if grids and grids[0] < level["grid_level"] else ""
     return (
-        f"The isolated molecule {data['molecule']['formula']} (charge {data['molecule']['charge']:+d}) was computed "
+        f"The isolated molecule {data['molecule']['formula']} (charge {charge}) was computed "
         f"with {level['functional'].upper()}/{level['basis']}{fitting}, integration grid level {level['grid_level']}, "
         f"in PySCF {versions.get('pyscf', '')}. Geometries of LS (multiplicity {low['multiplicity']}) and HS "
         f"(multiplicity {high['multiplicity']}) were optimised in {parent['point_group']} with geomeTRIC "
