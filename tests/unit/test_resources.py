@@ -57,6 +57,12 @@ def test_the_peak_holds_what_is_used_and_not_twice_as_much(basis):
     assert resources.memory_mb(need, 8000) == resources.SMALLEST_MB
 
 
+def test_the_peak_holds_what_the_stand_in_took_and_not_twice_as_much():
+    """41 jobs of two displaced gradients each, LS, grid 3, one thread: at most 7142 MB resident (Snakemake's benchmark)."""
+    need = resources.size_of(ROOT / "structures/fe-aai2-ncs2/low_spin.xyz", Level())
+    assert 7142 < resources.memory_mb(need, 8000) < 2 * 7142
+
+
 def test_memory_and_time_grow_with_the_complex():
     small = resources.size_of(ROOT / "structures/fe-aai2-ncs2/low_spin.xyz", Level())
     large = resources.size_of(DEFAULT, Level())
