@@ -58,7 +58,7 @@ def test_the_peak_holds_what_is_used_and_not_twice_as_much(basis):
 
 
 def test_the_peak_holds_what_the_stand_in_took_and_not_twice_as_much():
-    """41 jobs of two displaced gradients each, LS, grid 3, one thread: at most 7142 MB resident (Snakemake's benchmark)."""
+    """41 jobs of two displaced gradients, LS, grid 3, one thread: at most 7142 MB resident (Snakemake's benchmark)."""
     need = resources.size_of(ROOT / "structures/fe-aai2-ncs2/low_spin.xyz", Level())
     assert 7142 < resources.memory_mb(need, 8000) < 2 * 7142
 

@@ -87,14 +87,11 @@ def guide(axis_name: str, value: float, colour: str = GREY) -> Json:
 
 
 WELL_WINDOW = 4.5
-"""Half the width of the figure of a double well, in |Q| of its lowest point."""
+"""Half the width at which a double well opens, in |Q| of its lowest point; a double click shows the walls outside."""
 
 
 def double_well(mode: Json) -> Figure:
-    """Draw the energy along Q both ways from the parent, kJ/mol, and the relaxed minimum as a guide.
-
-    The figure opens at the well; points of a wall far outside come with a double click.
-    """
+    """Draw the energy along Q both ways from the parent, kJ/mol, and the relaxed minimum as a guide."""
     energy = (np.array(mode["scan_energy_hartree"]) - mode["parent_energy_hartree"]) * HARTREE_TO_KJ_PER_MOL
     order = np.argsort(mode["scan_q_amu_half_angstrom"])
     q = np.array(mode["scan_q_amu_half_angstrom"])[order]
@@ -107,12 +104,11 @@ def double_well(mode: Json) -> Figure:
     shown = energy[order][np.abs(q) <= window]
     bottom, top = min([lowering, *shown]), max([0.0, *shown])
     span = (top - bottom) or 1.0
-    axes = {"xaxis": axis("Q (amu<sup>1/2</sup> Å)"), "yaxis": axis("energy relative to the parent (kJ/mol)")}
-    axes["xaxis"]["range"] = [round(-1.05 * window, 4), round(1.05 * window, 4)]
-    axes["yaxis"]["range"] = [round(bottom - 0.12 * span, 4), round(top + 0.08 * span, 4)]
-    shapes = [guide("y", lowering, GREEN)]
-    data = [*_fitted_well(mode, float(window)), trace]
-    return {"data": data, "layout": layout(380, **axes, shapes=shapes, annotations=[label], showlegend=False)}
+    across, up = (-1.05 * window, 1.05 * window), (bottom - 0.12 * span, top + 0.08 * span)
+    axes = {"xaxis": axis("Q (amu<sup>1/2</sup> Å)", range=rounded(across))}
+    axes["yaxis"] = axis("energy relative to the parent (kJ/mol)", range=rounded(up))
+    more = {"shapes": [guide("y", lowering, GREEN)], "annotations": [label], "showlegend": False}
+    return {"data": [*_fitted_well(mode, float(window)), trace], "layout": layout(380, **axes, **more)}
 
 
 def _fitted_well(mode: Json, largest: float) -> list[Json]:

@@ -21,8 +21,7 @@ PROBED_MODES = 2
 
 def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path) -> None:
     """Hessian -> vibrations.json, modes.npz, modes.molden."""
-    start = time.perf_counter()
-    source = files.read_json(optimised / "optimise.json")
+    start, source = time.perf_counter(), files.read_json(optimised / "optimise.json")
     stored, facts = files.read_arrays(folder / "hessian.npz"), files.read_json(folder / "hessian.json")
     molecule = load_molecule(settings, complex_id, optimised / "geometry.xyz", source["point_group"]).symmetrised()
     force_constants.check_geometry(stored, molecule, "hessian.npz")
