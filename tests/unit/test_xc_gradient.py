@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pyscf.dft import gen_grid
+from pyscf.dft import gen_grid, radi
 from pyscf.grad import rks, uks
 
 from spincross import electronic, xc_gradient
@@ -44,6 +44,15 @@ def test_nuclear_gradients_equal_pyscfs(functional, multiplicity):
     stock = method.nuc_grad_method()
     stock.grid_response = True
     np.testing.assert_allclose(xc_gradient.gradient_method(method).kernel(), stock.kernel(), atol=1e-9)
+
+
+def test_only_plain_ggas_on_the_default_partition_leave_pyscf():
+    """Else the comparison above would compare PySCF with itself, or another partition would get wrong weights."""
+    method = solved("pbe0", 1)
+    assert "get_veff" in vars(xc_gradient.gradient_method(method))
+    method.grids.radii_adjust = radi.becke_atomic_radii_adjust
+    assert "get_veff" not in vars(xc_gradient.gradient_method(method))
+    assert "get_veff" not in vars(xc_gradient.gradient_method(solved("tpssh", 1)))
 
 
 def test_a_point_that_no_atom_is_near_moves_nothing():

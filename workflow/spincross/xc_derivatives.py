@@ -84,8 +84,7 @@ def _add_block(
     """Add one block of points; values (10, points, n) of the n orbitals in `index`, `owner` (n,) their atoms."""
     pick = np.ix_(index, index)
     blocks = [d[pick] for d in densities]
-    halves = [[v @ d for v in values[:4]] for d in blocks]
-    rho = np.array([[(1 + (k > 0)) * np.einsum("gi,gi->g", values[k], h[0]) for k in range(4)] for h in halves])
+    halves, rho = densities_on_points(values, blocks)
     spins = len(rho)
     vxc, fxc = mean_field._numint.eval_xc_eff(mean_field.xc, rho if spins == 2 else rho[0], 2, xctype="GGA")[1:3]
     potential = np.reshape(vxc, (spins, 4, -1)) * weights
@@ -118,6 +117,20 @@ def _add_block(
                 part = np.einsum("cg,cgi->gi", answer[place, x, s], values[:4]).T @ values[0]
                 with sums.lock:
                     sums.first[s, atom, x][pick] += part
+
+
+def densities_on_points(values: Array, blocks: list[Array]) -> tuple[list[list[Array]], Array]:
+    """Return phi D for the orbitals and their gradients, 4 of (points, n) per spin, and rho (spins, 4, points).
+
+    Parameters
+    ----------
+    values : (4 or more, points, n) orbitals and derivatives
+    blocks : density matrices (n, n), one per spin
+    """
+    halves = [[v @ d for v in values[:4]] for d in blocks]
+    return halves, np.array(
+        [[(1 + (k > 0)) * np.einsum("gi,gi->g", values[k], h[0]) for k in range(4)] for h in halves]
+    )
 
 
 def bent(values: Array, weights: Array) -> list[Array]:

@@ -24,7 +24,7 @@ from pyscf.dft import gen_grid, radi
 
 from spincross import machine
 from spincross.xc_cache import POINTS_PER_BLOCK, CachedNumInt, plain_gga
-from spincross.xc_derivatives import bent
+from spincross.xc_derivatives import bent, densities_on_points
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int_]
@@ -201,8 +201,7 @@ def _block(
         return np.zeros_like(partition.places)
     values = np.asarray(integrator.eval_ao(mol, points, deriv=2, non0tab=table))[:, :, index]
     pick = np.ix_(index, index)
-    halves = [[v @ block for v in values[:4]] for block in (d[pick] for d in densities)]
-    rho = np.array([[(1 + (k > 0)) * np.einsum("gi,gi->g", values[k], h[0]) for k in range(4)] for h in halves])
+    halves, rho = densities_on_points(values, [d[pick] for d in densities])
     spins = len(rho)
     energy, potential = integrator.eval_xc_eff(method.xc, rho if spins == 2 else rho[0], 1, xctype="GGA")[:2]
     total = partition.response(atom, points, weights * energy * rho[:, 0].sum(axis=0))
