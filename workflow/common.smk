@@ -76,7 +76,7 @@ def size_of_input(input):
     """Functions and grid points of the molecule that a job reads."""
     starts = ("geometry.xyz", "molecule.xyz", "molecule_high_spin.xyz", "displaced.xyz")
     xyz = next(path for path in input if Path(path).name in starts)
-    return resources.size_of(xyz, SETTINGS.level)
+    return resources.size_of(xyz, SETTINGS.hessian.displaced_level(SETTINGS.level))
 
 
 def dft_memory(wildcards, input, attempt):

@@ -139,8 +139,8 @@ def points_on(hessian, displaced, energy=-100.0):
 
 def test_a_displaced_scf_in_another_state_is_an_error():
     hessian, displaced = springs(H2CO), displacements.plan_displacements(H2CO, 5e-3)
-    points = points_on(hessian, displaced)
-    assert displacements.require_one_surface(H2CO, displaced, points, hessian, -100.0) < 1e-12
+    points, (centre,) = points_on(hessian, displaced), points_on(hessian, [H2CO])
+    assert displacements.require_one_surface(H2CO, displaced, points, hessian, centre) < 1e-12
     points[3] = replace(points[3], energy=points[3].energy - 3e-4)
     with pytest.raises(WrongState, match="displacement 3 lies 3.0e-04 Eh off"):
-        displacements.require_one_surface(H2CO, displaced, points, hessian, -100.0)
+        displacements.require_one_surface(H2CO, displaced, points, hessian, centre)

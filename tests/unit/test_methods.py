@@ -6,7 +6,7 @@ from geometric.params import OptParams
 import sample_report
 from spincross import group_optimizer, methods
 
-SETTINGS = {"step_bohr": 0.005, "response_grid_level": 1}
+SETTINGS = {"step_bohr": 0.005, "displacement_grid_level": 4, "response_grid_level": 1}
 
 
 def sample(convergence="GAU_TIGHT", **vibrations):
@@ -56,8 +56,8 @@ def test_grids_density_fitting_and_the_way_of_every_hessian_are_named():
     )
     assert "geomeTRIC 1.1, far from the minimum on level 1, by gradients with the response of the grid." in text
     assert (
-        "Hessian: central finite differences of gradients with the response of the grid (displacement 0.005 bohr), "
-        "diagonal blocks rebuilt from the sum rule over atoms (LS, HS parent)."
+        "Hessian: central finite differences of gradients with the response of the grid (displacement 0.005 bohr, grid "
+        "level 4), diagonal blocks rebuilt from the sum rule over atoms (LS, HS parent)."
     ) in text
     assert (
         "Hessian: analytic, the orbital response on grid level 1 (on a CPU), diagonal blocks rebuilt from the sum rule "

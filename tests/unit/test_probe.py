@@ -65,10 +65,10 @@ def test_tens_of_gradients_find_the_lowest_modes_of_each_irrep(cage, tmp_path, i
     exact = vibrations.normal_modes(molecule, hessian)
     expected = [w for w, name in zip(exact.wavenumbers, exact.irreps, strict=True) if name == irrep][:2]
     surface = Harmonic(molecule, hessian)
-    found = probe.lowest_modes(molecule, irrep, guess, surface, ENERGY, tmp_path, 5e-3, 2, quiet)
+    found = probe.lowest_modes(molecule, irrep, guess, surface, tmp_path, 5e-3, 2, quiet)
     assert np.all(np.abs(found.wavenumbers - expected) <= found.errors + 1e-6)
     assert (found.wavenumbers[0] < 0) == (irrep == "B")
-    assert surface.calls == found.gradients <= 40 * per_product
+    assert surface.calls == found.gradients <= 1 + 40 * per_product
     assert found.gradients < 3 * len(molecule.symbols)
 
 
@@ -76,36 +76,36 @@ def test_a_killed_probe_goes_on_from_its_directions(cage, tmp_path):
     molecule, hessian, guess = cage
     surface = Harmonic(molecule, hessian)
     with pytest.raises(NotConverged, match="run again to go on"):
-        probe.lowest_modes(molecule, "B", guess, surface, ENERGY, tmp_path, 5e-3, 1, quiet, max_products=4)
+        probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 1, quiet, max_products=4)
     before = surface.calls
-    found = probe.lowest_modes(molecule, "B", guess, surface, ENERGY, tmp_path, 5e-3, 1, quiet)
+    found = probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 1, quiet)
     assert surface.calls == found.gradients > before
     assert found.wavenumbers[0] < 0
 
 
 @pytest.mark.parametrize(
-    ("irrep", "name"), [("A", "direction_0001: displacement 1"), ("B", "direction_0003: displacement 0")]
+    ("irrep", "name"), [("A", "direction_0001: displacement 0"), ("B", "direction_0002: displacement 0")]
 )
 def test_a_displaced_scf_in_another_state_is_an_error(cage, tmp_path, irrep, name):
     molecule, hessian, guess = cage
     surface = Harmonic(molecule, hessian, jump_at=4)
     with pytest.raises(WrongState, match=f"{name} lies 3.0e-04 Eh off the harmonic surface"):
-        probe.lowest_modes(molecule, irrep, guess, surface, ENERGY, tmp_path, 5e-3, 2, quiet)
+        probe.lowest_modes(molecule, irrep, guess, surface, tmp_path, 5e-3, 2, quiet)
     with pytest.raises(WrongState, match=name):  # the kept point stays refused
-        probe.lowest_modes(molecule, irrep, guess, surface, ENERGY, tmp_path, 5e-3, 2, quiet)
+        probe.lowest_modes(molecule, irrep, guess, surface, tmp_path, 5e-3, 2, quiet)
 
 
 def test_directions_of_another_irrep_are_refused(cage, tmp_path):
     molecule, hessian, guess = cage
     surface = Harmonic(molecule, hessian)
-    probe.lowest_modes(molecule, "B", guess, surface, ENERGY, tmp_path, 5e-3, 1, quiet)
+    probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 1, quiet)
     with pytest.raises(StaleData, match="irrep or step"):
-        probe.lowest_modes(molecule, "A", guess, surface, ENERGY, tmp_path, 5e-3, 1, quiet)
+        probe.lowest_modes(molecule, "A", guess, surface, tmp_path, 5e-3, 1, quiet)
 
 
 def test_an_irrep_of_another_group_is_refused(tmp_path):
     with pytest.raises(BadInput, match="C2 has no irrep 'Bu'; choose from A, B"):
-        probe.lowest_modes(H2CO, "Bu", springs(H2CO), Harmonic(H2CO, springs(H2CO)), ENERGY, tmp_path, 5e-3)
+        probe.lowest_modes(H2CO, "Bu", springs(H2CO), Harmonic(H2CO, springs(H2CO)), tmp_path, 5e-3)
 
 
 def test_the_probe_agrees_with_the_full_hessian_of_the_triplet(tmp_path):
@@ -118,10 +118,10 @@ def test_the_probe_agrees_with_the_full_hessian_of_the_triplet(tmp_path):
     full = vibrations.normal_modes(H2CO, force_constants.from_points(H2CO, points, settings.step).hessian)
     expected = [w for w, name in zip(full.wavenumbers, full.irreps, strict=True) if name == "B"][0]
     guess = cheap.gfn2_hessian(H2CO, state.multiplicity)
-    found = probe.lowest_modes(H2CO, "B", guess, surface, solution.energy, tmp_path / "probe", settings.step, 1, quiet)
+    found = probe.lowest_modes(H2CO, "B", guess, surface, tmp_path / "probe", settings.step, 1, quiet)
     assert expected < -100
     assert found.wavenumbers[0] == pytest.approx(expected, abs=1.0)
-    assert found.gradients <= 3
+    assert found.gradients <= 4
 
 
 @pytest.mark.parametrize(("state", "multiplicity", "unstable"), [("HS", 5, True), ("LS", 1, False)])
@@ -136,7 +136,7 @@ def test_the_probe_finds_what_the_recorded_hessian_of_the_iron_stand_in_has(tmp_
     full = vibrations.normal_modes(molecule, stored["hessian"])
     expected = [w for w, name in zip(full.wavenumbers, full.irreps, strict=True) if name == "B"][:2]
     surface, guess = Harmonic(molecule, stored["hessian"]), cheap.gfn2_hessian(molecule, multiplicity)
-    found = probe.lowest_modes(molecule, "B", guess, surface, ENERGY, tmp_path, 5e-3, 2, quiet)
+    found = probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 2, quiet)
     np.testing.assert_allclose(found.wavenumbers, expected, atol=1.0)
     assert np.all(np.abs(found.wavenumbers - expected) <= found.errors)
     assert (found.wavenumbers[0] < -300) == unstable

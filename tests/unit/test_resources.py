@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from spincross import resources
+from spincross.force_constants import Settings
 from spincross.levels import Level
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,10 +32,10 @@ def test_the_79_atom_complex_has_879_functions_and_a_tensor_of_14_gb():
 
 
 def test_the_readmes_table_of_79_atoms_says_what_the_code_asks_for():
-    need, text = resources.size_of(DEFAULT, Level()), (ROOT / "README.md").read_text()
-    small, large = (round(resources.memory_mb(need, limit) / 1000) for limit in (8000, 32000))
+    need, text = resources.size_of(DEFAULT, Settings().displaced_level(Level())), (ROOT / "README.md").read_text()
+    small, large = (round(resources.memory_mb(need, limit) / 1000) for limit in (8000, 64000))
     assert f"| orbital and auxiliary functions | {need.functions} and {need.auxiliary} |" in text
-    assert f"| memory of a job with `memory_mb` 8000, and 32000 or more | {small} GB, {large} GB |" in text
+    assert f"| memory of a job with `memory_mb` 8000, and 64000 or more | {small} GB, {large} GB |" in text
     assert f"| one gradient on 8 cores | {resources.gradient_seconds(need, 8) / 60:.0f} min |" in text
     four_jobs = 238 / 4 * resources.gradient_seconds(need, 16) / 3600
     assert f"| Hessian in C2, 64 cores in four jobs of 16 | {four_jobs:.0f} h |" in text
@@ -58,9 +59,10 @@ def test_the_peak_holds_what_is_used_and_not_twice_as_much(basis):
 
 
 def test_the_peak_holds_what_the_stand_in_took_and_not_twice_as_much():
-    """41 jobs of two displaced gradients, LS, grid 3, one thread: at most 7142 MB resident (Snakemake's benchmark)."""
-    need = resources.size_of(ROOT / "structures/fe-aai2-ncs2/low_spin.xyz", Level())
-    assert 7142 < resources.memory_mb(need, 8000) < 2 * 7142
+    """41 jobs of two displaced gradients, LS, one thread: most memory resident by Snakemake's benchmark."""
+    for grid, measured in ((3, 7142), (4, 9655)):
+        need = resources.size_of(ROOT / "structures/fe-aai2-ncs2/low_spin.xyz", Level(grid_level=grid))
+        assert measured < resources.memory_mb(need, 8000) < 2 * measured
 
 
 def test_memory_and_time_grow_with_the_complex():

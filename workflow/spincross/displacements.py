@@ -138,6 +138,11 @@ def plan_displacements(molecule: Molecule, step: float) -> list[Molecule]:
     return displaced
 
 
+def planned_geometries(molecule: Molecule, step: float) -> list[Molecule]:
+    """Return the displaced geometries and, last, the undisplaced one, against which their energies are checked."""
+    return [*plan_displacements(molecule, step), molecule.at(molecule.positions, "C1")]
+
+
 def bundles(count: int, size: int) -> list[range]:
     """Split the indices 0 to count - 1 into bundles of at most `size`, in order, as even as they come.
 
@@ -217,16 +222,14 @@ def compute_points(
 
 
 def require_one_surface(
-    molecule: Molecule, displaced: list[Molecule], points: list[Point], hessian: Array, energy: float,
+    molecule: Molecule, displaced: list[Molecule], points: list[Point], hessian: Array, centre: Point,
     what: str = "displacement",
 ) -> float:  # fmt: skip
     """Return the largest deviation (Eh) of the displaced energies from E + g d + d H d / 2.
 
-    The gradient g, nearly zero, is what the displaced gradients leave on average once H d is taken off.
-
     Parameters
     ----------
-    energy : of the undisplaced geometry, Eh
+    centre : the undisplaced geometry on the same surface, with its E and its (small) gradient g
     what : names the displacements in the error
 
     Raises
@@ -235,10 +238,8 @@ def require_one_surface(
         if a displaced SCF lies off this surface by more than SURFACE_TOLERANCE: it fell into another state
     """
     shifts = np.array([(geometry.positions - molecule.positions).reshape(-1) for geometry in displaced])
-    bends = shifts @ hessian
-    slope = np.mean([p.gradient.reshape(-1) - bend for p, bend in zip(points, bends, strict=True)], axis=0)
-    rises = shifts @ slope + 0.5 * (shifts * bends).sum(axis=1)
-    misses = np.abs(np.array([p.energy for p in points]) - energy - rises)
+    rises = shifts @ centre.gradient.reshape(-1) + 0.5 * (shifts @ hessian * shifts).sum(axis=1)
+    misses = np.abs(np.array([p.energy for p in points]) - centre.energy - rises)
     worst = int(np.argmax(misses))
     if misses[worst] > SURFACE_TOLERANCE:
         raise WrongState(

@@ -35,6 +35,7 @@ class Settings:
     ----------
     method : `analytic` (diagonal blocks rebuilt) or `finite differences`
     step : displacement of finite differences, bohr
+    displacement_grid_level : grid of the displaced gradients where it is finer than that of the level
     response_grid_level : grid of the exchange-correlation kernel in the analytic route
     scf_energy_tolerance, scf_gradient_tolerance : of the undisplaced and every displaced SCF
     max_memory : MB
@@ -42,6 +43,7 @@ class Settings:
 
     method: str = "finite differences"
     step: float = 5e-3
+    displacement_grid_level: int = 4
     response_grid_level: int = 1
     scf_energy_tolerance: float = 1e-11
     scf_gradient_tolerance: float = 1e-7
@@ -51,6 +53,18 @@ class Settings:
         """Return where gradients are computed: this level with the tight SCF thresholds of derivatives."""
         tight = level.tightened(self.scf_energy_tolerance, self.scf_gradient_tolerance)
         return Surface(tight, state, guess, self.max_memory)
+
+    def displaced_level(self, level: Level) -> Level:
+        """Return the level of displaced gradients, on a finer grid.
+
+        A grid does not turn with the molecule, and soft modes feel that: on the LS of the iron stand-in two modes of 51
+        and 71 cm-1 are 7.7 and 6.0 cm-1 too high on grid 3, the second one 0.9 on grid 4.
+        """
+        return replace(level, grid_level=max(level.grid_level, self.displacement_grid_level))
+
+    def displaced_surface(self, level: Level, state: State, guess: Orbitals) -> Surface:
+        """Return where gradients are computed whose differences are taken."""
+        return self.surface(self.displaced_level(level), state, guess)
 
 
 @dataclass(frozen=True)

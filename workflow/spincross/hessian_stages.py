@@ -37,18 +37,19 @@ POINT_ARRAYS = ("gradient", "dipole", "energy", "cycles", "seconds")
 
 
 def plan_displacements(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path) -> None:
-    """Plan the displacements of an optimised geometry and their bundles: plan.json.
+    """Plan the displacements of an optimised geometry and their bundles: plan.json. The undisplaced one comes last.
 
     Nothing is left to compute where HS without symmetry is its stable parent.
     """
     start = time.perf_counter()
     source, molecule = optimised_molecule(settings, complex_id, optimised)
     stable = _stable_parent(source, folder)
-    count = 0 if stable else len(displacements.plan_displacements(molecule, settings.hessian.step))
+    geometries = [] if stable else displacements.planned_geometries(molecule, settings.hessian.step)
     seconds = _seconds_per_gradient(source)
     wanted = settings.config["hessian"].get("displacements_per_job", "auto")
     size = displacements.smallest_bundle(seconds) if wanted == "auto" else wanted
-    bundles = displacements.bundles(count, size)
+    bundles = displacements.bundles(len(geometries), size)
+    count = max(0, len(geometries) - 1)
     content = {
         "provenance": hessian_provenance(optimised, source, start),
         "complex": complex_id,
@@ -73,14 +74,14 @@ def compute_bundle(
 ) -> None:
     """Compute one bundle of planned displacements into `output`; what lies in `work` already is not repeated."""
     _, molecule = optimised_molecule(settings, complex_id, optimised)
-    surface = surface_near(settings, complex_id, state, optimised)
+    surface = displaced_surface(settings, complex_id, state, optimised)
     first, last = files.read_json(plan)["bundles"][bundle]
-    displaced = displacements.plan_displacements(molecule, settings.hessian.step)
-    points = displacements.compute_points(displaced, range(first, last), surface, work, files.print_line)
+    geometries = displacements.planned_geometries(molecule, settings.hessian.step)
+    points = displacements.compute_points(geometries, range(first, last), surface, work, files.print_line)
     files.write_arrays(
         output,
-        key=np.array(surface.key(displaced[first])),
-        positions=np.array([displaced[i].positions for i in range(first, last)]),
+        key=np.array(surface.key(geometries[first])),
+        positions=np.array([geometries[i].positions for i in range(first, last)]),
         **{name: np.array([getattr(p, name) for p in points]) for name in POINT_ARRAYS},
     )
 
@@ -104,17 +105,17 @@ def gather_hessian(
         take_over(folder.parents[1] / source["point_group"] / "vibrations", folder, ("hessian.json", "hessian.npz"))
         return
     _, molecule = optimised_molecule(settings, complex_id, optimised)
-    displaced = displacements.plan_displacements(molecule, settings.hessian.step)
-    surface = surface_near(settings, complex_id, state, optimised)
-    points = _points(parts, displaced, surface.key(displaced[0]))
+    *displaced, undisplaced = displacements.planned_geometries(molecule, settings.hessian.step)
+    surface = displaced_surface(settings, complex_id, state, optimised)
+    *points, centre = _points(parts, [*displaced, undisplaced], surface.key(undisplaced))
     found = force_constants.from_points(molecule, points, settings.hessian.step)
-    energy = source["energy_hartree"]
-    seconds = sum(point.seconds for point in points)
+    seconds = sum(point.seconds for point in (*points, centre))
     facts = {
         "displacements": len(points),
-        "scf_cycles": sum(point.cycles for point in points),
+        "scf_cycles": sum(point.cycles for point in (*points, centre)),
+        "gradient_max_hartree_per_bohr": float(np.abs(centre.gradient).max()),
         "surface_residual_hartree": displacements.require_one_surface(
-            molecule, displaced, points, found.hessian, energy
+            molecule, displaced, points, found.hessian, centre
         ),
         "settled_modes": settled_modes(molecule, found.hessian, surface, work),
     }
@@ -195,9 +196,15 @@ def optimised_molecule(settings: Settings, complex_id: str, optimised: Path) -> 
 
 
 def surface_near(settings: Settings, complex_id: str, state: str, optimised: Path) -> Surface:
-    """Return where gradients near an optimised geometry are computed."""
+    """Return the surface of an optimised geometry, with the tight SCF thresholds of derivatives."""
     guess = checkpoints.load_orbitals(optimised / "orbitals.npz")
     return settings.hessian.surface(settings.level, settings.state(complex_id, state), guess)
+
+
+def displaced_surface(settings: Settings, complex_id: str, state: str, optimised: Path) -> Surface:
+    """Return where gradients are computed whose differences are taken."""
+    guess = checkpoints.load_orbitals(optimised / "orbitals.npz")
+    return settings.hessian.displaced_surface(settings.level, settings.state(complex_id, state), guess)
 
 
 def hessian_provenance(optimised: Path, source: Json, start: float | None = None, seconds: float = 0.0) -> Json:

@@ -73,7 +73,8 @@ def _route(vibrations: Json) -> str:
     if vibrations["method"] == "analytic":
         grid = f", the orbital response on grid level {settings['response_grid_level']} (on a CPU)" if settings else ""
         return f"analytic{grid}, diagonal blocks rebuilt from the sum rule over atoms"
-    step = f" (displacement {settings['step_bohr']:g} bohr)" if settings else ""
+    grid = "displacement {step_bohr:g} bohr, grid level {displacement_grid_level}"
+    step = f" ({grid.format(**settings)})" if settings else ""
     return (
         f"central finite differences of gradients with the response of the grid{step}, diagonal blocks rebuilt from "
         "the sum rule over atoms"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pyscf import lib
 
 from spincross import pointgroup, vibrations
-from spincross.displacements import Surface, kept_point, require_one_surface
+from spincross.displacements import Point, Surface, kept_point, require_one_surface
 from spincross.errors import BadInput, NotConverged, StaleData
 from spincross.files import Report, print_line, read_arrays
 from spincross.molecule import Molecule
@@ -43,7 +43,7 @@ class HessianProducts:
     basis : (3N, n), orthonormal mass-weighted basis of the irrep's vibrations
     opposite : operation matrix (3N, 3N) that turns every direction of the irrep around; None for the totally symmetric
     surface : where gradients are computed
-    energy : of the undisplaced geometry there, Eh
+    centre : the undisplaced geometry there
     folder : work folder; directions found there are taken up
     step : displacement (bohr) of the atom that moves most
     """
@@ -52,7 +52,7 @@ class HessianProducts:
     basis: Array
     opposite: Array | None
     surface: Surface
-    energy: float
+    centre: Point
     folder: Path
     step: float
     report: Report
@@ -90,7 +90,7 @@ class HessianProducts:
         forward, last = points[0].gradient.reshape(-1), points[-1].gradient.reshape(-1)
         bend = (forward - (last if self.opposite is None else self.opposite @ forward)) / 2
         along = np.outer(shift, bend) / (scale * shift @ shift)  # what this direction knows of the Hessian
-        require_one_surface(self.molecule, moved, points, along, self.energy, f"{name}: displacement")
+        require_one_surface(self.molecule, moved, points, along, self.centre, f"{name}: displacement")
         self.directions.append(vector)
         curved = self.basis.T @ (bend / roots) / scale
         self.products.append(curved / AMU_TO_ELECTRON_MASS * (HARTREE_TO_PER_CM / UNIT_PER_CM) ** 2)
@@ -111,8 +111,8 @@ class HessianProducts:
 
     @property
     def gradients(self) -> int:
-        """Number of gradients behind the products so far."""
-        return len(self.directions) * (2 if self.opposite is None else 1)
+        """Number of gradients behind the products so far, the undisplaced one included."""
+        return 1 + len(self.directions) * (2 if self.opposite is None else 1)
 
 
 def _largest(shift: Array) -> float:
@@ -143,7 +143,7 @@ class Probe:
 
 
 def lowest_modes(
-    molecule: Molecule, irrep: str, guess_hessian: Array, surface: Surface, energy: float, folder: Path, step: float,
+    molecule: Molecule, irrep: str, guess_hessian: Array, surface: Surface, folder: Path, step: float,
     count: int = 1, report: Report = print_line, max_products: int = 60,
 ) -> Probe:  # fmt: skip
     """Find the lowest `count` vibrations of one irrep.
@@ -151,7 +151,6 @@ def lowest_modes(
     Parameters
     ----------
     guess_hessian : cheap Hessian (3N, 3N), Eh/bohr2, for start and preconditioner
-    energy : of the undisplaced geometry on the surface, Eh
 
     Raises
     ------
@@ -168,7 +167,8 @@ def lowest_modes(
     if size == 0:
         raise BadInput(f"{molecule.formula} has no vibration of irrep {irrep}")
     count = min(count, size)
-    products = HessianProducts(molecule, basis, opposite, surface, energy, folder, step, report)
+    centre = kept_point(molecule.at(molecule.positions, "C1"), surface, folder, "undisplaced", report)
+    products = HessianProducts(molecule, basis, opposite, surface, centre, folder, step, report)
     scaled = vibrations.mass_weighted(molecule, guess_hessian) * (HARTREE_TO_PER_CM / UNIT_PER_CM) ** 2
     values, vectors = np.linalg.eigh(basis.T @ scaled @ basis)
 

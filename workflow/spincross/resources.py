@@ -2,8 +2,8 @@ r"""What a DFT job needs of a machine: memory and time from the size of the comp
 
 Memory: the fitted three-index integrals, :math:`N_\mathrm{aux} N (N+1) / 2` numbers for N functions, kept in memory up
 to the limit that PySCF is given and on disk above it; the orbitals and their gradients on the grid, 4 N numbers a
-point, cached up to half the limit; N x N matrices; buffers, as much again as these; and the integrals once more,
-unpacked and half transformed in single precision, for the Newton steps of a slow SCF.
+point, kept where they take less than half the limit; N x N matrices; buffers, as much again as these; and the integrals
+once more, unpacked and half transformed in single precision, for the Newton steps of a slow SCF.
 
 Time: one SCF from a near density and its gradient grows with about the third power of N between 300 and 900 functions.
 It is a rough estimate from one measured molecule, taken three times as a limit for the scheduler.
@@ -70,8 +70,7 @@ def size_of(xyz: Path, level: Level) -> Size:
 def peak_mb(need: Size, limit: float) -> float:
     """Return the memory (MB) that SCF and gradient take where PySCF is told a limit (MB)."""
     tensor = need.auxiliary * need.functions * (need.functions + 1) / 2 * BYTES
-    orbitals = 4 * need.points * min(need.functions, LARGEST_SCREENED) * BYTES
-    orbitals = orbitals if orbitals < 0.5 * limit else 0.0
+    orbitals = min(0.5 * limit, 4 * need.points * min(need.functions, LARGEST_SCREENED) * BYTES)
     matrices = MATRICES * need.functions**2 * BYTES
     response = 1.5 * need.auxiliary * need.functions**2 * BYTES / 2
     return BASE_MB + matrices + 2 * (min(tensor, limit) + orbitals) + response

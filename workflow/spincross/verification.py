@@ -119,14 +119,12 @@ def verify_hessian(settings: Settings, complex_id: str, state: str, group: str) 
     hessian = files.read_arrays(place / "hessian.npz")["hessian"]
     molecule = _recorded(settings, complex_id, state, group)
     level, spin, guess = _on_cpu(settings, complex_id, state, group)
-    options = settings.hessian
-    tight = level.tightened(options.scf_energy_tolerance, options.scf_gradient_tolerance)
+    surface, step = settings.hessian.displaced_surface(level, spin, guess), settings.hessian.step
 
     def gradient(positions: Array) -> Array:
-        moved = molecule.at(positions, "C1")
-        return electronic.gradient(electronic.solve(moved, tight, spin, guess, options.max_memory))
+        return surface.point(molecule.at(positions, "C1")).gradient
 
-    columns = [central_difference(molecule, v, options.step, gradient) for v in directions(molecule, DIRECTIONS)]
+    columns = [central_difference(molecule, v, step, gradient) for v in directions(molecule, DIRECTIONS)]
     expected = [hessian @ v for v in directions(molecule, DIRECTIONS)]
     worst = float(np.abs(np.array(columns) - np.array(expected)).max())
     return {

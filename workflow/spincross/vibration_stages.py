@@ -10,7 +10,7 @@ import numpy as np
 
 from spincross import cheap, displacements, files, force_constants, infrared, probe, vibrations
 from spincross.config import Settings
-from spincross.hessian_stages import hessian_provenance, optimised_molecule, surface_near
+from spincross.hessian_stages import displaced_surface, hessian_provenance, optimised_molecule
 from spincross.schemas import write_checked
 from spincross.stages import load_molecule, parent_group, state_facts
 from spincross.units import PER_CM_TO_KJ_PER_MOL
@@ -48,6 +48,7 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
         "method": facts["method"]["method"],
         "hessian_settings": {
             "step_bohr": facts["method"]["step"],
+            "displacement_grid_level": _displacement_grid(facts),
             "response_grid_level": facts["method"]["response_grid_level"],
         },
         "wavenumbers_per_cm": found.wavenumbers,
@@ -87,12 +88,11 @@ def probe_instability(
     """Find the lowest modes of one irrep from tens of gradients: probe_{irrep}.json."""
     start = time.perf_counter()
     source, molecule = optimised_molecule(settings, complex_id, optimised)
-    surface = surface_near(settings, complex_id, state, optimised)
+    surface = displaced_surface(settings, complex_id, state, optimised)
     probe.opposite_operation(molecule, irrep)  # refuses an irrep of another group before anything is computed
     guess = cheap.gfn2_hessian(molecule, surface.state.multiplicity)
     work = work / irrep.replace("'", "1").replace('"', "2")
-    energy, step = source["energy_hartree"], settings.hessian.step
-    found = probe.lowest_modes(molecule, irrep, guess, surface, energy, work, step, PROBED_MODES)
+    found = probe.lowest_modes(molecule, irrep, guess, surface, work, settings.hessian.step, PROBED_MODES)
     wave, error = float(found.wavenumbers[0]), float(found.errors[0])
     says = "unstable" if wave < -error else "stable" if wave > error else "not decided"
     text = (
@@ -113,6 +113,11 @@ def probe_instability(
         "text": text,
     }
     write_checked(folder / f"probe_{work.name}.json", content, "probe")
+
+
+def _displacement_grid(facts: files.Json) -> int:
+    """Return the grid of the displaced gradients; in records made before there was a choice it is the level's."""
+    return max(facts["provenance"]["level"]["grid_level"], facts["method"].get("displacement_grid_level", 0))
 
 
 def _mode_warnings(found: vibrations.Vibrations, settled: dict[int, str]) -> list[str]:

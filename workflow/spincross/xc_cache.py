@@ -118,7 +118,9 @@ class CachedNumInt(numint.NumInt):
         blocks = []
         for chunk in _chunks(selections, 32):  # one call of PySCF for many blocks: it is threaded inside
             begin = chunk[0][0].start
-            values = self.eval_ao(mol, grids.coords[begin : chunk[-1][0].stop], deriv=1)
+            end = chunk[-1][0].stop
+            mask = grids.non0tab[begin // gen_grid.BLKSIZE : -(-end // gen_grid.BLKSIZE)]
+            values = self.eval_ao(mol, grids.coords[begin:end], deriv=1, non0tab=mask)
             for points, index in chunk:
                 here = values[:, points.start - begin : points.stop - begin]
                 blocks.append(Block(index, np.ascontiguousarray(here[:, :, index].transpose(0, 2, 1)), points))
