@@ -1,8 +1,11 @@
 """Cost of an optimisation against the stock recipe, and what each measure buys: `make bench`. It asserts nothing.
 
-Options: --complex, --state, --repeats, --variants (names, comma-separated), --workdir. With a work folder, finished
-variants are read from it and a killed one goes on; seconds are those of the steps, so that a resumed run counts right.
+Options: --complex, --state, --repeats, --variants (names, comma-separated), --workdir, --start, --limit. With a work
+folder, finished variants are read from it and a killed one goes on; seconds are those of the steps, so that a resumed
+run counts right. --start takes an XYZ file in the point group, principal axis z through the origin, in place of the
+shipped start. --limit ends the stock recipe after so many seconds: what it would have taken is then more.
 Seconds of the processor (all threads) are those of the last start and do not depend on what else the machine does.
+`cold` are the cycles of the first SCF in its own basis, `small` those in a minimal one before it.
 Compare energies first: without symmetry the stock recipe may end in a lower minimum (triplet formaldehyde does). It is
 dft.RKS or dft.UKS(...).density_fit(), default guess, pyscf.geomopt.geometric_solver.optimize.
 """
@@ -51,12 +54,18 @@ VARIANTS: dict[str, Callable[[], Any]] = {
 """What is switched off, and how; the last two go through arguments."""
 
 
+class OutOfTime(Exception):
+    """The stock recipe has had its seconds."""
+
+
 @contextmanager
-def counted(rows: list[tuple[int, float]]) -> Iterator[None]:
-    """Append the cycles and energy of every SCF of the stock recipe."""
+def counted(rows: list[tuple[int, float]], until: float) -> Iterator[None]:
+    """Append the cycles and energy of every SCF of the stock recipe; OutOfTime where one would start too late."""
     scf = hf.SCF.scf
 
     def counting(method: Any, *arguments: Any, **options: Any) -> Any:
+        if time.perf_counter() > until:
+            raise OutOfTime
         energy = scf(method, *arguments, **options)
         rows.append((int(method.cycles), float(energy)))
         return energy
@@ -65,18 +74,20 @@ def counted(rows: list[tuple[int, float]]) -> Iterator[None]:
         yield
 
 
-def stock(molecule: Molecule, settings: config.Settings, multiplicity: int) -> Row:
-    """Optimise with PySCF's stock recipe, to the same convergence."""
+def stock(molecule: Molecule, settings: config.Settings, multiplicity: int, limit: float) -> Row:
+    """Optimise with PySCF's stock recipe, to the same convergence, at most so many seconds."""
     mol = mean_field.build_mol(molecule, settings.level, multiplicity, settings.config["memory_mb"], adapted=False)
     method = (dft.RKS if multiplicity == 1 else dft.UKS)(mol, xc=settings.level.functional).density_fit()
     runs: list[tuple[int, float]] = []
     start, processor = time.perf_counter(), time.process_time()
     convergence = settings.optimisation.convergence
-    with counted(runs), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    converged = False
+    silence = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    with counted(runs, start + limit), contextlib.suppress(OutOfTime), silence[0], silence[1]:
         converged, _ = geometric_solver.kernel(method, convergence_set=convergence, maxsteps=100)
     cycles = [n for n, _ in runs]
     return {
-        "cold_cycles": cycles[0], "warm_cycles": cycles[1:], "gradients": len(cycles),
+        "cold_cycles": cycles[0], "small_cycles": 0, "warm_cycles": cycles[1:], "gradients": len(cycles),
         "seconds": time.perf_counter() - start, "processor": time.process_time() - processor,
         "energy": runs[-1][1], "converged": bool(converged),
     }  # fmt: skip
@@ -94,9 +105,10 @@ def ours(molecule: Molecule, settings: config.Settings, state: Any, complex_id: 
         found = optimise.optimise(molecule, settings.level, state, work, options, None, hessian, lines.append)
     outside = time.perf_counter() - start - sum(step["seconds"] for step in found.steps)
     rungs = [rung for row in found.candidates for rung in row["rungs"]]
-    first = found.candidates[0]["cycles"]
+    small = sum(r["cycles"] for r in found.candidates[0]["rungs"] if r["rung"].startswith("minimal basis"))
     return {
-        "cold_cycles": first, "warm_cycles": [s["scf_cycles"] for s in found.steps[1:]], "gradients": len(found.steps),
+        "cold_cycles": found.candidates[0]["cycles"] - small, "small_cycles": small,
+        "warm_cycles": [s["scf_cycles"] for s in found.steps[1:]], "gradients": len(found.steps),
         "seconds": sum(step["seconds"] for step in found.steps) + max(outside, sum(r["seconds"] for r in rungs)),
         "processor": time.process_time() - processor, "energy": found.solution.energy, "converged": True,
     }  # fmt: skip
@@ -115,13 +127,13 @@ def line(name: str, rows: list[Row], reference: float | None) -> str:
     """Format the medians of several runs."""
     middle = {
         k: statistics.median(row[k] for row in rows)
-        for k in ("cold_cycles", "gradients", "seconds", "processor", "energy")
+        for k in ("cold_cycles", "small_cycles", "gradients", "seconds", "processor", "energy")
     }
     warm = [c for row in rows for c in row["warm_cycles"]] or [0]
     ratio = f"{reference / middle['seconds']:5.2f}x" if reference else "      "
     return (
-        f"{name:28s} {middle['cold_cycles']:6.0f} {statistics.median(warm):6.1f} {max(warm):5d} "
-        f"{middle['gradients']:9.0f} {middle['seconds']:9.1f} {ratio} {middle['processor']:9.1f}"
+        f"{name:28s} {middle['cold_cycles']:6.0f} {middle['small_cycles']:6.0f} {statistics.median(warm):6.1f} "
+        f"{max(warm):5d} {middle['gradients']:9.0f} {middle['seconds']:9.1f} {ratio} {middle['processor']:9.1f}"
         f"  {middle['energy']:.8f}" + ("" if all(row["converged"] for row in rows) else "  not converged")
     )
 
@@ -134,14 +146,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--variants", default=",".join(["stock", *VARIANTS]))
     parser.add_argument("--workdir", type=Path)
+    parser.add_argument("--start", type=Path)
+    parser.add_argument("--limit", type=float, default=float("inf"))
     options = parser.parse_args()
     content = config.read_yaml(config.WORKFLOW / "config/config.yaml") | {"complexes": [options.complex]}
     settings = config.load(content, config.STRUCTURES)
     found = crystal.extract_molecule(options.complex, settings.entry(options.complex), settings.structures)
     molecule = found.low_spin if options.state == "LS" else found.high_spin
+    if options.start:
+        molecule = stages.load_molecule(settings, options.complex, options.start, molecule.point_group).symmetrised()
     state = settings.state(options.complex, options.state)
     print(f"{options.complex} {options.state}, {settings.level_name}, {settings.optimisation.convergence}; medians")
-    print(f"{'recipe':28s}   cold   warm   max gradients   seconds  speed processor  energy (Eh)")
+    print(f"{'recipe':28s}   cold  small   warm   max gradients   seconds  speed processor  energy (Eh)")
     with tempfile.TemporaryDirectory() as scratch:
         root = options.workdir or Path(scratch)
         reference = None
@@ -150,7 +166,7 @@ def main() -> None:
             for repeat in range(options.repeats):
                 folder = root / options.complex / options.state / name.replace(" ", "_") / str(repeat)
                 task = (
-                    partial(stock, molecule, settings, state.multiplicity)
+                    partial(stock, molecule, settings, state.multiplicity, options.limit)
                     if name == "stock"
                     else partial(ours, molecule, settings, state, options.complex, name, folder)
                 )

@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "workflow/spincross"
 
 ORDER = """
-units errors machine files checkpoints pointgroup molecule levels gpu_libraries device irreps xc_cache
-xc_derivatives xc_gradient response mean_field electronic populations candidates cheap descent group_optimizer
+units errors machine files checkpoints pointgroup molecule levels gpu_libraries device irreps xc_cache xc_derivatives
+xc_gradient response orbital_rotations mean_field electronic populations candidates cheap descent group_optimizer
 optimise vibrations infrared displacements electric_field force_constants soft_modes probe symmetry_mode orientation
 matching disorder cif species completeness octahedron lattice crystal crystal_pair model_cif build mode_entropy
 entropy_terms entropy_shares entropy landau_model landau_branches landau_text landau_maps landau_curves landau

@@ -9,9 +9,9 @@ import pytest
 from sample_h2co import EXCITED, H2CO, LEVEL
 from spincross import electronic, gates, populations, response
 from spincross.errors import SymmetryLost, WrongState
-from spincross.gates import Stability
 from spincross.levels import State
 from spincross.molecule import Molecule
+from spincross.orbital_rotations import UNSTABLE, Rotation, Stability
 from spincross.units import ANGSTROM_TO_BOHR
 
 LIMITS = {
@@ -23,6 +23,9 @@ LIMITS = {
     "on_failure": "error",
 }
 WARN = LIMITS | {"on_failure": "warning"}
+STABLE = Stability((Rotation("A", 0.05, []),))
+DOWN = Stability((Rotation("B", -0.05, []), Rotation("A", 0.01, [])))
+OPEN = Stability((Rotation("A singlet", 0.1, []), Rotation("A triplet", -0.05, [], breaks_spin=True)))
 IRON = SimpleNamespace(symbols=("Fe", "N"))
 
 
@@ -32,8 +35,10 @@ def symmetric(monkeypatch, request):
         monkeypatch.setattr(gates.descent, "asymmetry", lambda solution, molecule: 0.0)
 
 
-def judge(s_squared, state, metal=None, limits=LIMITS, tested=Stability()):  # noqa: B008 - frozen
-    return gates.judge(SimpleNamespace(s_squared=s_squared), IRON, state, metal, limits, tested)
+def judge(s_squared, state, metal=None, limits=LIMITS, tested=None):
+    return gates.judge(
+        SimpleNamespace(s_squared=s_squared), IRON, state, metal, limits, STABLE if tested is None else tested
+    )
 
 
 def test_spin_contamination_is_a_warning_then_an_error():
@@ -51,20 +56,19 @@ def test_iron_without_its_four_unpaired_electrons_is_refused(monkeypatch):
 
 def test_a_solution_that_stays_unstable_is_an_error_with_its_eigenvalue():
     with pytest.raises(WrongState, match=r"-0\.0500"):
-        judge(2.0, State("HS", 3), tested=Stability(-0.05, [np.zeros((1, 1))] * 2))
-    assert judge(2.0, State("HS", 3), tested=Stability(0.05)) == []
+        judge(2.0, State("HS", 3), tested=DOWN)
+    assert judge(2.0, State("HS", 3), tested=STABLE) == []
 
 
 def test_an_open_shell_singlet_below_a_closed_shell_is_a_warning():
-    assert "RKS to UKS" in judge(0.0, State("LS", 1), tested=Stability(-0.05))[0]
+    assert "RKS to UKS" in judge(0.0, State("LS", 1), tested=OPEN)[0]
 
 
 def test_in_warning_mode_every_failure_is_a_sentence_with_its_numbers(monkeypatch):
     monkeypatch.setattr(populations, "spin_populations", lambda solution: np.array([2.9, 1.1]))
     monkeypatch.setattr(gates.descent, "asymmetry", lambda solution, molecule: 0.25)
     iron = SimpleNamespace(symbols=("Fe", "N"), point_group="C2")
-    tested = Stability(-0.05, [np.zeros((1, 1))] * 2)
-    found = gates.judge(SimpleNamespace(s_squared=7.0), iron, State("HS", 5), "Fe", WARN, tested)
+    found = gates.judge(SimpleNamespace(s_squared=7.0), iron, State("HS", 5), "Fe", WARN, DOWN)
     assert all(text.startswith("gate failed: ") for text in found)
     assert [number in text for number, text in zip(("7.000", "2.90", "2.50e-01", "-0.0500"), found, strict=True)] == [
         True
@@ -73,7 +77,7 @@ def test_in_warning_mode_every_failure_is_a_sentence_with_its_numbers(monkeypatc
 
 def test_a_density_that_left_the_group_is_refused_with_the_number(triplet):
     solution = triplet[0]
-    assert gates.judge(solution, H2CO, State("HS", 3), None, LIMITS, Stability()) == []
+    assert gates.judge(solution, H2CO, State("HS", 3), None, LIMITS, STABLE) == []
     labels = gates.descent.irreps.adapted(solution.mean_field.mol, "C2").labels(solution.orbitals[0])
     alpha = solution.orbitals[0].copy()
     virtual = np.asarray(solution.mean_field.mo_coeff[0])[:, np.asarray(solution.mean_field.mo_occ[0]) == 0]
@@ -82,14 +86,14 @@ def test_a_density_that_left_the_group_is_refused_with_the_number(triplet):
     alpha[:, a] = np.cos(0.1) * alpha[:, a] + np.sin(0.1) * virtual[:, b]
     broken = SimpleNamespace(orbitals=(alpha, solution.orbitals[1]), mean_field=solution.mean_field, s_squared=2.0)
     with pytest.raises(SymmetryLost, match=r"breaks C2 by 1\.4.e-01 electrons"):
-        gates.judge(broken, H2CO, State("HS", 3), None, LIMITS, Stability())
+        gates.judge(broken, H2CO, State("HS", 3), None, LIMITS, STABLE)
 
 
 def test_the_stability_test_marks_what_can_be_followed():
     excited = electronic.solve(H2CO, LEVEL, State("HS", 3, EXCITED))
     found = gates.stability(excited, LIMITS)
-    assert found.eigenvalue < gates.UNSTABLE
-    assert found.mode is not None
+    assert found.downward.block == "B"
+    assert found.downward.eigenvalue < UNSTABLE
     assert gates.stability(excited, LIMITS | {"stability": False}) == Stability()
 
 
@@ -106,14 +110,10 @@ def test_a_stability_test_that_does_not_fit_reads_its_integrals_from_disk(monkey
     assert found.eigenvalue == pytest.approx(expected.eigenvalue, abs=1e-5)
 
 
-@pytest.mark.parametrize(("overlap", "followed"), [(1.0, True), (-1.0, False)])
-def test_only_spin_preserving_modes_of_a_closed_shell_are_followed(monkeypatch, overlap, followed):
-    mode = [np.array([[1.0]]), np.array([[overlap]])]
-    monkeypatch.setattr(response, "lowest_mode", lambda mean_field, grid, place: (-0.05, mode))
-    monkeypatch.setattr(response, "fits", lambda mean_field: True)
-    host = SimpleNamespace(mol=SimpleNamespace(spin=0, max_memory=8000))
-    solution = SimpleNamespace(mean_field=host, engine=host)
-    assert (gates.stability(solution, LIMITS).mode is not None) == followed
+def test_a_stability_that_was_not_tested_is_a_warning():
+    assert judge(2.0, State("HS", 3), tested=Stability()) == [
+        "the stability of HS was not tested (gates.stability: false)"
+    ]
 
 
 def test_ncs_groups_are_found_as_nitrogen_carbon_sulfur():

@@ -28,11 +28,6 @@ LOWER = 1e-6
 """Energy (Eh) that following a mode must gain to count as another solution."""
 
 
-def breaks_spin(mode: list[Array]) -> bool:
-    """Tell whether a closed shell's mode turns alpha and beta against each other: RKS -> UKS, no lower closed shell."""
-    return bool((mode[0] * mode[1]).sum() < 0)
-
-
 def asymmetry(solution: Solution, molecule: Molecule) -> float:
     """Return the largest part (electrons) of the alpha or beta density that breaks the imposed group."""
     functions = irreps.adapted(solution.mean_field.mol, molecule.point_group)
@@ -71,7 +66,7 @@ def follow(
 
     Parameters
     ----------
-    mode : per spin (virtual, occupied), from `response.lowest_mode`
+    mode : per spin (virtual, occupied), from `orbital_rotations.lowest_rotations`
     tolerance : largest asymmetry (electrons) of a density that keeps the group
 
     Raises

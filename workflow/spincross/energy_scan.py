@@ -94,14 +94,14 @@ class Walk:
         level, state, memory = self.surface.level, self.surface.state, self.surface.max_memory
         solution = electronic.solve(moved, level, state, guess, memory)
         cycles, tested = solution.cycles, gates.stability(solution, self.limits)
-        if tested.mode is not None:
-            self.report(f"  unstable (eigenvalue {tested.eigenvalue:.4f} Eh): following it down")
-            solution = descent.follow(solution, tested.mode, moved, level, state, np.inf, memory)
+        if tested.downward is not None:
+            self.report(f"  unstable (eigenvalue {tested.downward.eigenvalue:.4f} Eh): following it down")
+            solution = descent.follow(solution, tested.downward.mode, moved, level, state, np.inf, memory)
             cycles, tested = cycles + solution.cycles, gates.stability(solution, self.limits)
-        if tested.mode is not None:
+        if tested.downward is not None:
             raise WrongState(
                 f"a point of the scan along the breaking mode is unstable at {solution.energy:.8f} Eh (orbital Hessian "
-                f"eigenvalue {tested.eigenvalue:.4f} Eh), also after following it down"
+                f"eigenvalue {tested.downward.eigenvalue:.4f} Eh), also after following it down"
             )
         eigenvalue = np.nan if tested.eigenvalue is None else tested.eigenvalue
         return EnergyPoint(solution.energy, *solution.orbitals, eigenvalue, cycles, time.perf_counter() - start)

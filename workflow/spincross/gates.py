@@ -6,38 +6,25 @@ group, and no lower solution may lie nearby. A failed gate is an error, or, wher
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import descent, device, pointgroup, populations, response
+from spincross import descent, device, orbital_rotations, pointgroup, populations, response
 from spincross.electronic import Solution
 from spincross.errors import SpincrossError, SymmetryLost, WrongState
 from spincross.files import Json, print_line
 from spincross.levels import Level, State
 from spincross.molecule import Molecule, metal_bonds
 from spincross.optimise import Optimisation
+from spincross.orbital_rotations import Stability
 from spincross.units import BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
 
 STABILITY_GRID = 0
 """Grid of the kernel in the stability test: the sign of the lowest eigenvalue does not need more."""
-UNSTABLE = -1e-3
-"""Eigenvalue of the orbital Hessian (Eh) below which a solution is called unstable."""
-
-
-@dataclass(frozen=True)
-class Stability:
-    """Outcome of a stability test: the lowest eigenvalue of the orbital Hessian (Eh), None if not tested, and its mode.
-
-    `mode` is set only where a lower solution of the same kind (RKS or UKS) can be followed.
-    """
-
-    eigenvalue: float | None = None
-    mode: list[Array] | None = None
 
 
 def ideal_s_squared(multiplicity: int) -> float:
@@ -62,10 +49,11 @@ def stability(solution: Solution, limits: Json) -> Stability:
     if where == "cpu" and not response.fits(host):
         needed, given = response.megabytes(host), host.mol.max_memory
         print_line(f"  stability test from integrals on disk: in memory they need {needed:.0f} MB of {given:.0f} MB")
-    eigenvalue, mode = device.with_fallback(where, lambda place: response.lowest_mode(host, STABILITY_GRID, place))
-    closed = host.mol.spin == 0
-    follow = eigenvalue < UNSTABLE and not (closed and descent.breaks_spin(mode))
-    return Stability(eigenvalue, mode if follow else None)
+    group = solution.point_group
+    found = device.with_fallback(
+        where, lambda place: orbital_rotations.lowest_rotations(host, group, STABILITY_GRID, place)
+    )
+    return Stability(tuple(found))
 
 
 def failed(error: SpincrossError, limits: Json) -> list[str]:
@@ -130,12 +118,15 @@ def _density(solution: Solution, molecule: Molecule, state: State, limits: Json)
 
 
 def _unstable(state: State, tested: Stability, limits: Json) -> list[str]:
-    if tested.eigenvalue is None or tested.eigenvalue >= UNSTABLE:
-        return []
-    text = f"the solution of {state.name} is unstable: orbital Hessian eigenvalue {tested.eigenvalue:.4f} Eh"
-    if tested.mode is None:
-        return [f"{text}, towards an open-shell singlet (RKS to UKS)"]
-    return failed(WrongState(f"{text}, a lower state lies nearby, also after following it down"), limits)
+    if not tested.rotations:
+        return [f"the stability of {state.name} was not tested (gates.stability: false)"]
+    warnings, text = [], f"the solution of {state.name} is unstable: orbital Hessian eigenvalue"
+    if tested.downward is not None:
+        lower = f"{tested.downward.eigenvalue:.4f} Eh (rotations {tested.downward.block}), a lower state lies nearby"
+        warnings += failed(WrongState(f"{text} {lower}"), limits)
+    if tested.spin_breaking is not None:
+        warnings.append(f"{text} {tested.spin_breaking.eigenvalue:.4f} Eh, towards an open-shell singlet (RKS to UKS)")
+    return warnings
 
 
 def describe(result: Optimisation, state: State, metal: str | None, level: Level) -> Json:

@@ -10,10 +10,10 @@ from spincross import descent, gates, optimise
 from spincross.checkpoints import Orbitals
 from spincross.errors import NotConverged, SymmetryLost, WrongState
 from spincross.files import Json, print_line
-from spincross.gates import Stability
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.optimise import Optimisation
+from spincross.orbital_rotations import Rotation, Stability
 
 
 @dataclass(frozen=True)
@@ -43,33 +43,33 @@ def relax(task: Task, guess: Orbitals | None = None, hessian: Any = None) -> tup
     tested = gates.stability(result.solution, task.limits)
     followed: list[Json] = []
     warnings: list[str] = []
-    if tested.mode is not None:
+    if tested.downward is not None:
         try:
-            result, tested, row = _followed(task, result, tested, hessian)
+            result, tested, row = _followed(task, result, tested.downward, hessian)
             followed.append(row)
         except (NotConverged, SymmetryLost, WrongState) as error:
             warnings = gates.failed(error, task.limits)
     warnings += gates.judge(result.solution, result.molecule, task.state, task.metal, task.limits, tested)
     facts = {
         "warnings": warnings,
-        "stability_eigenvalue_hartree": tested.eigenvalue,
+        **tested.facts(),
         "followed_instabilities": followed,
     }
     return result, facts
 
 
 def _followed(
-    task: Task, result: Optimisation, tested: Stability, hessian: Any
+    task: Task, result: Optimisation, downward: Rotation, hessian: Any
 ) -> tuple[Optimisation, Stability, Json]:
     allowed, memory = task.limits["density_asymmetry"], task.settings.max_memory
     level, before = task.level, result.solution
-    print_line(f"  unstable (eigenvalue {tested.eigenvalue:.4f} Eh): following it down")
-    lower = descent.follow(before, tested.mode or [], result.molecule, level, task.state, allowed, memory)
+    print_line(f"  unstable (eigenvalue {downward.eigenvalue:.4f} Eh): following it down")
+    lower = descent.follow(before, downward.mode, result.molecule, level, task.state, allowed, memory)
     state = replace(task.state, occupation=lower.occupation)
     folder = task.work / "followed"
     again = optimise.optimise(result.molecule, level, state, folder, task.settings, lower.orbitals, hessian)
     row = {
-        "eigenvalue_hartree": tested.eigenvalue,
+        "eigenvalue_hartree": downward.eigenvalue,
         "energy_before_hartree": before.energy,
         "energy_after_hartree": lower.energy,
         "electrons_per_irrep_before": before.occupation,

@@ -30,7 +30,6 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from spincross import device, xc_derivatives
 from spincross.checkpoints import Keep, anew
-from spincross.device import CPU, Device
 from spincross.xc_cache import CachedNumInt, plain_gga
 
 Array = NDArray[np.float64]
@@ -362,39 +361,3 @@ def newton_density(mean_field: Any, fx: Callable[[Array], Array], tolerance: flo
         orthonormal = moved @ (vectors / np.sqrt(values)) @ vectors.T
         densities.append(orthonormal @ orthonormal.T)
     return 2 * densities[0] if closed else np.array(densities)
-
-
-def lowest_mode(mean_field: Any, grid_level: int, place: Device = CPU) -> tuple[float, list[Array]]:
-    """Return the lowest eigenvalue (Eh) of the orbital Hessian over real spin-unrestricted rotations, and its mode.
-
-    Rotations of any symmetry are allowed. The mode is one matrix (virtual, occupied) per spin, of norm 1 together.
-    Negative: the solution is a saddle and a lower one lies nearby. A closed shell is tested against RKS -> UKS, too.
-    Where the integrals do not fit into the memory they are read from disk, several times slower.
-
-    Parameters
-    ----------
-    mean_field : converged Kohn-Sham object of the CPU
-    grid_level : grid of the kernel; on a GPU it is the SCF's own
-    place : where the response is computed
-    """
-    method = mean_field if mean_field.mol.spin else mean_field.to_uks()
-    if place == CPU:
-        fx = (induced_potential if possible(method) else stock_potential)(method, grid_level)
-    else:
-        fx = full_potential(device.moved(method, place))
-    filled = [np.asarray(o) > 0 for o in method.mo_occ]
-    masks = [(~o)[:, None] & np.ones(int(o.sum()), dtype=bool) for o in filled]
-    gaps = [e[:, None] - e[o] for e, o in zip(method.mo_energy, filled, strict=True)]
-    mask = np.concatenate([m.reshape(-1) for m in masks])
-    diagonal = np.concatenate([g.reshape(-1) for g in gaps])[mask]
-
-    def product(vectors: list[Array]) -> list[Array]:
-        full = np.zeros((len(vectors), len(mask)))
-        full[:, mask] = vectors
-        return list(diagonal * np.array(vectors) + fx(full)[:, mask])
-
-    guesses = [np.eye(1, len(diagonal), int(k)).reshape(-1) for k in np.argsort(diagonal)[:3]]
-    values, vectors = lib.davidson1(product, guesses, diagonal, tol=1e-5, max_cycle=40, nroots=1, verbose=0)[1:3]
-    shapes = [(int((~o).sum()), int(o.sum())) for o in filled]
-    parts = np.split(np.asarray(vectors[0]) / np.linalg.norm(vectors[0]), [shapes[0][0] * shapes[0][1]])
-    return float(values[0]), [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]

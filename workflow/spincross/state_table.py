@@ -107,4 +107,4 @@ def _judged(solution: Solution, molecule: Molecule, state: State, metal: str | N
     """Return stability and warnings; a failed gate is a warning here."""
     tested = gates.stability(solution, limits)
     warnings = gates.judge(solution, molecule, state, metal, limits, tested)
-    return {"stability_eigenvalue_hartree": tested.eigenvalue, "warnings": warnings}
+    return {**tested.facts(), "warnings": warnings}
