@@ -149,3 +149,14 @@ def test_a_closed_shell_and_a_molecule_without_a_metal_have_no_d_electron_to_mov
     for multiplicity in (1, 3):
         molecule = Molecule(("C", "O", "H", "H"), FORMALDEHYDE, 0, "C2")
         assert candidates.d_swaps(electronic.solve(molecule, LEVEL, State("x", multiplicity))) == []
+
+
+def test_a_search_whose_damaged_orbitals_were_deleted_begins_anew(monkeypatch, tmp_path):
+    whole, table = candidates.lowest_state(H2CO, LEVEL, TRIPLET, folder=tmp_path)
+    (tmp_path / "candidate_1.npz").write_bytes(b"cut off")
+    with pytest.raises(StaleData, match=r"candidate_1\.npz cannot be read .*delete it and run again"):
+        candidates.lowest_state(H2CO, LEVEL, TRIPLET, folder=tmp_path)
+    (tmp_path / "candidate_1.npz").unlink()
+    found, rows = candidates.lowest_state(H2CO, LEVEL, TRIPLET, folder=tmp_path)
+    assert len(rows) == len(table)
+    assert found.energy == pytest.approx(whole.energy, abs=1e-7)

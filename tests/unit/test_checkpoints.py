@@ -1,5 +1,6 @@
 """Restart data: a lock for one process, steps that survive a kill, orbitals to start from."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +58,21 @@ def test_a_step_that_does_not_fit_is_named_and_not_counted(tmp_path):
     with pytest.raises(CannotWrite, match="No space left"):
         file.append({"step": 0})
     assert file.steps == []
+
+
+def test_a_file_system_without_locks_is_said_and_does_not_refuse_for_ever(tmp_path, monkeypatch, capsys):
+    def unable(handle, flags):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(checkpoints.fcntl, "flock", unable)
+    with checkpoints.locked(tmp_path):
+        assert "cannot be locked (No locks available)" in capsys.readouterr().out
+
+
+def test_lines_that_are_no_step_are_dropped(tmp_path):
+    path = tmp_path / "steps.jsonl"
+    checkpoints.StepFile(path, {"fingerprint": "x"}).append({"step": 0})
+    path.write_bytes(path.read_bytes() + b'null\n1\n"text"\n\xff\xfe\x00\n')
+    found = checkpoints.StepFile(path, {"fingerprint": "x"})
+    assert found.steps == [{"step": 0}]
+    assert found.dropped == 4

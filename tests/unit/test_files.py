@@ -1,6 +1,7 @@
 """Files appear whole, hold no NaN, and damaged ones are refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,3 +81,22 @@ def test_a_failure_of_ours_ends_with_one_sentence_in_terminal_and_log(tmp_path):
         print("working")
         raise BadInput("wrong key")
     assert (tmp_path / "log").read_text() == "working\nBadInput: wrong key\n"
+
+
+def test_a_log_on_a_full_disk_does_not_hide_what_it_was_to_hold(tmp_path, capsys):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full, a device that is always full")
+    (tmp_path / "log").symlink_to("/dev/full")
+    with pytest.raises(SystemExit, match="BadInput: wrong key"), files.logged(tmp_path / "log"):
+        print("shown" * 10000, flush=True)
+        raise BadInput("wrong key")
+    assert "shown" in capsys.readouterr().out
+
+
+def test_a_log_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(SystemExit, match="CannotWrite: .*file/log cannot be written"),
+        files.logged(tmp_path / "file/log"),
+    ):
+        pass

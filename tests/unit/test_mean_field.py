@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pyscf import lib
+from pyscf import gto, lib
 
 from sample_h2co import EXCITED, H2CO, LEVEL
 from spincross import electronic, mean_field
@@ -61,3 +61,23 @@ def test_a_scratch_folder_that_is_not_there_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(lib.param, "TMPDIR", str(tmp_path / "gone"))
     with pytest.raises(CannotWrite, match=r"gone cannot be written \(No such file"):
         electronic.solve(H2CO, LEVEL, State("HS", 3))
+
+
+@pytest.mark.parametrize(
+    ("atoms", "metals"), [("Se 0 0 0; Fe 0 0 2.4", [1]), ("I 0 0 0; Ru 0 0 2.6", [1]), ("Br 0 0 0; Br 0 0 2.3", [])]
+)
+def test_transition_metals_are_told_from_heavy_ligands_behind_core_potentials_too(atoms, metals):
+    mol = gto.M(atom=atoms, basis="def2-svp", ecp="def2-svp", spin=None, verbose=0)
+    assert mean_field.transition_metals(mol) == metals
+
+
+def test_integrals_that_pyscf_would_put_on_a_full_disk_are_refused(monkeypatch, triplet):
+    size = triplet[0].mean_field.with_df._cderi.nbytes / 1e6
+    monkeypatch.setattr(lib, "current_memory", lambda: (0.0, 0.0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0.0))
+    with pytest.raises(CannotWrite, match="make room"):
+        electronic.solve(H2CO, LEVEL, State("HS", 3), max_memory=size / 0.95)
+
+
+def test_an_scf_leaves_no_file_of_its_own(singlet):
+    assert singlet.mean_field.chkfile is None

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from spincross import electronic, optimise
-from spincross.errors import BadInput, CannotWrite, NotConverged, StaleData, SymmetryLost
+from spincross.errors import BadInput, CannotWrite, NotConverged, StaleData, SymmetryLost, WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.pointgroup import deviation
@@ -204,7 +204,7 @@ def test_a_full_disk_is_named_and_the_next_start_goes_on(finished, tmp_path, mon
     with pytest.raises(CannotWrite, match=r"orbitals\.npz.*No space left.*what was stored before is kept"):
         run(tmp_path)
     monkeypatch.undo()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["candidates", "coarse", "lock", "orbitals.npz", "state.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["candidates", "coarse", "orbitals.npz", "state.json"]
     result, lines = run(tmp_path)
     assert computed(lines) == len(finished[1].steps) - 1  # one step was stored before the disk was full
     assert result.solution.energy == pytest.approx(finished[1].solution.energy, abs=1e-7)
@@ -260,3 +260,21 @@ def test_steps_of_another_state_are_not_mixed_with_a_state_found_anew(finished, 
     (folder / "orbitals.npz").unlink()
     with pytest.raises(StaleData, match=r"differs by 1\.0e-03 Eh"):
         run(folder)
+
+
+def test_a_last_scf_in_another_state_is_an_error_with_both_energies(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished[0], tmp_path / "work")
+    solve = electronic.solve
+    monkeypatch.setattr(electronic, "solve", lambda *a: replace(solve(*a), energy=-112.0))
+    with pytest.raises(WrongState, match=r"last step of LS has -112\.\d{8} Eh, .* ended at -112\.00000000 Eh: another"):
+        run(tmp_path / "work")
+
+
+def test_steps_that_the_optimiser_did_not_take_this_time_are_not_reported(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "work")
+    path = tmp_path / "work/final/steps.jsonl"
+    lines = path.read_text().splitlines()
+    orphan = json.loads(lines[-1]) | {"positions_bohr": (H2CO.positions * 1.3).tolist(), "step": 99}
+    path.write_text("\n".join([*lines, json.dumps(orphan)]) + "\n")
+    result, _ = run(tmp_path / "work")
+    assert [s["energy_hartree"] for s in result.steps] == [s["energy_hartree"] for s in finished[1].steps]

@@ -7,8 +7,9 @@ import pytest
 
 from sample_h2co import EXCITED, H2CO, LEVEL
 from spincross import descent, optimise, relaxation
-from spincross.errors import SymmetryLost, WrongState
+from spincross.errors import BadInput, SymmetryLost
 from spincross.levels import State
+from spincross.orbital_rotations import Rotation, Stability
 from test_gates import LIMITS, WARN
 
 SMALL = replace(LEVEL, basis="sto-3g", grid_level=0)
@@ -53,5 +54,20 @@ def test_no_test_and_no_descent_where_stability_is_off(start, tmp_path):
     found, facts = relaxation.relax(task(tmp_path, EXCITED, LIMITS | {"stability": False}), start)
     assert found.solution.occupation == EXCITED
     assert facts["stability_eigenvalue_hartree"] is None
+    assert facts["stability_blocks"] == []
+    assert facts["warnings"] == ["the stability of HS was not tested (gates.stability: false)"]
     assert np.isfinite(found.solution.energy)
-    assert WrongState
+
+
+def test_a_second_run_is_refused_as_long_as_the_first_one_tests_and_follows(start, tmp_path, monkeypatch):
+    seen = []
+
+    def tested(solution, limits):
+        with pytest.raises(BadInput, match="in use by another run"):
+            relaxation.relax(task(tmp_path, EXCITED), start)
+        seen.append(solution)
+        return Stability((Rotation("A", 0.1, []),))
+
+    monkeypatch.setattr(relaxation.gates, "stability", tested)
+    relaxation.relax(task(tmp_path, EXCITED), start)
+    assert len(seen) == 1

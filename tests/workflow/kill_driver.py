@@ -17,10 +17,22 @@ from pathlib import Path
 
 from spincross import __main__, electronic
 
-KILLS = 21
+KILLS = {"LS": 21, "HS": 9}
 PHASES = ("scf", "gradient", "update")
 PHASE = multiprocessing.Value("i", -1)
 BEGUN = multiprocessing.Value("i", 0)
+SINCE = multiprocessing.Value("d", 0.0)
+SPENT, TIMES = multiprocessing.Array("d", 3), multiprocessing.Array("i", 3)
+"""Seconds spent in each phase, and how often it was entered."""
+
+
+def enter(phase: int) -> None:
+    """Note that a phase begins and how long the one before took."""
+    now = time.perf_counter()
+    if PHASE.value >= 0:
+        SPENT[PHASE.value] += now - SINCE.value
+        TIMES[PHASE.value] += 1
+    SINCE.value, PHASE.value = now, phase
 
 
 def watched() -> None:
@@ -28,14 +40,14 @@ def watched() -> None:
     solve, gradient = electronic.solve, electronic.gradient
 
     def marked_solve(*arguments, **options):
-        PHASE.value = 0
+        enter(0)
         return solve(*arguments, **options)
 
     def marked_gradient(*arguments, **options):
         BEGUN.value += 1
-        PHASE.value = 1
+        enter(1)
         found = gradient(*arguments, **options)
-        PHASE.value = 2
+        enter(2)
         return found
 
     electronic.solve, electronic.gradient = marked_solve, marked_gradient
@@ -78,42 +90,67 @@ def stored(work: Path) -> int:
     return sum(sum(line.endswith("}") and '"step"' in line for line in found) for found in lines)
 
 
-def main(root: Path, config: Path, structures: Path) -> None:
-    """Run the command to its end once, then kill it KILLS times over as many work folders as that takes."""
-    watched()
+def duplicates(work: Path) -> int:
+    """Count steps of one surface that stand in the work folder twice."""
+    twice = 0
+    for path in work.rglob("steps.jsonl"):
+        places = [str(json.loads(line)["positions_bohr"]) for line in path.read_text().splitlines()[1:]]
+        twice += len(places) - len(set(places))
+    return twice
+
+
+def killed_runs(root: Path, state: str, common: list[str]) -> dict:
+    """Run one state to its end once, then kill it over as many work folders as that takes."""
     chance, hits, lost, shrunk = random.Random(7), dict.fromkeys(PHASES, 0), [], 0
-    common = ["--complex", "h2co", "--state", "LS", "--config", str(config), "--structures", str(structures)]
-    __main__.main(["molecule", *common, "--results", str(root / "results"), "--workdir", str(root)])
-    folders = [root / "work_reference"]
+    folders, begun = [root / f"work_{state}_reference"], []
 
     def command(work: Path) -> list[str]:
         results = root / work.name.replace("work", "results")
         if not results.exists():
             (results / "h2co").mkdir(parents=True)
             (results / "h2co/molecule").symlink_to(root / "results/h2co/molecule")
-        return ["optimise", *common, "--results", str(results), "--workdir", str(work)]
+        return ["optimise", *common, "--state", state, "--results", str(results), "--workdir", str(work)]
 
+    SPENT[:], TIMES[:] = [0.0] * 3, [0] * 3
     assert not killed(start(command(folders[0]), root / "log"), 9, 0, 0.0)
-    work = root / "work_0"
-    while sum(hits.values()) < KILLS:
-        before, phase = stored(work), chance.randrange(3)
+    reference, lengths = BEGUN.value, [spent / max(1, times) for spent, times in zip(SPENT, TIMES, strict=True)]
+    work, count, kills = root / f"work_{state}_0", 0, 0
+    while True:
+        enough = sum(hits.values()) >= KILLS[state]
+        before, phase = stored(work), 9 if enough else chance.randrange(3)
         child = start(command(work), root / "log")
-        hit = killed(child, phase, chance.randrange(3), chance.random() * (0.002 if phase == 2 else 0.05))
+        hit = killed(child, phase, chance.randrange(reference), chance.random() * lengths[phase % 3])
+        count, kills = count + BEGUN.value, kills + hit
         now = stored(work)
         lost.append(BEGUN.value - (now - before))
         shrunk += now < before
         if hit:
             hits[PHASES[max(PHASE.value, 0)]] += 1
-        else:
-            folders.append(work)
-            work = root / f"work_{len(folders)}"
-    while killed(start(command(work), root / "log"), 9, 0, 0.0):
-        pass
-    folders.append(work)
-    optimised = [root / f.name.replace("work", "results") / "h2co/small/LS/C2/optimise" for f in folders]
-    energies = [json.loads((f / "optimise.json").read_text())["energy_hartree"] for f in optimised]
-    positions = [(f / "geometry.xyz").read_text().splitlines()[2:] for f in optimised]
-    print(json.dumps({"hits": hits, "lost": lost, "shrunk": shrunk, "energies": energies, "atoms": positions}))
+            continue
+        folders.append(work)
+        begun.append({"gradients": count, "kills": kills})
+        work, count, kills = root / f"work_{state}_{len(folders)}", 0, 0
+        if enough:
+            break
+    optimised = [root / f.name.replace("work", "results") / f"h2co/small/{state}/C2/optimise" for f in folders]
+    return {
+        "hits": hits,
+        "lost": lost,
+        "shrunk": shrunk,
+        "reference": reference,
+        "begun": begun,
+        "duplicates": sum(map(duplicates, folders)),
+        "energies": [json.loads((f / "optimise.json").read_text())["energy_hartree"] for f in optimised],
+        "atoms": [(f / "geometry.xyz").read_text().splitlines()[2:] for f in optimised],
+    }
+
+
+def main(root: Path, config: Path, structures: Path) -> None:
+    """Kill both states and print what was found."""
+    watched()
+    common = ["--complex", "h2co", "--config", str(config), "--structures", str(structures)]
+    __main__.main(["molecule", *common, "--results", str(root / "results"), "--workdir", str(root)])
+    print(json.dumps({state: killed_runs(root, state, common) for state in KILLS}))
 
 
 if __name__ == "__main__":

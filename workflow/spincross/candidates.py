@@ -20,7 +20,7 @@ from spincross.electronic import Solution
 from spincross.errors import NotConverged, StaleData
 from spincross.files import Report, fingerprint, read_json, write_json
 from spincross.levels import Level, State, term
-from spincross.mean_field import electrons_per_irrep
+from spincross.mean_field import electrons_per_irrep, transition_metals
 from spincross.molecule import Molecule
 
 Array = NDArray[np.float64]
@@ -58,6 +58,8 @@ class Search:
         if not path.exists():
             return []
         stored = read_json(path)
+        if not all(self._orbitals(number).exists() for number in range(len(stored["candidates"]))):
+            return []  # a damaged one was removed
         if stored["key"] != self.key:
             raise StaleData(f"{path} belongs to another level, state or geometry; remove its folder")
         found = []
@@ -195,7 +197,7 @@ def d_swaps(solution: Solution) -> list[Start]:
 def d_shares(solution: Solution) -> Array | None:
     """Return the Mulliken share of every beta orbital on the d functions of the first transition metal, or None."""
     mol = solution.mean_field.mol
-    metals = [i for i, z in enumerate(mol.atom_charges()) if 21 <= z <= 80]
+    metals = transition_metals(mol)
     if not metals:
         return None
     rows = [k for k, label in enumerate(mol.ao_labels(fmt=None)) if label[0] == metals[0] and label[2][-1:] == "d"]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross.errors import BadInput, StaleData
-from spincross.files import Report, read_arrays, replacing, write_arrays, writing
+from spincross.files import Report, print_line, read_arrays, replacing, write_arrays, writing
 
 Array = NDArray[np.float64]
 Orbitals = tuple[Array, Array]
@@ -37,8 +37,10 @@ def locked(folder: Path) -> Iterator[None]:
     with lock as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise BadInput(f"{folder} is in use by another run; wait for it or choose another --workdir") from error
+        except OSError as error:
+            print_line(f"  {folder} cannot be locked ({error.strerror}): make sure that no other run works in it")
         yield
 
 
@@ -57,7 +59,7 @@ class StepFile:
 
     def __post_init__(self) -> None:
         """Read what is there, or begin the file."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        lines = self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
         entries = [entry for entry in map(_parse, lines) if entry is not None]
         if entries and not entries[0].items() <= json.loads(json.dumps(self.header)).items():
             raise StaleData(f"{self.path} belongs to another level, state or start geometry; remove its folder")
@@ -82,7 +84,7 @@ class StepFile:
 def _parse(line: str) -> dict[str, Any] | None:
     try:
         return dict(json.loads(line))
-    except ValueError:
+    except (TypeError, ValueError):
         return None
 
 

@@ -21,7 +21,14 @@ from spincross.device import CPU, Device, to_numpy
 from spincross.errors import NotConverged
 from spincross.files import fingerprint
 from spincross.levels import Level, State
-from spincross.mean_field import build_mol, density_from, electrons_per_irrep, hold_occupation, kohn_sham
+from spincross.mean_field import (
+    build_mol,
+    density_from,
+    electrons_per_irrep,
+    hold_occupation,
+    kohn_sham,
+    transition_metals,
+)
 from spincross.molecule import Molecule
 
 Array = NDArray[np.float64]
@@ -81,9 +88,11 @@ class Ladder:
     place: Device
     trace: list[dict[str, Any]] = field(default_factory=list)
 
-    def run(self, method: Any, rung: str, reason: str, density: Array | None, max_cycles: int) -> None:
-        """Converge a method from a density, at most `max_cycles`, and add the rung to the trace."""
-        start = time.perf_counter()
+    def run(
+        self, method: Any, rung: str, reason: str, density: Array | None, max_cycles: int, since: float | None = None
+    ) -> None:
+        """Converge a method from a density, at most `max_cycles`, and add the rung to the trace, timed `since`."""
+        start = time.perf_counter() if since is None else since
         method.max_cycle = max_cycles
         method.kernel(dm0=density)
         self.trace.append(
@@ -104,7 +113,7 @@ class Ladder:
 
     def cold_guess(self) -> tuple[Array, str]:
         """Return a start density, and what it is."""
-        if not any(21 <= z <= 80 for z in self.mol.atom_charges()):
+        if not transition_metals(self.mol):
             return np.asarray(kohn_sham(self.mol, self.level).get_init_guess(key="atom")), "superposition of atoms"
         method = self.method(0).set(level_shift=0.2, conv_tol=1e-3, conv_tol_grad=3e-1)
         density = self.small_basis_density()
@@ -130,12 +139,12 @@ class Ladder:
     def newton_steps(self, method: Any) -> None:
         """Take up to NEWTON_STEPS Newton steps on the low-rank response, each followed by DIIS."""
         for _ in range(NEWTON_STEPS):
-            slope = 0.0 if method.converged else _slope(method)
+            start, slope = time.perf_counter(), 0.0 if method.converged else _slope(method)
             if not 0.0 < slope < NEWTON_START:
                 return
             fx = response.induced_potential(method, min(self.level.grid_level, NEWTON_GRID))
             reason = f"DIIS is slow near the solution: orbital gradient {slope:.1e}"
-            self.run(method, "Newton step, DIIS", reason, response.newton_density(method, fx), 4)
+            self.run(method, "Newton step, DIIS", reason, response.newton_density(method, fx), 4, start)
 
     def level_shift(self, method: Any, max_cycles: int) -> None:
         """Converge roughly with level shift and damping, then again without.

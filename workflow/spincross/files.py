@@ -6,6 +6,7 @@ A file appears whole or not at all: it is written beside its place and renamed.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import sys
@@ -192,30 +193,38 @@ def print_line(text: str) -> None:
 
 
 class _Tee:
-    """A text stream that writes to several."""
+    """A text stream that shows what is written and keeps it in a log, as long as the disk takes it."""
 
-    def __init__(self, *streams: TextIO) -> None:
-        self.streams = streams
+    def __init__(self, screen: TextIO, log: TextIO) -> None:
+        self.screen, self.log = screen, log
 
     def write(self, text: str) -> int:
-        """Write to all streams."""
-        for stream in self.streams:
-            stream.write(text)
-        return len(text)
+        """Write to both."""
+        with suppress(OSError):
+            self.log.write(text)
+        return self.screen.write(text)
 
     def flush(self) -> None:
-        """Flush all streams."""
-        for stream in self.streams:
-            stream.flush()
+        """Flush both."""
+        with suppress(OSError):
+            self.log.flush()
+        self.screen.flush()
 
 
 @contextmanager
 def logged(log: Path) -> Iterator[None]:
     """Show what is printed on the terminal and in the log; a failure of ours ends the program with its one sentence."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as handle, redirect_stdout(_Tee(sys.stdout, handle)):
-        try:
+    handle: TextIO = io.StringIO()
+    try:
+        with writing(log):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            handle = log.open("w")
+        with redirect_stdout(_Tee(sys.stdout, handle)):
             yield
-        except SpincrossError as error:
+    except SpincrossError as error:
+        with suppress(OSError):
             handle.write(f"{type(error).__name__}: {error}\n")
-            sys.exit(f"{type(error).__name__}: {error}")
+        sys.exit(f"{type(error).__name__}: {error}")
+    finally:
+        with suppress(OSError):
+            handle.close()

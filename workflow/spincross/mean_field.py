@@ -21,6 +21,17 @@ from spincross.xc_cache import CachedNumInt
 Array = NDArray[np.float64]
 
 
+PYSCF_SHARE = 0.9
+"""Part of the free memory up to which PySCF keeps the fitted integrals there."""
+D_BLOCK = frozenset((*range(21, 31), *range(39, 49), *range(72, 81)))
+"""Atomic numbers of the transition metals with d electrons."""
+
+
+def transition_metals(mol: gto.Mole) -> list[int]:
+    """Return which atoms are transition metals; an effective core potential does not hide them."""
+    return [i for i in range(mol.natm) if gto.charge(mol.atom_pure_symbol(i)) in D_BLOCK]
+
+
 def build_mol(
     molecule: Molecule, level: Level, multiplicity: int, max_memory: float = 8000, adapted: bool = True
 ) -> gto.Mole:
@@ -46,6 +57,7 @@ def kohn_sham(mol: gto.Mole, level: Level, place: Device = CPU) -> Any:
     method.grids.level = level.grid_level
     method.conv_tol = level.scf_energy_tolerance
     method.conv_tol_grad = level.scf_gradient_tolerance
+    method.chkfile = None  # restart data lies in the work folder
     method.diis_space = 15  # quintets have soft d-d rotations: 18 cycles against 22 with the default 8
     if place == CPU:
         method._numint = CachedNumInt(0.5 * mol.max_memory)
@@ -59,9 +71,10 @@ def require_scratch(mol: gto.Mole, level: Level) -> None:
     """
     auxiliary = df.addons.make_auxmol(mol, level.auxiliary_basis).nao
     needed = auxiliary * mol.nao * (mol.nao + 1) / 2 * 8e-6
+    inside = PYSCF_SHARE * (mol.max_memory - lib.current_memory()[0])
     with writing(Path(lib.param.TMPDIR)):
         free = shutil.disk_usage(lib.param.TMPDIR).free / 1e6
-    if needed > max(free, mol.max_memory - lib.current_memory()[0]):
+    if needed > max(free, inside):
         raise CannotWrite(
             f"the fitted integrals take {needed:.0f} MB, {lib.param.TMPDIR} has {free:.0f} MB free: make room, name "
             f"another folder in PYSCF_TMPDIR, or raise memory_mb ({mol.max_memory:.0f})"

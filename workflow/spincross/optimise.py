@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from spincross import electronic, pointgroup
 from spincross.candidates import lowest_state
-from spincross.checkpoints import Orbitals, StepFile, load_orbitals, locked, store_orbitals
+from spincross.checkpoints import Orbitals, StepFile, load_orbitals, store_orbitals
 from spincross.electronic import Solution
-from spincross.errors import NotConverged, StaleData, SymmetryLost
+from spincross.errors import NotConverged, StaleData, SymmetryLost, WrongState
 from spincross.files import Report, print_line, read_arrays, read_json, write_arrays, write_json
 from spincross.group_optimizer import GroupEngine, relax
 from spincross.levels import Level, State
@@ -31,6 +31,8 @@ StartHessian = Callable[[Molecule, Level, State, Orbitals], Array | None]
 
 SAME_STATE = 1e-5
 """Largest difference of energies (Eh) of one state at one geometry on the coarse surface, reached from two guesses."""
+SAME_ENERGY = 1e-6
+"""Largest difference of energies (Eh) of one state at one geometry on the final surface."""
 SAME_START = 1e-3
 """Largest difference of a start coordinate (bohr) at which work is resumed: CIFs round, molecules do not change."""
 
@@ -86,7 +88,7 @@ class SurfaceEngine(GroupEngine):
         super().__init__(molecule)
         self.level, self.state, self.orbitals = level, state, orbitals
         self.file, self.folder, self.settings, self.report = file, folder, settings, report
-        self.steps = file.steps
+        self.steps: list[dict[str, Any]] = []
         self.began = time.perf_counter()
 
     def calc_new(self, coords: Array, dirname: str) -> dict[str, Any]:
@@ -97,6 +99,8 @@ class SurfaceEngine(GroupEngine):
         step = self.file.find(molecule.positions)
         if step is None:
             step = self._compute(molecule, drift)
+        if all(step is not other for other in self.steps):
+            self.steps.append(step)
         return {"energy": step["energy_hartree"], "gradient": np.array(step["gradient_hartree_per_bohr"]).reshape(-1)}
 
     def _compute(self, molecule: Molecule, drift: float) -> dict[str, Any]:
@@ -148,7 +152,7 @@ def optimise(
     hessian: Array | StartHessian | None = None,
     report: Report = print_line,
 ) -> Optimisation:
-    """Relax one state in its point group, resuming from `folder` where work is found there.
+    """Relax one state in its point group, resuming from `folder` where work is found there; the caller has it locked.
 
     Parameters
     ----------
@@ -162,29 +166,35 @@ def optimise(
     Raises
     ------
     NotConverged, SymmetryLost, StaleData, BadInput
+    WrongState
+        if the SCF after the last step is in another state
     """
-    with locked(folder):
-        molecule, header = _header(molecule, level, state, folder)
-        coarse = replace(level, grid_level=min(settings.coarse_grid_level, level.grid_level)).tightened(1e-8, 1e-4)
-        candidates, state, orbitals = _start(molecule, coarse, state, folder, header, settings, guess, report)
-        if callable(hessian):
-            hessian = kept_hessian(folder, hessian, (molecule, coarse, state, orbitals))
-        surfaces = [(coarse, settings.coarse_convergence, "coarse"), (level, settings.convergence, "final")]
-        steps: list[dict[str, Any]] = []
-        for surface, convergence, name in surfaces:
-            file = _step_file(folder / name, header, surface)
-            if file.dropped:
-                report(f"  {file.path}: {file.dropped} damaged line(s) not used")
-            engine = SurfaceEngine(molecule, surface, state, orbitals, file, folder, settings, report)
-            positions, hessian = relax(engine, convergence, settings.max_steps, hessian, name == "coarse")
-            molecule, orbitals = molecule.at(positions), engine.orbitals
-            steps += file.steps
-        solution = electronic.solve(molecule, level, state, orbitals, settings.max_memory)
-        last = file.find(molecule.positions)
-        if last is None:
-            raise NotConverged("the optimiser ended on a geometry without a gradient; remove the work folder")
-        store_orbitals(folder / "orbitals.npz", solution.orbitals)
-        return Optimisation(molecule, solution, np.array(last["gradient_hartree_per_bohr"]), steps, candidates)
+    molecule, header = _header(molecule, level, state, folder)
+    coarse = replace(level, grid_level=min(settings.coarse_grid_level, level.grid_level)).tightened(1e-8, 1e-4)
+    candidates, state, orbitals = _start(molecule, coarse, state, folder, header, settings, guess, report)
+    if callable(hessian):
+        hessian = kept_hessian(folder, hessian, (molecule, coarse, state, orbitals))
+    surfaces = [(coarse, settings.coarse_convergence, "coarse"), (level, settings.convergence, "final")]
+    steps: list[dict[str, Any]] = []
+    for surface, convergence, name in surfaces:
+        file = _step_file(folder / name, header, surface)
+        if file.dropped:
+            report(f"  {file.path}: {file.dropped} damaged line(s) not used")
+        engine = SurfaceEngine(molecule, surface, state, orbitals, file, folder, settings, report)
+        positions, hessian = relax(engine, convergence, settings.max_steps, hessian, name == "coarse")
+        molecule, orbitals = molecule.at(positions), engine.orbitals
+        steps += engine.steps
+    solution = electronic.solve(molecule, level, state, orbitals, settings.max_memory)
+    last = file.find(molecule.positions)
+    if last is None:
+        raise NotConverged("the optimiser ended on a geometry without a gradient; remove the work folder")
+    if abs(solution.energy - last["energy_hartree"]) > SAME_ENERGY:
+        raise WrongState(
+            f"the last step of {state.name} has {last['energy_hartree']:.8f} Eh, the SCF at its geometry ended at "
+            f"{solution.energy:.8f} Eh: another electronic state; remove {folder} and start anew"
+        )
+    store_orbitals(folder / "orbitals.npz", solution.orbitals)
+    return Optimisation(molecule, solution, np.array(last["gradient_hartree_per_bohr"]), steps, candidates)
 
 
 def _step_file(folder: Path, header: dict[str, Any], surface: Level) -> StepFile:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from spincross import descent, gates, optimise
+from spincross import checkpoints, descent, gates, optimise
 from spincross.checkpoints import Orbitals
 from spincross.errors import NotConverged, SymmetryLost, WrongState
 from spincross.files import Json, print_line
@@ -39,6 +39,11 @@ def relax(task: Task, guess: Orbitals | None = None, hessian: Any = None) -> tup
     ------
     NotConverged, WrongState, SymmetryLost, StaleData, BadInput
     """
+    with checkpoints.locked(task.work):
+        return _relaxed(task, guess, hessian)
+
+
+def _relaxed(task: Task, guess: Orbitals | None, hessian: Any) -> tuple[Optimisation, Json]:
     result = optimise.optimise(task.molecule, task.level, task.state, task.work, task.settings, guess, hessian)
     tested = gates.stability(result.solution, task.limits)
     followed: list[Json] = []

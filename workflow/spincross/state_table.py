@@ -48,11 +48,12 @@ def tabulate(settings: Settings, complex_id: str, states: list[str], search: boo
 def _kept_row(settings: Settings, complex_id: str, molecule: Molecule, name: str, search: bool, work: Path) -> Json:
     state, path = settings.state(complex_id, name), work / f"{name}.json"
     positions = [round(x, 6) for x in molecule.positions.ravel().tolist()]
-    key = files.fingerprint([electronic.level_fingerprint(settings.level, state, molecule), positions, search])
+    surface, limits = electronic.level_fingerprint(settings.level, state, molecule), settings.config["gates"]
+    key = files.fingerprint([surface, settings.level.theory(), limits, positions, search])
     if path.exists():
         stored = files.read_json(path)
         if stored["key"] != key:
-            raise StaleData(f"{path} belongs to another level, geometry or kind of search; remove it")
+            raise StaleData(f"{path} belongs to another level, geometry, kind of search or other gates; remove it")
         files.print_line(f"{complex_id} {name}: taken from {path}")
         return dict(stored["row"])
     files.print_line(f"{complex_id} {name} {molecule.point_group}: {len(molecule.symbols)} atoms")
