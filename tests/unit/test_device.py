@@ -1,5 +1,6 @@
 """Where an SCF runs: chosen and said, the same numbers through one code path, memory that runs out, exchange."""
 
+import contextlib
 import sys
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
@@ -104,6 +105,44 @@ def test_hessian_columns_are_those_of_the_atoms_asked_for(log, capsys):
     np.testing.assert_allclose(
         electronic.hessian_columns(found, [1, 3], 0, print)[0], whole[:, [3, 4, 5, 9, 10, 11]], atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AssertionError("Insufficient GPU memory"),
+        RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
+        RuntimeError("Not enough GPU memory for the response"),
+    ],
+)
+def test_memory_that_runs_out_in_other_words_is_understood(log, capsys, error):
+    found = electronic.solve(PLAIN, SMALL, State("LS", 1))
+    expected = electronic.gradient(found)
+    log.append(("fail", "kernel", error))
+    np.testing.assert_allclose(electronic.gradient(found), expected, atol=1e-7)
+    assert f"GPU memory ran out ({error})" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("place", "understood"), [("gpu4pyscf/df", True), ("gpu4pyscf/scf", False)])
+def test_an_assertion_without_words_is_one_of_memory_in_density_fitting_only(capsys, place, understood):
+    calls = []
+
+    def on_gpu():
+        calls.append(place)
+        if len(calls) == 1:
+            exec(compile("assert False", f"/somewhere/{place}/df.py", "exec"))  # noqa: S102
+        return "done"
+
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr(device, "free_memory", lambda: None)
+        patch.setattr(device.gpu_libraries, "smaller_blocks", contextlib.nullcontext)
+        if understood:
+            assert device.in_smaller_blocks(on_gpu, lambda: "cpu", "the gradient") == "done"
+            assert "an assertion of gpu4pyscf's density fitting" in capsys.readouterr().out
+        else:
+            with pytest.raises(AssertionError):
+                device.in_smaller_blocks(on_gpu, lambda: "cpu", "the gradient")
 
 
 @pytest.mark.parametrize(("failures", "words"), [(1, "density-fitting tensor in host memory"), (2, "on the CPU")])

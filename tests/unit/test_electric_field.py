@@ -5,6 +5,7 @@ import pytest
 
 from sample_h2co import HYDROGEN
 from spincross import electric_field, electronic
+from spincross.device import CPU
 from spincross.levels import Level, State
 
 
@@ -42,3 +43,11 @@ def test_a_molecule_without_a_dipole_absorbs_nothing(hydrogen):
     found = electric_field.dipole_derivatives(HYDROGEN, hydrogen, lambda text: None)
     stretch = found[:, [2, 5]] @ [1.0, -1.0]
     np.testing.assert_allclose(stretch, 0.0, atol=1e-5)
+
+
+def test_a_solution_of_the_second_order_solver_feels_the_field_too(hydrogen):
+    ladder = electronic.Ladder(hydrogen.mol, Level(basis="sto-3g", grid_level=1, scf_gradient_tolerance=1e-7), CPU)
+    second = ladder.second_order(hydrogen, 50)
+    field = np.array([0.0, 0.0, 0.01])
+    expected = electric_field.gradient_in_field(hydrogen, field)
+    np.testing.assert_allclose(electric_field.gradient_in_field(second, field), expected, atol=1e-6)

@@ -1,10 +1,12 @@
 """A Hessian in bundles, from the recorded triplet of formaldehyde, with a small basis: planned, killed, gathered."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import sample_gpu
 from spincross import checkpoints, electronic, files, hessian_stages, soft_modes, vibration_stages, vibrations
 from spincross.errors import StaleData
 from spincross.molecule import Molecule
@@ -69,3 +71,22 @@ def test_a_mode_that_the_hessian_puts_inside_the_floor_is_settled_by_larger_step
     assert rows[0]["scan_grid_level"] == small_settings.level.grid_level + 2
     assert rows[0]["scan_energy_hartree"][3] == pytest.approx(fine, abs=1e-8)
     assert abs(fine - coarse) > 1e-5
+
+
+@pytest.mark.parametrize(("name", "grid", "moves"), [("cpu", 0, False), ("gpu", 1, True)])
+def test_an_analytic_hessian_says_its_grid_and_on_a_gpu_takes_that_of_displaced_gradients(
+    small_settings, optimised, tmp_path, monkeypatch, name, grid, moves
+):
+    if name == "gpu":
+        sample_gpu.installed(monkeypatch, [])
+    content = deepcopy(small_settings.config)
+    content["hessian"]["method"] = "analytic"
+    content["levels"][content["level"]]["device"] = name
+    settings = replace(small_settings, config=content)
+    folder = tmp_path / "LS/C2/vibrations"
+    hessian_stages.compute_hessian(settings, "h2co", "LS", optimised, folder, tmp_path / "work")
+    facts = files.read_json(folder / "hessian.json")
+    assert (facts["grid_level"], facts["grid_response"]) == (grid, moves)
+    vibration_stages.analyse_vibrations(settings, "h2co", "LS", optimised, folder)
+    found = files.read_json(folder / "vibrations.json")["hessian_settings"]
+    assert (found["grid_level"], found["grid_response"]) == (grid, moves)

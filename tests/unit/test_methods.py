@@ -6,7 +6,7 @@ from geometric.params import OptParams
 import sample_report
 from spincross import group_optimizer, methods
 
-SETTINGS = {"step_bohr": 0.005, "displacement_grid_level": 4, "response_grid_level": 1}
+SETTINGS = {"step_bohr": 0.005, "grid_level": 4, "grid_response": True, "response_grid_level": 1}
 
 
 def sample(convergence="GAU_TIGHT", **vibrations):
@@ -49,7 +49,7 @@ def test_a_record_without_its_criterion_is_not_given_one():
 def test_grids_density_fitting_and_the_way_of_every_hessian_are_named():
     data = sample()
     data["optimise"]["HS"]["grid_level_per_step"] = [1, 1, 3]
-    data["vibrations"]["HS"]["method"] = "analytic"
+    data["vibrations"]["HS"] |= {"method": "analytic", "hessian_settings": SETTINGS | {"grid_response": False}}
     text = methods.paragraph(data)
     assert (
         "PBE0/def2-svp with density fitting (def2-universal-jkfit), integration grid level 3, in PySCF 2.14.0" in text
@@ -60,9 +60,11 @@ def test_grids_density_fitting_and_the_way_of_every_hessian_are_named():
         "level 4), diagonal blocks rebuilt from the sum rule over atoms (LS, HS parent)."
     ) in text
     assert (
-        "Hessian: analytic, the orbital response on grid level 1 (on a CPU), diagonal blocks rebuilt from the sum rule "
-        "over atoms (HS minimum)."
+        "Hessian: analytic on grid level 4, the orbital response on grid level 1, diagonal blocks rebuilt from the sum "
+        "rule over atoms (HS minimum)."
     ) in text
+    data["vibrations"]["HS"]["hessian_settings"] = SETTINGS
+    assert "Hessian: analytic with the response of the grid, grid level 4, diagonal blocks" in methods.paragraph(data)
     assert "noise floor of at most 1.7 cm⁻¹" in text
 
 

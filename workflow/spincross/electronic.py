@@ -149,22 +149,24 @@ class Ladder:
     def level_shift(self, method: Any, max_cycles: int) -> None:
         """Converge roughly with level shift and damping, then again without.
 
-        PySCF's `damp` stops where DIIS begins, in the second cycle; `diis_damp` mixes in every cycle.
+        PySCF's `damp` stops where DIIS begins, in the second cycle; `diis_damp` mixes in every cycle. gpu4pyscf has no
+        such mixing.
         """
+        name = "level shift, damping" if self.place == CPU else "level shift"
         method.set(level_shift=0.25, diis_damp=0.3, conv_tol=1e-6, conv_tol_grad=1e-2)
         before = f"not converged after {sum(rung['cycles'] for rung in self.trace)} cycles"
-        self.run(method, "level shift, damping", before, to_numpy(method.make_rdm1()), max_cycles)
+        self.run(method, name, before, to_numpy(method.make_rdm1()), max_cycles)
         method.set(level_shift=0.0, diis_damp=0.0, conv_tol=self.level.scf_energy_tolerance)
         method.conv_tol_grad = self.level.scf_gradient_tolerance
         self.run(method, "DIIS", "converges again without aids", to_numpy(method.make_rdm1()), max_cycles)
 
     def second_order(self, method: Any, max_cycles: int) -> Any:
-        """Return a second-order solver after its run."""
+        """Return what a second-order solver converged; as itself it would not see a changed Hamiltonian later on."""
         newton = method.newton().set(conv_tol=self.level.scf_energy_tolerance)
         newton.conv_tol_grad = self.level.scf_gradient_tolerance
         reason = "neither DIIS nor level shift converged"
         self.run(newton, "second order", reason, to_numpy(method.make_rdm1()), max_cycles)
-        return newton
+        return newton.undo_soscf()
 
 
 def solve(

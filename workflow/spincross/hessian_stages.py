@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spincross import (
     checkpoints,
+    device,
     displacements,
     files,
     force_constants,
@@ -119,9 +120,8 @@ def gather_hessian(
         ),
         "settled_modes": settled_modes(molecule, found.hessian, surface, work),
     }
-    _write_hessian(
-        settings, complex_id, molecule, found, hessian_provenance(optimised, source, seconds=seconds), facts, folder
-    )
+    provenance = hessian_provenance(optimised, source, seconds=seconds)
+    _write_hessian(settings, complex_id, molecule, found, surface, provenance, facts, folder)
 
 
 def _points(parts: list[Path], displaced: list[Molecule], key: str) -> list[Point]:
@@ -160,11 +160,14 @@ def _analytic_hessian(
 ) -> None:
     start = time.perf_counter()
     source, molecule = optimised_molecule(settings, complex_id, optimised)
-    surface = surface_near(settings, complex_id, state, optimised)
+    # On a GPU the grid moves with the atoms, as in displaced gradients, and needs what they need.
+    near = surface_near if device.chosen(settings.level.device) == "cpu" else displaced_surface
+    surface = near(settings, complex_id, state, optimised)
     with checkpoints.locked(work):
         found = force_constants.analytic(molecule, surface, settings.hessian, folder=work / "analytic")
     facts = {"settled_modes": settled_modes(molecule, found.hessian, surface, work)}
-    _write_hessian(settings, complex_id, molecule, found, hessian_provenance(optimised, source, start), facts, folder)
+    provenance = hessian_provenance(optimised, source, start)
+    _write_hessian(settings, complex_id, molecule, found, surface, provenance, facts, folder)
 
 
 def settled_modes(molecule: Molecule, hessian: Array, surface: Surface, work: Path) -> list[Json]:
@@ -215,8 +218,8 @@ def hessian_provenance(optimised: Path, source: Json, start: float | None = None
 
 
 def _write_hessian(
-    settings: Settings, complex_id: str, molecule: Molecule, found: ForceConstants, provenance: Json, facts: Json,
-    folder: Path,
+    settings: Settings, complex_id: str, molecule: Molecule, found: ForceConstants, surface: Surface,
+    provenance: Json, facts: Json, folder: Path,
 ) -> None:  # fmt: skip
     arrays = {} if found.dipole_derivatives is None else {"dipole_derivatives": found.dipole_derivatives}
     files.write_arrays(
@@ -227,6 +230,8 @@ def _write_hessian(
         "provenance": provenance,
         "complex": complex_id,
         "method": asdict(settings.hessian),
+        "grid_level": surface.level.grid_level,
+        "grid_response": found.grid_response,
         "sum_rule_hartree_per_bohr2": found.sum_rule,
         **facts,
     }

@@ -70,15 +70,16 @@ def _hessians(data: Json) -> list[str]:
 
 def _route(vibrations: Json) -> str:
     settings = vibrations.get("hessian_settings") or {}
-    if vibrations["method"] == "analytic":
-        grid = f", the orbital response on grid level {settings['response_grid_level']} (on a CPU)" if settings else ""
-        return f"analytic{grid}, diagonal blocks rebuilt from the sum rule over atoms"
-    grid = "displacement {step_bohr:g} bohr, grid level {displacement_grid_level}"
-    step = f" ({grid.format(**settings)})" if settings else ""
-    return (
-        f"central finite differences of gradients with the response of the grid{step}, diagonal blocks rebuilt from "
-        "the sum rule over atoms"
-    )
+    rebuilt = "diagonal blocks rebuilt from the sum rule over atoms"
+    if vibrations["method"] == "finite differences":
+        step = " (displacement {step_bohr:g} bohr, grid level {grid_level})".format(**settings) if settings else ""
+        return f"central finite differences of gradients with the response of the grid{step}, {rebuilt}"
+    if not settings:
+        return f"analytic, {rebuilt}"
+    if settings["grid_response"]:
+        return f"analytic with the response of the grid, grid level {settings['grid_level']}, {rebuilt}"
+    response = f"the orbital response on grid level {settings['response_grid_level']}"
+    return f"analytic on grid level {settings['grid_level']}, {response}, {rebuilt}"
 
 
 def _grouped(data: Json, stage: str, describe: Callable[[Json], str]) -> list[tuple[str, str]]:

@@ -48,7 +48,7 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
         "method": facts["method"]["method"],
         "hessian_settings": {
             "step_bohr": facts["method"]["step"],
-            "displacement_grid_level": _displacement_grid(facts),
+            **_grid(facts),
             "response_grid_level": facts["method"]["response_grid_level"],
         },
         "wavenumbers_per_cm": found.wavenumbers,
@@ -115,9 +115,12 @@ def probe_instability(
     write_checked(folder / f"probe_{work.name}.json", content, "probe")
 
 
-def _displacement_grid(facts: files.Json) -> int:
-    """Return the grid of the displaced gradients; in records made before there was a choice it is the level's."""
-    return max(facts["provenance"]["level"]["grid_level"], facts["method"].get("displacement_grid_level", 0))
+def _grid(facts: files.Json) -> files.Json:
+    """Return the grid of a Hessian and whether it moved; records made before say neither, and tell by their route."""
+    return {
+        "grid_level": facts.get("grid_level", facts["provenance"]["level"]["grid_level"]),
+        "grid_response": facts.get("grid_response", facts["method"]["method"] == "finite differences"),
+    }
 
 
 def _mode_warnings(found: vibrations.Vibrations, settled: dict[int, str]) -> list[str]:
