@@ -14,7 +14,7 @@ import pytest
 import sample_report
 from spincross import findings
 from spincross.report import all_figures, embed, prose, render_report, safe_link, summary_row, summary_table, warnings
-from spincross.report_tables import duration, mode_table, settled_table, stage_table, tried_text
+from spincross.report_tables import duration, mode_table, settled_table, stability_text, stage_table, tried_text
 
 TEMPLATE = Path(__file__).parents[2] / "workflow" / "report"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -356,6 +356,16 @@ def test_spin_contamination_is_judged_by_its_size(excess: float, expected: str) 
     data = sample_report.sample()
     data["optimise"]["HS"]["s_squared"] = 2.0 + excess
     assert verdicts(data)["The states have the spin asked for."] == expected
+
+
+def test_stability_is_shown_for_every_block_of_rotations() -> None:
+    """Records made before have one number."""
+    blocks = [{"rotations": "A", "eigenvalue_hartree": 0.01234}, {"rotations": "B", "eigenvalue_hartree": 0.02}]
+    assert stability_text({"stability_eigenvalue_hartree": 0.01234, "stability_blocks": blocks}) == (
+        "0.0123 (A), 0.0200 (B)"
+    )
+    assert stability_text({"stability_eigenvalue_hartree": 0.01234}) == "0.0123"
+    assert stability_text({"stability_eigenvalue_hartree": None, "stability_blocks": []}) == "–"
 
 
 def test_entropy_that_does_not_pay_is_said() -> None:

@@ -14,6 +14,7 @@ from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.optimise import Optimisation
 from spincross.orbital_rotations import Rotation, Stability
+from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ def _relaxed(task: Task, guess: Orbitals | None, hessian: Any) -> tuple[Optimisa
         try:
             result, tested, row = _followed(task, result, tested.downward, hessian)
             followed.append(row)
+            gain = HARTREE_TO_KJ_PER_MOL * (row["energy_before_hartree"] - row["energy_after_hartree"])
+            warnings.append(
+                f"the first solution of {task.state.name} was unstable (orbital Hessian eigenvalue "
+                f"{row['eigenvalue_hartree']:.4f} Eh); one lower by {gain:.1f} kJ/mol was followed and relaxed"
+            )
         except (NotConverged, SymmetryLost, WrongState) as error:
             warnings = gates.failed(error, task.limits)
     warnings += gates.judge(result.solution, result.molecule, task.state, task.metal, task.limits, tested)

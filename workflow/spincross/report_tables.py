@@ -54,7 +54,7 @@ def state_table(data: Json) -> Table:
         row("electronic states tried, at the start (kJ/mol)", lambda s: tried_text(optimise[s])),
         row(
             "lowest stability eigenvalue (hartree)",
-            lambda s: number(optimise[s].get("stability_eigenvalue_hartree"), 4),
+            lambda s: stability_text(optimise[s]),
         ),
         row("metal spin population", lambda s: number(optimise[s]["metal_spin_population"], 3)),
         row("metal bonds (Å)", lambda s: bond_text(optimise[s].get("metal_bonds_angstrom") or [])),
@@ -80,6 +80,14 @@ def state_table(data: Json) -> Table:
     if not data["molecule"]["metal"]:
         rows = [r for r in rows if not r[0].startswith("metal")]
     return {"head": ["quantity", *(STATE_LABELS[s] for s in STATES)], "rows": rows}
+
+
+def stability_text(optimise: Json) -> str:
+    """Format the lowest eigenvalue of every block of orbital rotations; of all together in records made before."""
+    blocks = optimise.get("stability_blocks")
+    if not blocks:
+        return number(optimise.get("stability_eigenvalue_hartree"), 4)
+    return ", ".join(f"{number(row['eigenvalue_hartree'], 4)} ({row['rotations']})" for row in blocks)
 
 
 def tried_text(optimised: Json) -> str:
