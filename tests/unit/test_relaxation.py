@@ -7,7 +7,7 @@ import pytest
 
 from sample_h2co import EXCITED, H2CO, LEVEL
 from spincross import descent, optimise, relaxation
-from spincross.errors import BadInput, SymmetryLost
+from spincross.errors import BadInput, SymmetryLost, WrongState
 from spincross.levels import State
 from spincross.orbital_rotations import Rotation, Stability
 from test_gates import LIMITS, WARN
@@ -72,3 +72,10 @@ def test_a_second_run_is_refused_as_long_as_the_first_one_tests_and_follows(star
     monkeypatch.setattr(relaxation.gates, "stability", tested)
     relaxation.relax(task(tmp_path, EXCITED), start)
     assert len(seen) == 1
+
+
+def test_a_state_of_the_wrong_spin_is_refused_before_a_step_is_taken(tmp_path):
+    strict = LIMITS | {"s_squared_error": 0.0}
+    with pytest.raises(WrongState, match=r"<S2> of HS is 2\.\d+"):
+        relaxation.relax(task(tmp_path, None, strict))
+    assert not list(tmp_path.rglob("steps.jsonl"))

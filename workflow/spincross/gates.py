@@ -76,10 +76,17 @@ def judge(
         if the density breaks the imposed group
     """
     return [
-        *_spin_contamination(solution, state, limits),
-        *_metal_spin(solution, molecule, state, metal, limits),
+        *judge_spin(solution, molecule, state, metal, limits),
         *_density(solution, molecule, state, limits),
         *_unstable(state, tested, limits),
+    ]
+
+
+def judge_spin(solution: Solution, molecule: Molecule, state: State, metal: str | None, limits: Json) -> list[str]:
+    """Check <S^2> and the metal's spin population; return warnings, raises WrongState as `judge`."""
+    return [
+        *_spin_contamination(solution, state, limits),
+        *_metal_spin(solution, molecule, state, metal, limits),
     ]
 
 

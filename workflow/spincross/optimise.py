@@ -151,6 +151,7 @@ def optimise(
     guess: Orbitals | None = None,
     hessian: Array | StartHessian | None = None,
     report: Report = print_line,
+    check: Callable[[Solution], Any] = lambda solution: None,
 ) -> Optimisation:
     """Relax one state in its point group, resuming from `folder` where work is found there; the caller has it locked.
 
@@ -162,6 +163,7 @@ def optimise(
     guess : occupied orbitals near the start; without them every candidate occupation is tried from cold
     hessian : (3N, 3N), Eh/bohr2, at (or near) the start geometry, or a function that computes it from start, coarse
         level, state and orbitals (called once, its result kept in `folder`); geomeTRIC's guess without
+    check : looks at the state found at the start, and may raise before a step is taken
 
     Raises
     ------
@@ -171,7 +173,7 @@ def optimise(
     """
     molecule, header = _header(molecule, level, state, folder)
     coarse = replace(level, grid_level=min(settings.coarse_grid_level, level.grid_level)).tightened(1e-8, 1e-4)
-    candidates, state, orbitals = _start(molecule, coarse, state, folder, header, settings, guess, report)
+    candidates, state, orbitals = _start(molecule, coarse, state, folder, header, settings, guess, report, check)
     if callable(hessian):
         hessian = kept_hessian(folder, hessian, (molecule, coarse, state, orbitals))
     surfaces = [(coarse, settings.coarse_convergence, "coarse"), (level, settings.convergence, "final")]
@@ -248,7 +250,7 @@ def _header(molecule: Molecule, level: Level, state: State, folder: Path) -> tup
 
 def _start(
     molecule: Molecule, level: Level, state: State, folder: Path, header: dict[str, Any], settings: Settings,
-    guess: Orbitals | None, report: Report,
+    guess: Orbitals | None, report: Report, check: Callable[[Solution], Any],
 ) -> tuple[list[dict[str, Any]], State, Orbitals]:  # fmt: skip
     """Find the lowest candidate state at the start geometry, or read it from the work folder."""
     path, kept = folder / "state.json", folder / "orbitals.npz"
@@ -260,6 +262,7 @@ def _start(
     if guess is None:
         tried = folder / "candidates"
         solution, candidates = lowest_state(molecule, level, state, settings.max_memory, report=report, folder=tried)
+        check(solution)
         steps = _step_file(folder / "coarse", header, level)
         _check_same_state(steps, molecule, solution)
         guess, occupation = solution.orbitals, solution.occupation

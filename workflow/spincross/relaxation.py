@@ -8,6 +8,7 @@ from typing import Any
 
 from spincross import checkpoints, descent, gates, optimise
 from spincross.checkpoints import Orbitals
+from spincross.electronic import Solution
 from spincross.errors import NotConverged, SymmetryLost, WrongState
 from spincross.files import Json, print_line
 from spincross.levels import Level, State
@@ -45,7 +46,11 @@ def relax(task: Task, guess: Orbitals | None = None, hessian: Any = None) -> tup
 
 
 def _relaxed(task: Task, guess: Orbitals | None, hessian: Any) -> tuple[Optimisation, Json]:
-    result = optimise.optimise(task.molecule, task.level, task.state, task.work, task.settings, guess, hessian)
+    def check(solution: Solution) -> None:
+        gates.judge_spin(solution, task.molecule, task.state, task.metal, task.limits)
+
+    arguments = task.molecule, task.level, task.state, task.work, task.settings, guess, hessian
+    result = optimise.optimise(*arguments, check=check)
     tested = gates.stability(result.solution, task.limits)
     followed: list[Json] = []
     warnings: list[str] = []
