@@ -46,11 +46,7 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
         "multiplicity": source["multiplicity"],
         "energy_hartree": source["energy_hartree"],
         "method": facts["method"]["method"],
-        "hessian_settings": {
-            "step_bohr": facts["method"]["step"],
-            **_grid(facts),
-            "response_grid_level": facts["method"]["response_grid_level"],
-        },
+        "hessian_settings": _hessian_settings(facts),
         "wavenumbers_per_cm": found.wavenumbers,
         "irreps": list(found.irreps),
         "imaginary_modes": found.imaginary,
@@ -115,11 +111,14 @@ def probe_instability(
     write_checked(folder / f"probe_{work.name}.json", content, "probe")
 
 
-def _grid(facts: files.Json) -> files.Json:
-    """Return the grid of a Hessian and whether it moved; records made before say neither, and tell by their route."""
+def _hessian_settings(facts: files.Json) -> files.Json:
+    """Return how a Hessian was computed; records made before do not state their grid, the level's."""
+    method = facts["method"]
     return {
+        "step_bohr": method["step"],
         "grid_level": facts.get("grid_level", facts["provenance"]["level"]["grid_level"]),
-        "grid_response": facts.get("grid_response", facts["method"]["method"] == "finite differences"),
+        "grid_response": facts.get("grid_response", method["method"] == "finite differences"),
+        "response_grid_level": method["response_grid_level"],
     }
 
 
