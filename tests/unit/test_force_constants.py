@@ -1,5 +1,7 @@
 """Two routes to a Hessian, and its sum rules."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from spincross import (
     displacements,
     electric_field,
     electronic,
+    files,
     force_constants,
     infrared,
     response,
@@ -15,9 +18,12 @@ from spincross import (
     xc_derivatives,
 )
 from spincross.checkpoints import Blocks
+from spincross.displacements import Point
 from spincross.errors import StaleData, Stopped
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def quiet(text):
@@ -199,3 +205,42 @@ def test_blocks_of_another_geometry_or_kernel_are_refused(small, tmp_path):
     for molecule, other in ((moved, settings), (H2CO, force_constants.Settings(response_grid_level=1))):
         with pytest.raises(StaleData, match=r"belongs to another geometry"):
             force_constants.analytic(molecule, surface, other, lambda text: None, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def stand_in():
+    """LS of cis-[Fe(2-aminoacetaldimine)2(NCS)2], PBE0/def2-SVP: recorded analytic Hessian, displaced gradients."""
+    place = ROOT / "structures/reference/fe-aai2-ncs2/pbe0_def2-svp/LS/C2"
+    symbols, positions, _ = files.read_xyz(place / "optimise/geometry.xyz")
+    molecule = Molecule(symbols, positions, 0, "C2").symmetrised()
+    analytic = files.read_arrays(place / "vibrations/hessian.npz")["hessian"]
+    return molecule, analytic, files.read_arrays(ROOT / "tests/data/fe-aai2-ncs2_LS_displaced.npz")
+
+
+def points_of(data):
+    rows = zip(data["gradients"], data["dipoles"], data["energies"], strict=True)
+    return [Point(g, d, float(e), 0, 0.0) for g, d, e in rows]
+
+
+def test_both_routes_agree_on_the_low_spin_iron_stand_in(stand_in):
+    """Within 2 cm-1 above 100 cm-1, and within the printed noise floor below."""
+    molecule, recorded, data = stand_in
+    found = force_constants.from_points(molecule, points_of(data), 5e-3)
+    analytic, finite = (vibrations.normal_modes(molecule, h) for h in (recorded, found.hessian))
+    below = 0
+    for irrep in ("A", "B"):
+        pairs = [m.wavenumbers[np.array(m.irreps) == irrep] for m in (analytic, finite)]
+        difference, soft = np.abs(pairs[1] - pairs[0]), pairs[0] < 100
+        assert difference[~soft].max() < 2.0
+        assert difference[soft].max() < max(analytic.noise_floor, finite.noise_floor)
+        below += int(soft.sum())
+    assert 5 < below < 20
+
+
+def test_the_displaced_energies_of_the_stand_in_lie_on_one_surface(stand_in):
+    molecule, _, data = stand_in
+    *displaced, _ = displacements.planned_geometries(molecule, 5e-3)
+    points = points_of(data)
+    hessian = force_constants.from_points(molecule, points, 5e-3).hessian
+    centre = Point(data["centre_gradient"], data["centre_dipole"], float(data["centre_energy"]), 0, 0.0)
+    assert displacements.require_one_surface(molecule, displaced, points, hessian, centre) < 1e-6

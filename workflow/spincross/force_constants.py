@@ -58,7 +58,7 @@ class Settings:
         """Return the level of displaced gradients, on a finer grid.
 
         A grid does not turn with the molecule, and soft modes feel that: on the LS of the iron stand-in two modes of 51
-        and 71 cm-1 are 7.7 and 6.0 cm-1 too high on grid 3, the second one 0.9 on grid 4.
+        and 71 cm-1 come out 7.7 and 6.0 cm-1 too high on grid 3, 1.5 and 0.7 on grid 4.
         """
         return replace(level, grid_level=max(level.grid_level, self.displacement_grid_level))
 

@@ -26,6 +26,8 @@ BASE_MB = 150.0
 """The interpreter and its libraries, MB: 121 to 135 measured."""
 SMALLEST_MB = 1500
 """Asked for in any case, MB: with less PySCF works in small blocks."""
+MARGIN = 1.1
+"""Memory asked for over the peak reckoned, which measured ones passed by up to 1 %."""
 MATRICES = 100
 """Square matrices alive at once: DIIS keeps 15 Fock matrices and errors of two spins."""
 BYTES = 8e-6
@@ -77,8 +79,8 @@ def peak_mb(need: Size, limit: float) -> float:
 
 
 def memory_mb(need: Size, limit: float) -> int:
-    """Return the memory (MB) to ask for, for a job that tells PySCF a limit (MB): the peak, SMALLEST_MB at least."""
-    return round(max(SMALLEST_MB, peak_mb(need, limit)))
+    """Return the memory (MB) to ask for, for a job that tells PySCF a limit (MB): above the peak, or SMALLEST_MB."""
+    return round(max(SMALLEST_MB, MARGIN * peak_mb(need, limit)))
 
 
 def gradient_seconds(need: Size, threads: int) -> float:
