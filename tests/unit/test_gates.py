@@ -110,6 +110,12 @@ def test_a_stability_test_that_does_not_fit_reads_its_integrals_from_disk(monkey
     assert found.eigenvalue == pytest.approx(expected.eigenvalue, abs=1e-5)
 
 
+@pytest.mark.parametrize(("eigenvalue", "says"), [(3e-4, True), (-9e-4, True), (2e-3, False)])
+def test_a_solution_on_the_brink_of_instability_is_a_warning_with_its_eigenvalue(eigenvalue, says):
+    found = judge(6.0, State("HS", 5), tested=Stability((*STABLE.rotations, Rotation("B", eigenvalue, []))))
+    assert [f"{eigenvalue:.4f} Eh (rotations B), zero within the noise" in text for text in found] == [True] * says
+
+
 def test_a_stability_that_was_not_tested_is_a_warning():
     assert judge(2.0, State("HS", 3), tested=Stability()) == [
         "the stability of HS was not tested (gates.stability: false)"

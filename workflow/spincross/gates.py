@@ -18,7 +18,7 @@ from spincross.files import Json, print_line
 from spincross.levels import Level, State
 from spincross.molecule import Molecule, metal_bonds
 from spincross.optimise import Optimisation
-from spincross.orbital_rotations import Stability
+from spincross.orbital_rotations import Rotation, Stability
 from spincross.units import BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
@@ -133,7 +133,15 @@ def _unstable(state: State, tested: Stability, limits: Json) -> list[str]:
         warnings += failed(WrongState(f"{text} {lower}"), limits)
     if tested.spin_breaking is not None:
         warnings.append(f"{text} {tested.spin_breaking.eigenvalue:.4f} Eh, towards an open-shell singlet (RKS to UKS)")
-    return warnings
+    return [*warnings, *(_undecided(state, row) for row in tested.undecided)]
+
+
+def _undecided(state: State, rotation: Rotation) -> str:
+    return (
+        f"the solution of {state.name} is on the brink of instability: orbital Hessian eigenvalue "
+        f"{rotation.eigenvalue:.4f} Eh (rotations {rotation.block}), zero within the noise of the test; another state "
+        "is close, and curvatures along modes of this irrep hang on it"
+    )
 
 
 def describe(result: Optimisation, state: State, metal: str | None, level: Level) -> Json:

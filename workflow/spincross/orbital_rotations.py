@@ -69,6 +69,11 @@ class Stability:
         """Lowest rotation of a closed shell towards an open one, if it is unstable."""
         return self._lowest_unstable(True)
 
+    @property
+    def undecided(self) -> list[Rotation]:
+        """Rotations whose eigenvalue is zero within the noise of the test, whose size is that of UNSTABLE."""
+        return [r for r in self.rotations if abs(r.eigenvalue) <= -UNSTABLE]
+
     def _lowest_unstable(self, breaks_spin: bool) -> Rotation | None:
         found = [r for r in self.rotations if r.breaks_spin == breaks_spin and r.eigenvalue < UNSTABLE]
         return min(found, key=lambda r: r.eigenvalue, default=None)
