@@ -140,7 +140,7 @@ def _undecided(state: State, rotation: Rotation) -> str:
     return (
         f"the solution of {state.name} is on the brink of instability: orbital Hessian eigenvalue "
         f"{rotation.eigenvalue:.4f} Eh (rotations {rotation.block}), zero within the noise of the test; another state "
-        "is close, and curvatures along modes of this irrep hang on it"
+        "is close, and curvatures along modes of this irrep may hang on it"
     )
 
 
