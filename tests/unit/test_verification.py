@@ -1,5 +1,6 @@
-"""Records are recomputed: energies, gradients, and Hessians against displaced gradients."""
+"""Records are recomputed: energies, gradients, and modes of Hessians against displaced gradients."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,8 @@ import pytest
 
 from sample_molecules import PEROXIDE, springs
 from sample_provenance import fulfils
-from spincross import config, files, schemas, verification
+from spincross import config, files, pointgroup, reference, schemas, verification, vibrations
+from spincross.displacements import Point
 from spincross.errors import Unreproduced
 from spincross.molecule import Molecule
 
@@ -17,41 +19,83 @@ ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = config.read_yaml(ROOT / "workflow/config/config.yaml")
 ROW = {"complex": "h2co", "state": "LS", "point_group": "C2", "same": True, "text": "one sentence"}
 POINT = ROW | {"energy_difference_hartree": 1e-9, "gradient_difference_hartree_per_bohr": -1e-8}
-HESSIAN = ROW | {"hessian_difference_hartree_per_bohr2": 1e-6}
+HESSIAN = ROW | {
+    "wavenumbers_per_cm": [500.0],
+    "recomputed_wavenumbers_per_cm": [500.4],
+    "allowed_differences_per_cm": [2.0],
+}
 LOOSE = PEROXIDE.at(PEROXIDE.positions, "C1")
 
 
-@pytest.mark.parametrize(("molecule", "count"), [(PEROXIDE, 1), (LOOSE, 2)])
-def test_a_harmonic_surface_gives_back_its_hessian_with_one_gradient_in_a_group(molecule, count):
-    hessian, calls = springs(molecule), []
+@dataclass
+class Harmonic:
+    """Stands for electronic structure: energies and gradients of a Hessian, counted."""
 
-    def gradient(positions):
-        calls.append(positions)
-        return (hessian @ (positions - molecule.positions).reshape(-1)).reshape(-1, 3)
+    molecule: Molecule
+    hessian: np.ndarray
+    calls: int = 0
 
-    for v in verification.directions(molecule, 3):
-        calls.clear()
-        np.testing.assert_allclose(
-            verification.central_difference(molecule, v, 5e-3, gradient), hessian @ v, atol=1e-10
-        )
-        assert len(calls) == count
+    def key(self, molecule):
+        return "harmonic"
 
-
-@pytest.mark.parametrize("molecule", [PEROXIDE, LOOSE, Molecule(("H",), np.zeros((1, 3)))])
-def test_directions_are_three_different_unit_vectors(molecule):
-    found = verification.directions(molecule, 3)
-    overlaps = np.array(found) @ np.array(found).T
-    np.testing.assert_allclose(np.diag(overlaps), 1)
-    assert len(found) == 3
-    assert np.abs(overlaps - np.eye(3)).max() < 0.99
+    def point(self, molecule):
+        self.calls += 1
+        shift = (molecule.positions - self.molecule.positions).reshape(-1)
+        energy = 0.5 * shift @ self.hessian @ shift
+        return Point((self.hessian @ shift).reshape(-1, 3), np.zeros(3), energy, 1, 0.0)
 
 
-def test_shipped_records_of_formaldehydes_ground_state_are_reproduced():
+@pytest.mark.parametrize(("molecule", "per_mode"), [(PEROXIDE, 1), (LOOSE, 2)])
+def test_a_harmonic_surface_gives_back_the_wavenumbers_of_its_hessian(molecule, per_mode, tmp_path):
+    surface = Harmonic(molecule, springs(molecule))
+    exact = vibrations.normal_modes(molecule, surface.hessian)
+    modes = verification.tested_modes(exact, pointgroup.irreps(molecule.point_group)[-1])
+    for _ in range(2):  # the second time from what is kept
+        found = verification.along_modes(molecule, exact, modes, surface, tmp_path, 5e-3)
+        np.testing.assert_allclose(found, exact.wavenumbers[modes], atol=1e-4)
+        assert surface.calls == 1 + per_mode * len(modes)
+
+
+def test_modes_of_one_irrep_outside_the_floor_are_tested_from_the_lowest_to_the_highest():
+    waves, irreps = np.array([-300.0, -2, 5, 40, 90, 200, 800]), ("B", "B", "A", "B", "A", "B", "B")
+    found = vibrations.Vibrations(waves, irreps, np.eye(9)[:, :7], 0, 0, noise_floor=3.0)
+    assert verification.tested_modes(found, "B") == [0, 5, 6]
+    assert verification.tested_modes(found, "A") == [2, 4]
+
+
+def test_shipped_records_of_formaldehydes_ground_state_are_reproduced(tmp_path):
     settings = config.load(DEFAULT, ROOT / "structures")
-    point = verification.verify_point(settings, "h2co", "LS", "C2")
+    point = verification.verify_point(settings, "h2co", "LS", "C2", tmp_path)
     assert point["same"], point["text"]
-    hessian = verification.verify_hessian(settings, "h2co", "LS", "C2")
+    hessian = verification.verify_hessian(settings, "h2co", "LS", "C2", tmp_path)
     assert hessian["same"], hessian["text"]
+    assert len(hessian["wavenumbers_per_cm"]) == 3
+
+
+@pytest.mark.parametrize(("shift", "same"), [(1.5, True), (2.5, False)])
+def test_a_wavenumber_that_displaced_gradients_do_not_give_is_not_the_same(monkeypatch, tmp_path, shift, same):
+    settings = config.load(DEFAULT, ROOT / "structures")
+
+    def shifted(molecule, recorded, modes, *rest):
+        return recorded.wavenumbers[modes] - np.array([0.0, 0.0, shift])
+
+    monkeypatch.setattr(verification, "along_modes", shifted)
+    assert verification.verify_hessian(settings, "h2co", "LS", "C2", tmp_path)["same"] is same
+
+
+def test_below_a_hundred_the_noise_floor_of_the_record_is_allowed(monkeypatch, tmp_path):
+    settings = config.load(DEFAULT, ROOT / "structures")
+    monkeypatch.setattr(
+        verification, "along_modes", lambda molecule, recorded, modes, *rest: recorded.wavenumbers[modes]
+    )
+    found = verification.verify_hessian(settings, "fe-aai2-ncs2", "LS", "C2", tmp_path)
+    place = reference.folder(settings, "fe-aai2-ncs2", "LS", "C2", "vibrations")
+    exact = vibrations.normal_modes(
+        verification._recorded(settings, "fe-aai2-ncs2", "LS", "C2"),
+        files.read_arrays(place / "hessian.npz")["hessian"],
+    )
+    assert found["wavenumbers_per_cm"][0] < 100
+    np.testing.assert_allclose(found["allowed_differences_per_cm"], [exact.noise_floor, 2, 2])
 
 
 def test_gradients_are_compared_element_by_element_where_the_record_has_them():
@@ -65,11 +109,14 @@ def test_gradients_are_compared_element_by_element_where_the_record_has_them():
 
 def test_a_record_that_is_not_reproduced_is_an_error_after_the_report_is_written(monkeypatch, tmp_path):
     settings = config.load(DEFAULT | {"complexes": ["h2co"]}, ROOT / "structures")
-    bad = HESSIAN | {"same": False, "text": "Hessian differs by 2.0e-03 Eh/bohr2"}
+    bad = HESSIAN | {"same": False, "text": "modes at 510.0 (500.0) cm-1"}
+    work = tmp_path / "work"
+    work.mkdir()
     monkeypatch.setattr(verification, "verify_point", lambda *arguments: POINT)
     monkeypatch.setattr(verification, "verify_hessian", lambda *arguments: bad)
-    with pytest.raises(Unreproduced, match=r"h2co LS C2: Hessian differs by 2\.0e-03"):
-        verification.verify_reference(settings, tmp_path / "verify.json")
+    with pytest.raises(Unreproduced, match=r"h2co LS C2: modes at 510\.0 \(500\.0\)"):
+        verification.verify_reference(settings, tmp_path / "verify.json", work)
+    assert not work.exists()  # another run computes again
     kept = [ROOT.glob(f"structures/reference/*/*/*/*/{stage}/record.json") for stage in ("optimise", "vibrations")]
     written = files.read_json(tmp_path / "verify.json")
     schemas.validator("verify_reference").validate(written)
@@ -91,12 +138,12 @@ def test_a_row_tells_of_a_point_or_of_a_hessian(wrong):
 def test_of_large_molecules_only_low_spin_is_recomputed(monkeypatch, tmp_path):
     settings, done = config.load(DEFAULT | {"complexes": ["h2co"]}, ROOT / "structures"), []
 
-    def note(settings, complex_id, state, group):
+    def note(settings, complex_id, state, group, work):
         done.append(state)
         return POINT
 
     monkeypatch.setattr(verification, "verify_point", note)
     monkeypatch.setattr(verification, "verify_hessian", note)
     monkeypatch.setattr(verification, "_recorded", lambda *arguments: SimpleNamespace(symbols=("C",) * 79))
-    verification.verify_reference(settings, tmp_path / "verify.json")
+    verification.verify_reference(settings, tmp_path / "verify.json", tmp_path / "work")
     assert len(done) >= 2 and set(done) == {"LS"}

@@ -1,4 +1,4 @@
-# Reference records: recall finished DFT stages, keep new ones, recompute energies at recorded geometries.
+# Reference records: recall finished DFT stages, keep new ones, recompute what they hold.
 
 if RECALLED:
 
@@ -83,5 +83,7 @@ rule verify_reference:
         mem_mb=config["memory_mb"],
         runtime=240,
         dft=1,
+    params:
+        work="work/verify_reference",
     script:
         "../scripts/verify_reference.py"

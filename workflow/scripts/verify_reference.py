@@ -1,4 +1,4 @@
-"""Recompute energy and gradient at every recorded geometry of the configured complexes."""
+"""Recompute energy, gradient and modes of every record of the configured complexes."""
 
 from pathlib import Path
 
@@ -8,4 +8,4 @@ from spincross.files import logged
 with logged(Path(snakemake.log[0])):
     settings = config.load(snakemake.config, config.STRUCTURES)
     settings = settings.for_job(snakemake.resources.mem_mb, snakemake.threads)
-    verification.verify_reference(settings, Path(snakemake.output[0]))
+    verification.verify_reference(settings, Path(snakemake.output[0]), Path(snakemake.params.work))

@@ -115,6 +115,11 @@ class HessianProducts:
         return 1 + len(self.directions) * (2 if self.opposite is None else 1)
 
 
+def to_wavenumbers(eigenvalues: Array) -> Array:
+    """Return wavenumbers, cm-1, of eigenvalues in (100 cm-1)^2; imaginary ones negative."""
+    return np.asarray(np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * UNIT_PER_CM)
+
+
 def _largest(shift: Array) -> float:
     return float(np.linalg.norm(shift.reshape(-1, 3), axis=1).max())
 
@@ -194,7 +199,7 @@ def lowest_modes(
             f"the lowest modes of irrep {irrep} are not found after {products.gradients} gradients: residuals "
             f"{', '.join(f'{r:.2f}' for r in residuals)} (100 cm-1)^2, allowed {RESIDUAL}; run again to go on"
         )
-    waves = np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * UNIT_PER_CM
+    waves = to_wavenumbers(eigenvalues)
     edges = np.sqrt(np.abs(np.abs(eigenvalues)[:, None] + residuals[:, None] * [-1, 1])) * UNIT_PER_CM
     errors = np.abs(edges - np.abs(waves)[:, None]).max(axis=1)
-    return Probe(np.asarray(waves), np.asarray(errors), basis @ np.array(found).T, products.gradients)
+    return Probe(waves, np.asarray(errors), basis @ np.array(found).T, products.gradients)
