@@ -1,5 +1,8 @@
 """The exchange-correlation gradient against PySCF's, which differentiates every weight by every atom."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from pyscf.dft import gen_grid, radi
@@ -44,6 +47,20 @@ def test_nuclear_gradients_equal_pyscfs(functional, multiplicity):
     stock = method.nuc_grad_method()
     stock.grid_response = True
     np.testing.assert_allclose(xc_gradient.gradient_method(method).kernel(), stock.kernel(), atol=1e-9)
+
+
+@pytest.mark.parametrize("multiplicity", [1, 3])
+def test_memory_is_free_after_a_gradient_without_waiting_for_the_garbage_collector(multiplicity):
+    """Else the next SCF of a job finds no room for its fitted integrals, and reads them from disk in every cycle."""
+    gc.disable()
+    try:
+        solution = electronic.solve(MOLECULE, Level(basis="sto-3g", grid_level=0), State("x", multiplicity))
+        integrator = weakref.ref(solution.mean_field._numint)
+        electronic.gradient(solution)
+        del solution
+        assert integrator() is None
+    finally:
+        gc.enable()
 
 
 def test_only_plain_ggas_on_the_default_partition_leave_pyscf():

@@ -117,7 +117,7 @@ def gradient_method(method: Any) -> Any:
     work = method.nuc_grad_method()
     work.grid_response = True
     if isinstance(method._numint, CachedNumInt) and plain_gga(method) and _default_partition(method.grids):
-        work.get_veff = _two_electron_part(work)
+        work.get_veff = _two_electron_part(method)
     return work
 
 
@@ -129,9 +129,9 @@ def _default_partition(grids: Any) -> bool:
     )
 
 
-def _two_electron_part(work: Any) -> Callable[..., Any]:
+def _two_electron_part(method: Any) -> Callable[..., Any]:
     """Return what PySCF asks of `get_veff`: derivatives of Coulomb and exchange, tagged with those per atom."""
-    method = work.base
+    work = method.nuc_grad_method()  # its own: one that held this function would hold itself, and all its memory
     hybrid = method._numint.rsh_and_hybrid_coeff(method.xc, spin=method.mol.spin)[2]
 
     def get_veff(mol: Any = None, dm: Any = None) -> Any:
