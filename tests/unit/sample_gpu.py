@@ -65,10 +65,14 @@ class Method:
 
 
 def _home(value):
+    if isinstance(value, list):
+        return [_home(part) for part in value]
     return value.values if isinstance(value, Remote) else value
 
 
 def _away(value):
+    if isinstance(value, tuple) and all(isinstance(part, np.ndarray) for part in value):
+        return tuple(map(Remote, value))
     return Remote(value) if isinstance(value, np.ndarray) else value
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross.errors import BadInput, StaleData
-from spincross.files import Report, print_line, read_arrays, replacing, write_arrays, writing
+from spincross.files import Report, print_line, read_arrays, replacing, write_arrays, write_unpacked, writing
 
 Array = NDArray[np.float64]
 Orbitals = tuple[Array, Array]
@@ -121,7 +121,7 @@ class Blocks:
         path = self.folder / f"{name}.npz"
         if not path.exists():
             found = compute()
-            write_arrays(path, key=np.array(self.key), **found)
+            write_unpacked(path, key=np.array(self.key), **found)
             return found
         stored = read_arrays(path)
         if str(stored.pop("key")) != self.key:

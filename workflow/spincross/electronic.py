@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyscf import gto
 from pyscf.scf import addons
 
-from spincross import device, mean_field, response, xc_gradient
+from spincross import device, gpu_hessian, mean_field, response, xc_gradient
 from spincross.checkpoints import Keep, anew
 from spincross.device import CPU, Device, to_numpy
 from spincross.errors import NotConverged
@@ -290,19 +290,13 @@ def hessian_columns(
         return response.hessian_columns(solution.mean_field, atoms, grid_level, report, keep)
 
     def on_gpu() -> tuple[Array, Array | None]:
-        blocks = keep("gpu_hessian", lambda: {"hessian": _gpu_hessian(solution.engine)})["hessian"]
+        blocks = keep("gpu_hessian", lambda: {"hessian": gpu_hessian.hessian(solution.engine, report, keep)})["hessian"]
         return np.asarray(blocks[:, atoms].transpose(0, 2, 1, 3).reshape(-1, 3 * len(atoms))), None
 
     def on_cpu() -> tuple[Array, Array | None]:
         return response.hessian_columns(solution.mean_field, atoms, grid_level, report, keep)
 
     return device.in_smaller_blocks(on_gpu, on_cpu, "the Hessian")
-
-
-def _gpu_hessian(method: Any) -> Array:
-    work = method.Hessian()
-    work.grid_response = True
-    return to_numpy(work.kernel())
 
 
 def level_fingerprint(level: Level, state: State, molecule: Molecule) -> str:

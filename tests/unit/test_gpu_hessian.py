@@ -1,0 +1,62 @@
+"""gpu4pyscf's Hessian in parts, with PySCF's own behind the wall: the whole is the same, a finished part is kept."""
+
+import numpy as np
+import pytest
+
+import sample_gpu
+from spincross import checkpoints, electronic, gpu_hessian
+from spincross.levels import Level, State
+from spincross.molecule import Molecule
+
+PARTS = ["partial_hess_elec", "make_h1", "solve_mo1"]
+FILES = ["gpu_orbitals", "gpu_fixed_orbitals", "gpu_first_order", "gpu_orbital_response"]
+BENT = np.array([[0.0, 0.0, 0.0], [0.0, 1.5, 1.1], [0.0, -1.4, 1.2]])
+LEVEL = Level(basis="sto-3g", grid_level=0, scf_energy_tolerance=1e-11, scf_gradient_tolerance=1e-7, device="cpu")
+
+
+@pytest.fixture(scope="module", params=[0, 1], ids=["closed shell", "open shell"])
+def water(request):
+    """Water or its cation, and the Hessian of `kernel`."""
+    molecule = Molecule(("O", "H", "H"), BENT, request.param, "C1")
+    method = electronic.solve(molecule, LEVEL, State("x", 1 + request.param)).mean_field
+    return method, np.asarray(method.Hessian().kernel())
+
+
+def turned(method, log, seed):
+    """Return the method on the device as an SCF done again may give it: with orbitals of other signs."""
+    again = method.copy()
+    again.mo_coeff = np.asarray(method.mo_coeff) * np.random.default_rng(seed).choice([-1.0, 1.0], method.mol.nao)
+    return sample_gpu.Method(again, log)
+
+
+def test_the_parts_make_what_kernel_gives(water, monkeypatch):
+    method, whole = water
+    log, lines = [], []
+    sample_gpu.installed(monkeypatch, log)
+    found = gpu_hessian.hessian(sample_gpu.Method(method.copy(), log), lines.append, checkpoints.anew)
+    np.testing.assert_allclose(found, whole, atol=1e-9)
+    assert type(found) is np.ndarray
+    assert ("grid_response", True) in log
+    assert [line.split()[0] for line in lines] == FILES[1:]
+
+
+@pytest.mark.parametrize("finished", range(4))
+def test_after_a_kill_no_finished_part_is_computed_again(water, monkeypatch, tmp_path, finished):
+    method, whole = water
+    log, lines = [], []
+    sample_gpu.installed(monkeypatch, log)
+    blocks = checkpoints.Blocks(tmp_path, "key", lines.append)
+
+    def killed(name, compute):
+        found = blocks.keep(name, compute)
+        if name == FILES[finished]:
+            raise KeyboardInterrupt
+        return found
+
+    with pytest.raises(KeyboardInterrupt):
+        gpu_hessian.hessian(turned(method, log, 1), lines.append, killed)
+    assert lines == [line for line in lines if "found" not in line]
+    found = gpu_hessian.hessian(turned(method, log, 2), lines.append, blocks.keep)
+    np.testing.assert_allclose(found, whole, atol=1e-9)
+    assert [name for name, value in log if name in PARTS and isinstance(value, int)] == PARTS  # calls, not settings
+    assert [line.split(":")[0].strip() for line in lines if "found" in line] == FILES[: finished + 1]
