@@ -1,5 +1,6 @@
 """gpu4pyscf on hosts installed otherwise: the solver library found, contractions in pieces, memory shown in part."""
 
+import os
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -92,6 +93,40 @@ def test_with_cutensor_nothing_is_replaced(packages):
     gpu_libraries.load()
     assert cupy.cuda.runtime.memGetInfo() == (1000, 1600)
     assert sys.modules["gpu4pyscf.lib.cutensor"].contract() is None
+
+
+@pytest.mark.parametrize(
+    ("version", "chosen", "said"),
+    [(20500, None, False), (20501, None, False), (20600, "cupy", True), (20700, "cupy", True), (30000, "cupy", True)],
+)
+def test_a_cutensor_that_fails_in_large_contractions_is_left_aside(
+    packages, monkeypatch, capsys, version, chosen, said
+):
+    monkeypatch.setenv("CONTRACT_ENGINE", "")  # so that it is put back
+    monkeypatch.delenv("CONTRACT_ENGINE")
+    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs.cutensor", SimpleNamespace(get_version=lambda: version))
+    path = packages[0] / "site/gpu4pyscf/lib/cutensor.py"
+    path.write_text(path.read_text().replace("'cupy'", "__import__('os').environ.get('CONTRACT_ENGINE')"))
+    gpu_libraries.load()
+    gpu_libraries.load()
+    engine = sys.modules["gpu4pyscf.lib.cutensor"]
+    assert engine.contract_engine == chosen
+    assert (engine.contract.__module__ == gpu_libraries.__name__) == said  # pieces and a share of the memory with it
+    assert packages[1].cuda.runtime.memGetInfo() == ((600 if said else 1000), 1600)
+    assert capsys.readouterr().out.count("gpu4pyscf issue 850") == said
+
+
+def test_an_engine_that_the_user_names_is_kept(packages, monkeypatch, capsys):
+    monkeypatch.setenv("CONTRACT_ENGINE", "opt_einsum")
+    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs.cutensor", SimpleNamespace(get_version=lambda: 20700))
+    gpu_libraries.load()
+    assert os.environ["CONTRACT_ENGINE"] == "opt_einsum"
+    assert capsys.readouterr().out == ""
+
+
+def test_without_cutensor_it_has_no_version(packages, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs.cutensor", None)
+    assert gpu_libraries.cutensor_version() is None
 
 
 PATTERNS = [

@@ -1,10 +1,11 @@
 """gpu4pyscf made to load, and to stay within the GPU's memory, where its own recipe of installation was not followed.
 
-Three things differ on such hosts. CUDA's pip packages carry libcusolver under a numbered name and in a folder where
+Four things differ on such hosts. CUDA's pip packages carry libcusolver under a numbered name and in a folder where
 gpu4pyscf does not look (gpu4pyscf issue 646). Without cuTENSOR its contractions go through `cupy.einsum`, whose
 transposed copies gpu4pyscf does not count when it sizes its buffers to the whole card: here they are cut into pieces of
-SLAB bytes, and gpu4pyscf is shown SHARE of the free memory. And a calculation that ran out of memory can be tried again
-with smaller blocks, by showing it less.
+SLAB bytes, and gpu4pyscf is shown SHARE of the free memory. cuTENSOR 2.6 refuses, and 2.7 crashes in, a contraction of
+the size that Hessians of a hundred atoms need (gpu4pyscf issue 850): it is left aside. And a calculation that ran out
+of memory can be tried again with smaller blocks, by showing it less.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ SLAB = 2 << 30
 """Bytes of operands and result that one contraction without cuTENSOR handles at once."""
 SHARE = 0.6
 """Part of the free memory that gpu4pyscf is shown where there is no cuTENSOR."""
+FAULTY = 20600
+"""Version of cuTENSOR, as CuPy reports it (2.6.0), from which on it is left aside."""
 PLACES = ("nvidia/*/lib", "nvidia/*/lib64")
 """Where CUDA's pip packages keep libraries, below the folders of the Python path."""
 
@@ -31,6 +34,9 @@ def load() -> Any:
     """Import gpu4pyscf, with what such a host needs, and return it; may be called again."""
     if "gpu4pyscf" in sys.modules:
         return import_module("gpu4pyscf")
+    if (cutensor_version() or 0) >= FAULTY and "CONTRACT_ENGINE" not in os.environ:
+        print("  cuTENSOR 2.6 or newer fails in large contractions (gpu4pyscf issue 850): CuPy's are used", flush=True)
+        os.environ["CONTRACT_ENGINE"] = "cupy"
     with findable_cusolver():
         package = import_module("gpu4pyscf")
         engine = import_module("gpu4pyscf.lib.cutensor")
@@ -38,6 +44,15 @@ def load() -> Any:
         replace_contraction(engine, contraction(import_module("cupy")))
         show_memory(SHARE)
     return package
+
+
+def cutensor_version() -> int | None:
+    """Return the version of cuTENSOR as CuPy reports it, 20501 for 2.5.1, None without cuTENSOR."""
+    import_module("cupy")  # loads the library
+    try:
+        return int(import_module("cupy_backends.cuda.libs.cutensor").get_version())
+    except (ImportError, AttributeError):
+        return None
 
 
 @contextmanager
