@@ -85,13 +85,15 @@ def installed(monkeypatch, log):
         return Method(method, log)
 
     cupy, gpu4pyscf, cutensor = (ModuleType(name) for name in ("cupy", "gpu4pyscf", "gpu4pyscf.lib.cutensor"))
-    free = SimpleNamespace(getDeviceCount=lambda: 1, memGetInfo=lambda: (1000, 1600))
-    cupy.cuda = SimpleNamespace(runtime=free)
+    runtime = {"getDeviceCount": lambda: 1, "memGetInfo": lambda: (1000, 1600)}
+    runtime["getDeviceProperties"] = lambda number: {"name": b"Stand-in 1"}
+    cupy.cuda, cupy.__version__ = SimpleNamespace(runtime=SimpleNamespace(**runtime)), "14.0.1"
     cutensor.contract_engine = None
     cupy.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=lambda: log.append(("freed", None)))
     cupy.asarray = Remote
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "gpu4pyscf", gpu4pyscf)
     monkeypatch.setitem(sys.modules, "gpu4pyscf.lib.cutensor", cutensor)
+    monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs.cutensor", SimpleNamespace(get_version=lambda: 20501))
     monkeypatch.setattr(df_jk._DFHF, "to_gpu", to_gpu, raising=False)
     device.chosen.cache_clear()

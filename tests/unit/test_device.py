@@ -16,6 +16,7 @@ from spincross import (
     device,
     electric_field,
     electronic,
+    files,
     gates,
     optimise,
     orbital_rotations,
@@ -69,6 +70,15 @@ def test_a_gpu_without_gpu4pyscf_is_not_taken(monkeypatch):
     assert "gpu4pyscf does not load" in device.missing()
     cupy.cuda.runtime.getDeviceCount = lambda: 0
     assert device.missing() == "no CUDA GPU"
+
+
+def test_provenance_names_the_gpu_and_what_its_numbers_depend_on(log, monkeypatch):
+    found = device.facts("gpu")
+    assert (found["device"], found["gpu"]) == ("gpu", "Stand-in 1")
+    assert found["versions"] == files.versions() | {"cupy": "14.0.1", "cutensor": "2.5.1"}
+    monkeypatch.setattr(sys.modules["gpu4pyscf.lib.cutensor"], "contract_engine", "cupy")
+    assert device.facts("gpu")["versions"] == files.versions() | {"cupy": "14.0.1"}
+    assert (device.facts("cpu"), device.facts(None)) == ({"device": "cpu"}, {})
 
 
 def test_auto_takes_a_gpu_that_is_there(log, capsys):
@@ -159,6 +169,7 @@ def test_when_gpu_memory_runs_out_it_is_said_and_the_next_way_gives_the_same(log
     moved = [found.engine.method.with_df.use_gpu_memory] if failures == 1 else []
     assert moved == [False] * (failures == 1)
     assert (found.engine is found.mean_field) == (failures == 2)
+    assert found.device == ("cpu" if failures == 2 else "gpu")
 
 
 def no_memory():

@@ -87,6 +87,8 @@ def test_an_analytic_hessian_says_its_grid_and_on_a_gpu_takes_that_of_displaced_
     hessian_stages.compute_hessian(settings, "h2co", "LS", optimised, folder, tmp_path / "work")
     facts = files.read_json(folder / "hessian.json")
     assert (facts["grid_level"], facts["grid_response"]) == (grid, moves)
+    assert (facts["provenance"]["device"], facts["provenance"].get("gpu")) == (name, "Stand-in 1" if moves else None)
+    assert ("cutensor" in facts["provenance"]["versions"]) == moves
     vibration_stages.analyse_vibrations(settings, "h2co", "LS", optimised, folder)
     found = files.read_json(folder / "vibrations.json")["hessian_settings"]
     assert (found["grid_level"], found["grid_response"]) == (grid, moves)

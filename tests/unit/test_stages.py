@@ -5,12 +5,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import sample_gpu
 from sample_h2co import H2CO
 from sample_provenance import LEVEL
 from spincross import (
@@ -18,6 +20,7 @@ from spincross import (
     checkpoints,
     conclusions,
     config,
+    device,
     electronic,
     files,
     force_constants,
@@ -120,6 +123,22 @@ def test_no_entropy_is_computed_from_a_saddle(settings, tmp_path):
     path = tmp_path / "vibrations.json"
     with pytest.raises(UnexpectedImaginaryMode, match="LS has imaginary modes"):
         conclusions.compute_entropy(settings, "h2co", path, path, path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("used", ["gpu", "cpu"])
+def test_an_optimisation_says_the_device_that_it_ended_on(small_settings, monkeypatch, tmp_path, used):
+    sample_gpu.installed(monkeypatch, [])
+    content = deepcopy(small_settings.config)
+    content["levels"][content["level"]]["device"] = "gpu"
+    content["optimisation"] |= {"coarse_grid_level": 0, "convergence": "GAU_LOOSE"}
+    if used == "cpu":  # as after a GPU whose memory ran out
+        monkeypatch.setattr(device, "with_fallback", lambda requested, work: work(device.CPU))
+    files.write_xyz(tmp_path / "start.xyz", H2CO.symbols, [H2CO.positions], [""])
+    arguments = "h2co", "LS", "C2", tmp_path / "start.xyz", tmp_path / "out", tmp_path / "work"
+    stages.optimise_parent(replace(small_settings, config=content), *arguments)
+    found = files.read_json(tmp_path / "out/optimise.json")["provenance"]
+    assert (found["device"], found.get("gpu")) == (used, "Stand-in 1" if used == "gpu" else None)
+    assert ("cupy" in found["versions"]) == (used == "gpu")
 
 
 def test_tables_are_tab_separated_with_a_header(tmp_path):

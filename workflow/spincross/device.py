@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import gpu_libraries
+from spincross import files, gpu_libraries
 from spincross.errors import BadInput
+from spincross.files import Json
 
 T = TypeVar("T")
 
@@ -78,6 +79,14 @@ def chosen(requested: str) -> str:
         return "gpu"
     print("device: " + (f"CPU ({reason})" if reason else "GPU"), flush=True)
     return "cpu" if reason else "gpu"
+
+
+def facts(used: str | None) -> Json:
+    """Return what provenance says of the device that was used, of a GPU its model and libraries; nothing of None."""
+    if used != "gpu":
+        return {"device": used} if used else {}
+    model = import_module("cupy").cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return {"device": "gpu", "gpu": model, "versions": files.versions() | gpu_libraries.versions()}
 
 
 def with_fallback(requested: str, work: Callable[[Device], T]) -> T:

@@ -7,8 +7,9 @@ leaves its reason, cycles and energy in the trace.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from spincross.mean_field import (
 from spincross.molecule import Molecule
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 DIIS_CYCLES = 8
 """Cycles of DIIS before a Newton step is tried."""
@@ -72,6 +74,11 @@ class Solution:
     trace: list[dict[str, Any]]
     mean_field: Any = field(repr=False)
     engine: Any = field(repr=False)
+
+    @property
+    def device(self) -> str:
+        """Where the SCF was solved in the end, `cpu` or `gpu`."""
+        return "cpu" if self.engine is self.mean_field else "gpu"
 
     @property
     def cycles(self) -> int:
@@ -268,10 +275,20 @@ def _recheck(method: Any, host: Any) -> None:
 
 def gradient(solution: Solution) -> Array:
     """Return the nuclear gradient (N, 3), Eh/bohr, with the response of the integration grid."""
-    if solution.engine is solution.mean_field:
-        return _gradient(solution.mean_field)
-    ways = (lambda: _gradient(solution.engine), lambda: _gradient(solution.mean_field))
-    return device.in_smaller_blocks(*ways, "the gradient")
+    return on_its_device(solution, _gradient, "the gradient")
+
+
+def on_its_device(solution: Solution, work: Callable[[Any], T], name: str) -> T:
+    """Do work with the object of the device that solved it; where a GPU's memory runs out, as `in_smaller_blocks`.
+
+    Parameters
+    ----------
+    work : takes a Kohn-Sham object of either device
+    name : of the work, for what is said
+    """
+    if solution.device == "cpu":
+        return work(solution.mean_field)
+    return device.in_smaller_blocks(lambda: work(solution.engine), lambda: work(solution.mean_field), name)
 
 
 def _gradient(method: Any) -> Array:
@@ -286,7 +303,7 @@ def hessian_columns(
     They are kept as they finish. On a GPU all columns are computed, with the response of the integration grid, and no
     dipole derivatives.
     """
-    if solution.engine is solution.mean_field:
+    if solution.device == "cpu":
         return response.hessian_columns(solution.mean_field, atoms, grid_level, report, keep)
 
     def on_gpu() -> tuple[Array, Array | None]:

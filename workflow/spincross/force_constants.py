@@ -76,13 +76,19 @@ class ForceConstants:
     hessian : (3N, 3N), Eh/bohr2, symmetrised, sum rules enforced
     sum_rule : what `sum_rule_residual` finds before that, Eh/bohr2
     dipole_derivatives : (3, 3N), e; None where the route gives none
-    grid_response : the integration grid moved with the atoms; not so in PySCF's analytic Hessian on the CPU
+    device : where an analytic Hessian was computed in the end, `cpu` or `gpu`; None for finite differences, whose jobs
+        may have run on several machines
     """
 
     hessian: Array
     sum_rule: float
     dipole_derivatives: Array | None = None
-    grid_response: bool = True
+    device: str | None = None
+
+    @property
+    def grid_response(self) -> bool:
+        """Whether the integration grid moved with the atoms; not so in PySCF's analytic Hessian on the CPU."""
+        return self.device != "cpu"
 
 
 def sum_rule_residual(hessian: Array) -> float:
@@ -124,7 +130,7 @@ def analytic_hessian(
     found = pointgroup.symmetrise_hessian(molecule.numbers, molecule.positions, rebuilt, molecule.point_group)
     operations = pointgroup.operations(molecule.point_group)
     derivatives = None if dipoles is None else _completed(molecule, dipoles, unique, operations)
-    return ForceConstants(found, sum_rule_residual(full), derivatives, grid_response=dipoles is None)
+    return ForceConstants(found, sum_rule_residual(full), derivatives, "cpu" if dipoles is not None else "gpu")
 
 
 def unique_atoms(molecule: Molecule) -> list[int]:

@@ -45,13 +45,12 @@ def stability(solution: Solution, limits: Json) -> Stability:
     if not limits["stability"]:
         return Stability()
     host = solution.mean_field
-    where = "cpu" if solution.engine is host else "gpu"
-    if where == "cpu" and not response.fits(host):
+    if solution.device == "cpu" and not response.fits(host):
         needed, given = response.megabytes(host), host.mol.max_memory
         print_line(f"  stability test from integrals on disk: in memory they need {needed:.0f} MB of {given:.0f} MB")
     group = solution.point_group
     found = device.with_fallback(
-        where, lambda place: orbital_rotations.lowest_rotations(host, group, STABILITY_GRID, place)
+        solution.device, lambda place: orbital_rotations.lowest_rotations(host, group, STABILITY_GRID, place)
     )
     return Stability(tuple(found))
 

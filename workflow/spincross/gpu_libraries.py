@@ -55,6 +55,14 @@ def cutensor_version() -> int | None:
         return None
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of CuPy and, where gpu4pyscf contracts with it, of cuTENSOR."""
+    found, number = {"cupy": str(import_module("cupy").__version__)}, cutensor_version()
+    if number is not None and import_module("gpu4pyscf.lib.cutensor").contract_engine is None:
+        found["cutensor"] = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+    return found
+
+
 @contextmanager
 def findable_cusolver() -> Iterator[None]:
     """Put libcusolver, inside the block, where gpu4pyscf looks for it; nothing where the system knows the library."""

@@ -227,7 +227,7 @@ def _write_hessian(
         masses=molecule.masses, **arrays,
     )  # fmt: skip
     content = {
-        "provenance": provenance,
+        "provenance": provenance | device.facts(found.device),
         "complex": complex_id,
         "method": asdict(settings.hessian),
         "grid_level": surface.level.grid_level,

@@ -164,7 +164,7 @@ def _optimise(
         inputs,
         sum(step["seconds"] for step in result.steps),
         level=settings.named_level(),
-        device=device.chosen(settings.level.device),
+        **device.facts(result.solution.device),
         state=state.name,
         multiplicity=state.multiplicity,
         point_group=molecule.point_group,
