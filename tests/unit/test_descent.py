@@ -59,5 +59,5 @@ def test_a_wrong_closed_shell_is_followed_down_to_the_lowest_one():
     found = electronic.solve(H2CO, small, wrong)
     tested = Stability(tuple(orbital_rotations.lowest_rotations(found.mean_field, "C2", 1)))
     assert found.energy - descent.follow(found, tested.downward.mode, H2CO, small, wrong, 1e-3).energy > 0.5
-    orbitals = descent._lowest_along(found, tested.downward.mode)
+    orbitals = descent._lowest_along(found.mean_field, tested.downward.mode)
     np.testing.assert_allclose(orbitals[0], orbitals[1], atol=1e-12)

@@ -22,7 +22,7 @@ from spincross import (
     orbital_rotations,
     populations,
 )
-from spincross.errors import BadInput, NotConverged
+from spincross.errors import BadInput, NotConverged, WrongState
 from spincross.levels import State
 from test_gates import LIMITS
 
@@ -208,6 +208,16 @@ def watching(call, note):
     return watched
 
 
+@pytest.mark.parametrize(("failures", "said"), [(1, "in smaller blocks"), (2, "in a field on the CPU")])
+def test_a_gradient_in_a_field_whose_memory_ran_out_is_computed_all_the_same(log, capsys, failures, said):
+    found = electronic.solve(PLAIN, SMALL, State("LS", 1))
+    expected = electric_field.dipole_derivatives(PLAIN, found, lambda text: None)
+    log += [("fail", "kernel")] * failures
+    np.testing.assert_allclose(electric_field.dipole_derivatives(PLAIN, found, lambda text: None), expected, atol=2e-5)
+    assert said in capsys.readouterr().out
+    assert ("fail", "kernel") not in log
+
+
 def test_an_error_that_is_not_about_memory_is_not_tried_again(log):
     found = electronic.solve(PLAIN, SMALL, State("LS", 1))
     log.append(("fail", "kernel", RuntimeError("an illegal memory access was encountered")))
@@ -315,6 +325,16 @@ def test_an_unstable_gpu_solution_is_followed_down_on_the_gpu(log, triplet):
     assert lower.energy < found.energy - 1e-3
     assert lower.engine is not lower.mean_field
     assert [name for name, _ in log].count("energy_tot") >= 2 * len(descent.ANGLES)
+
+
+def test_energies_along_a_mode_for_which_memory_ran_out_come_from_the_cpu(log, capsys):
+    found = electronic.solve(PLAIN, SMALL, TRIPLET)
+    mode = [np.zeros((len(c) - c.shape[1], c.shape[1])) for c in found.orbitals]
+    mode[0][0, -1] = 1.0
+    log += [("fail", "energy_tot")] * 2
+    with pytest.raises(WrongState, match="not lower"):
+        descent.follow(found, mode, PLAIN, SMALL, TRIPLET, 1e-3)
+    assert "trying again: the energies along the mode on the CPU" in capsys.readouterr().out
 
 
 @needs_gpu

@@ -10,9 +10,14 @@ from spincross.levels import Level, State
 
 
 @pytest.fixture(scope="module")
-def hydrogen():
+def solution():
     level = Level(basis="sto-3g", grid_level=1, scf_energy_tolerance=1e-11, scf_gradient_tolerance=1e-7, device="cpu")
-    return electronic.solve(HYDROGEN, level, State("LS", 1)).mean_field
+    return electronic.solve(HYDROGEN, level, State("LS", 1))
+
+
+@pytest.fixture(scope="module")
+def hydrogen(solution):
+    return solution.mean_field
 
 
 def energy(mean_field, shift, field):
@@ -39,8 +44,8 @@ def test_the_gradient_in_a_field_is_the_slope_of_the_energy(hydrogen):
     assert abs(found - without) > 1e-4
 
 
-def test_a_molecule_without_a_dipole_absorbs_nothing(hydrogen):
-    found = electric_field.dipole_derivatives(HYDROGEN, hydrogen, lambda text: None)
+def test_a_molecule_without_a_dipole_absorbs_nothing(solution):
+    found = electric_field.dipole_derivatives(HYDROGEN, solution, lambda text: None)
     stretch = found[:, [2, 5]] @ [1.0, -1.0]
     np.testing.assert_allclose(stretch, 0.0, atol=1e-5)
 

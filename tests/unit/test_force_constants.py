@@ -124,7 +124,7 @@ def test_dipole_derivatives_of_first_order_orbitals_equal_those_in_a_field_on_a_
     surface = settings.surface(level, state, electronic.solve(H2CO, level, state).orbitals)
     responding = force_constants.analytic(H2CO, surface, settings, quiet).dipole_derivatives
     plain = electronic.solve(H2CO.at(H2CO.positions, "C1"), surface.level, state, surface.guess)
-    np.testing.assert_allclose(responding, electric_field.dipole_derivatives(H2CO, plain.engine, quiet), atol=5e-5)
+    np.testing.assert_allclose(responding, electric_field.dipole_derivatives(H2CO, plain, quiet), atol=5e-5)
 
 
 def test_infrared_intensities_of_both_routes_agree_within_1_percent(routes):
@@ -177,15 +177,15 @@ def test_a_stopped_analytic_hessian_repeats_no_finished_block(small, tmp_path, m
 def test_a_stop_among_the_gradients_in_a_field_repeats_no_direction(small, tmp_path, monkeypatch):
     """Four gradients, for z needs two; the third ends the first run."""
     surface = small[0]
-    engine = electronic.solve(H2CO.at(H2CO.positions, "C1"), surface.level, surface.state, surface.guess).engine
+    plain = electronic.solve(H2CO.at(H2CO.positions, "C1"), surface.level, surface.state, surface.guess)
     keep = Blocks(tmp_path, "key", quiet).keep
     with monkeypatch.context() as first, pytest.raises(Stopped):
         counted(first, electric_field, "gradient_in_field", deadly=3)
-        electric_field.dipole_derivatives(H2CO, engine, quiet, keep)
+        electric_field.dipole_derivatives(H2CO, plain, quiet, keep)
     calls = counted(monkeypatch, electric_field, "gradient_in_field")
-    found = electric_field.dipole_derivatives(H2CO, engine, quiet, keep)
+    found = electric_field.dipole_derivatives(H2CO, plain, quiet, keep)
     assert len(calls) == 2
-    np.testing.assert_allclose(found, electric_field.dipole_derivatives(H2CO, engine, quiet), atol=1e-5)
+    np.testing.assert_allclose(found, electric_field.dipole_derivatives(H2CO, plain, quiet), atol=1e-5)
 
 
 def test_a_hessian_stopped_among_its_integrals_keeps_the_dearest(small, tmp_path, monkeypatch):

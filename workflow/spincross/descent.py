@@ -8,6 +8,8 @@ is of use only if its density keeps the imposed group; it is then converged agai
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,18 +45,17 @@ def turned(coefficients: Array, occupied: NDArray[np.bool_], mode: Array, angle:
     return np.asarray(ordered @ expm(kappa)[:, :count])
 
 
-def _lowest_along(solution: Solution, mode: list[Array]) -> tuple[Array, Array]:
-    """Return the occupied orbitals of lowest energy along a mode."""
-    method, engine = solution.mean_field, solution.engine
+def _lowest_along(method: Any, mode: list[Array]) -> tuple[Array, Array]:
+    """Return the occupied orbitals of lowest energy along a mode, from the Kohn-Sham object of either device."""
     closed = method.mol.spin == 0
-    coefficients = [np.asarray(c) for c in ([method.mo_coeff] * 2 if closed else method.mo_coeff)]
-    occupied = [np.asarray(o) > 0 for o in ([method.mo_occ] * 2 if closed else method.mo_occ)]
+    found, filled = device.to_numpy(method.mo_coeff), device.to_numpy(method.mo_occ) > 0
+    coefficients, occupied = ([found] * 2, [filled] * 2) if closed else (list(found), list(filled))
     scale = np.sqrt(2.0) if closed else 1.0  # a closed shell turns both spins by the same matrix, each of norm 1/sqrt 2
     tried = []
     for angle in np.concatenate([ANGLES, -ANGLES]) * scale:
         alpha, beta = (turned(c, o, m, angle) for c, o, m in zip(coefficients, occupied, mode, strict=True))
         density = alpha @ alpha.T + beta @ beta.T if closed else np.array([alpha @ alpha.T, beta @ beta.T])
-        tried.append((float(engine.energy_tot(device.alike(density, engine.mo_coeff))), (alpha, beta)))
+        tried.append((float(method.energy_tot(device.alike(density, method.mo_coeff))), (alpha, beta)))
     return min(tried, key=lambda pair: pair[0])[1]
 
 
@@ -76,7 +77,7 @@ def follow(
     WrongState
         if the SCF fell back to where it came from
     """
-    orbitals = _lowest_along(solution, mode)
+    orbitals = electronic.on_its_device(solution, partial(_lowest_along, mode=mode), "the energies along the mode")
     free = electronic.solve(
         molecule.at(molecule.positions, "C1"), level, replace(state, occupation=None), orbitals, max_memory
     )

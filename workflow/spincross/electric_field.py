@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import device, pointgroup, response, xc_gradient
+from spincross import device, electronic, pointgroup, response, xc_gradient
 from spincross.checkpoints import Keep, anew
+from spincross.electronic import Solution
 from spincross.errors import NotConverged
 from spincross.files import Report
 from spincross.molecule import Molecule
@@ -55,19 +56,23 @@ def gradient_in_field(mean_field: Any, field: Array) -> Array:
     return device.to_numpy(work.kernel()) - np.einsum("a,anx->nx", field, moving) - np.outer(mol.atom_charges(), field)
 
 
-def dipole_derivatives(molecule: Molecule, mean_field: Any, report: Report, keep: Keep = anew) -> Array:
-    """Return the dipole derivatives (3, 3N), e, of a molecule from its converged Kohn-Sham object without symmetry.
+def dipole_derivatives(molecule: Molecule, solution: Solution, report: Report, keep: Keep = anew) -> Array:
+    """Return the dipole derivatives (3, 3N), e, of a molecule from its solution without symmetry, on its device.
 
     Each direction of the field is kept as it finishes.
     """
     operations = pointgroup.operations(molecule.point_group)
     matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
 
+    def gradient(field: Array) -> Array:
+        work = partial(gradient_in_field, field=field)
+        return electronic.on_its_device(solution, work, "the gradient in a field").reshape(-1)
+
     def along(axis: int) -> dict[str, Array]:
         field = STRENGTH * np.eye(3)[axis]
         turned = next((d for r, d in zip(operations, matrices, strict=True) if r[axis, axis] < 0), None)
-        forward = gradient_in_field(mean_field, field).reshape(-1)
-        backward = gradient_in_field(mean_field, -field).reshape(-1) if turned is None else turned @ forward
+        forward = gradient(field)
+        backward = gradient(-field) if turned is None else turned @ forward
         report(f"  gradients in a field along {'xyz'[axis]}")
         return {"row": (backward - forward) / (2 * STRENGTH)}
 

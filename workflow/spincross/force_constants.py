@@ -180,7 +180,7 @@ def analytic(
     if found.dipole_derivatives is not None:
         return found
     solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, surface.max_memory)
-    return replace(found, dipole_derivatives=electric_field.dipole_derivatives(molecule, solution.engine, report, keep))
+    return replace(found, dipole_derivatives=electric_field.dipole_derivatives(molecule, solution, report, keep))
 
 
 def from_points(molecule: Molecule, points: list[Point], step: float) -> ForceConstants:
