@@ -29,8 +29,8 @@ test-slurm: $(VENV)/ready  ## formaldehyde through a real SLURM on this host (ro
 	$(BIN)/python -m pytest -q tests/workflow/test_profiles.py -k slurm
 	PATH="$$PATH:/usr/sbin" $(BIN)/python tests/slurm/run.py
 
-verify: $(VENV)/ready  ## recompute energies, gradients and Hessian columns of the records
-	$(SNAKEMAKE) --force verify_reference
+verify: $(VENV)/ready  ## recompute energies, gradients and modes of the records
+	$(SNAKEMAKE) --force --keep-incomplete --rerun-incomplete verify_reference
 
 store: $(VENV)/ready  ## keep finished DFT stages as reference records
 	$(SNAKEMAKE) --force store_reference

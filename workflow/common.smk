@@ -5,7 +5,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from spincross import config as spincross_config
-from spincross import files, reference, resources, stages
+from spincross import files, reference, resources, soft_modes, stages, symmetry_mode
 from spincross.errors import SpincrossError
 
 STRUCTURES = Path(workflow.basedir) / "structures"
@@ -72,16 +72,34 @@ def recorded(stage):
     return path
 
 
-def size_of_input(input):
+def size_of_input(input, level=SETTINGS.hessian.displaced_level(SETTINGS.level)):
     """Functions and grid points of the molecule that a job reads."""
     starts = ("geometry.xyz", "molecule.xyz", "molecule_high_spin.xyz", "displaced.xyz")
     xyz = next(path for path in input if Path(path).name in starts)
-    return resources.size_of(xyz, SETTINGS.hessian.displaced_level(SETTINGS.level))
+    return resources.size_of(xyz, level)
 
 
 def dft_memory(wildcards, input, attempt):
     """Memory of a DFT job, MB; more after a failure."""
     return attempt * resources.memory_mb(size_of_input(input), config["memory_mb"])
+
+
+def settling_memory(wildcards, input, attempt):
+    """Memory of a job that settles modes on a finer grid, MB; more after a failure."""
+    level = soft_modes.finer_level(SETTINGS.hessian.displaced_level(SETTINGS.level))
+    return attempt * resources.memory_mb(
+        size_of_input(input, level), config["memory_mb"]
+    )
+
+
+def verification_memory(wildcards, attempt):
+    """Memory of recomputing records, MB: what the largest of their molecules needs."""
+    return max(
+        dft_memory(wildcards, [xyz], attempt)
+        for xyz in SETTINGS.structures.glob(
+            f"reference/*/{SETTINGS.level_name}/*/*/*/geometry.xyz"
+        )
+    )
 
 
 def dft_runtime(gradients):
@@ -93,6 +111,12 @@ def dft_runtime(gradients):
         )
 
     return minutes
+
+
+def scan_runtime(wildcards, input, threads, attempt):
+    """Time limit of the scan along the breaking mode, minutes: each point costs an SCF and a test of its stability."""
+    side = max(config["symmetry_mode"]["scan_points"], 1 + symmetry_mode.MOST_HALVINGS)
+    return dft_runtime(2 * side + 1)(wildcards, input, threads, attempt)
 
 
 def bundle_runtime(wildcards, input, threads, attempt):

@@ -79,6 +79,16 @@ def test_a_point_that_no_atom_is_near_moves_nothing():
     assert partition.response(0, np.empty((0, 3)), np.empty(0)).shape == (4, 3)
 
 
+def test_a_point_deep_in_the_cell_of_another_atom_weighs_next_to_nothing_and_so_does_its_response():
+    """Near the axis, beyond the other atom, its own cell function is 1e-17, which 1 - p rounds to zero."""
+    partition = xc_gradient.Partition.of(solved("pbe", 1).mol)
+    axis = (partition.places[1] - partition.places[0]) / np.linalg.norm(partition.places[1] - partition.places[0])
+    across = np.cross(axis, [1.0, 0.0, 0.0])
+    points = partition.places[1] + np.array([d * axis + s * across for d in (0.5, 2.0) for s in (0.0, 1e-2, 0.1, 0.2)])
+    found = partition.response(0, points, np.full(len(points), 2e-16))
+    assert np.abs(found).max() < 1e-12
+
+
 def test_the_response_of_the_weights_is_their_derivative():
     """Against central differences of PySCF's own weights, unequal atoms, every coordinate."""
     mol = solved("pbe", 1).mol

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from spincross import config, resources, stages
+from spincross import config, hessian_stages, resources, stages
 from spincross.levels import Level
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPLEX = "fe-pm-pea2-ncs2"
+COMPLEX, LEVEL = "fe-pm-pea2-ncs2", "pbe0_def2-svp"
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,11 @@ def project(tmp_path_factory):
     return folder
 
 
-def planned(project, profile, method="finite differences", *more):
+def planned(project, profile, method="finite differences", *more, known=COMPLEX):
     """Return what a dry run says about each rule: its text up to the next rule."""
-    (project / "test.yaml").write_text(f"complexes: [{COMPLEX}]\nhessian: {{method: {method}}}\n")
-    command = [sys.executable, "-m", "snakemake", "--profile", f"workflow/profiles/{profile}", "--dry-run", *more]
-    command += ["--configfile", "test.yaml"]
+    (project / "test.yaml").write_text(f"complexes: [{known}]\nhessian: {{method: {method}}}\nreference: ignore\n")
+    command = [sys.executable, "-m", "snakemake", "--profile", f"workflow/profiles/{profile}", "--dry-run"]
+    command += ["--configfile", "test.yaml", *more]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
     blocks = re.split(r"(?m)^(?:local)?(?:rule|checkpoint) ", done.stdout + done.stderr)[1:]
@@ -67,6 +67,29 @@ def test_a_workstation_runs_displacements_side_by_side_and_one_job_takes_what_it
     content = config.read_yaml(ROOT / "workflow/profiles/workstation/config.yaml")
     limits = dict(word.split("=") for word in content["resources"])
     assert int(limits["dft"]) * resources.memory_mb(need, 8000) <= int(limits["mem_mb"])
+
+
+def test_displacements_their_gathering_and_verification_ask_for_their_own_grids(project):
+    """Behind the checkpoint, of a complex whose plan is there."""
+    known, state = "fe-aai2-ncs2", f"results/fe-aai2-ncs2/{LEVEL}/LS/C2"
+    content = config.read_yaml(ROOT / "workflow/config/config.yaml") | {"complexes": [known]}
+    settings = config.load(content, ROOT / "structures")
+    stages.extract_molecule(settings, known, project / f"results/{known}/molecule")
+    done = ROOT / f"structures/reference/{known}/{LEVEL}/LS/C2/optimise"
+    shutil.copytree(done, project / state / "optimise", copy_function=shutil.copyfile)
+    hessian_stages.plan_displacements(
+        settings, known, "LS", project / state / "optimise", project / state / "vibrations"
+    )
+    more = ("--rerun-triggers", "mtime", "--cores", "16", "--")
+    plan = planned(project, "workstation", "finite differences", *more, f"{state}/vibrations/hessian.npz", known=known)
+    xyz = ROOT / f"structures/{known}/low_spin.xyz"
+    asked = {grid: resources.memory_mb(resources.size_of(xyz, Level(grid_level=grid)), 8000) for grid in (3, 4, 6)}
+    assert number(plan["compute_displacements"], "mem_mb") == asked[4]
+    assert number(plan["gather_hessian"], "mem_mb") == asked[6] >= asked[4] > asked[3]
+    whole = planned(
+        project, "workstation", "finite differences", "--cores", "16", "--", "verify_reference", known=known
+    )
+    assert number(whole["verify_reference"], "mem_mb") == asked[4]
 
 
 @pytest.mark.parametrize("method", ["analytic", "finite differences"])

@@ -80,8 +80,8 @@ rule verify_reference:
         "../../envs/spincross.yaml"
     threads: DFT_THREADS
     resources:
-        mem_mb=config["memory_mb"],
-        runtime=240,
+        mem_mb=verification_memory,
+        runtime=480,
         dft=1,
     params:
         work="work/verify_reference",

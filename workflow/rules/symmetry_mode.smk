@@ -20,7 +20,7 @@ rule follow_symmetry_mode:
     threads: DFT_THREADS
     resources:
         mem_mb=dft_memory,
-        runtime=dft_runtime(20),
+        runtime=scan_runtime,
         dft=1,
     params:
         work="work/{complex}/{level}/HS/{point_group}/symmetry_mode",

@@ -20,7 +20,7 @@ if config["hessian"]["method"] == "analytic":
             "../../envs/spincross.yaml"
         threads: DFT_THREADS
         resources:
-            mem_mb=dft_memory,
+            mem_mb=settling_memory,
             runtime=dft_runtime(100),
             dft=1,
         params:
@@ -86,7 +86,7 @@ else:
             "../../envs/spincross.yaml"
         threads: DFT_THREADS
         resources:
-            mem_mb=dft_memory,
+            mem_mb=settling_memory,
             runtime=dft_runtime(12),
             dft=1,
         params:

@@ -103,14 +103,18 @@ def sum_rule_residual(hessian: Array) -> float:
 
 
 def rebuilt_diagonal(hessian: Array) -> Array:
-    """Replace the diagonal blocks of a (3N, 3N) Hessian by minus the sum of the others, and symmetrise."""
+    """Replace the diagonal blocks of a (3N, 3N) Hessian by minus the sum of the others, and symmetrise.
+
+    What a block has that is not symmetric, the noise of both triangles, is projected out with the translations.
+    """
     count = len(hessian) // 3
     blocks = ((hessian + hessian.T) / 2).reshape(count, 3, count, 3).copy()
     for atom in range(count):
         blocks[atom, :, atom] = 0.0
         block = -blocks[atom].sum(axis=1)
         blocks[atom, :, atom] = (block + block.T) / 2
-    return blocks.reshape(3 * count, 3 * count)
+    still = np.eye(3 * count) - np.tile(np.eye(3), (count, count)) / count
+    return np.asarray(still @ blocks.reshape(3 * count, 3 * count) @ still)
 
 
 def analytic_hessian(

@@ -58,6 +58,7 @@ class HessianProducts:
     report: Report
     directions: list[Array] = field(default_factory=list)
     products: list[Array] = field(default_factory=list)
+    others: int = 0
 
     def __post_init__(self) -> None:
         """Take up the directions of a killed run."""
@@ -77,10 +78,15 @@ class HessianProducts:
 
     def _compute(self, vector: Array) -> None:
         """Add the product of a unit vector (n,): one or two gradients; WrongState if they leave the surface."""
+        product = self._product(self.basis @ vector, f"direction_{len(self.directions):04d}")
+        self.directions.append(vector)
+        self.products.append(self.basis.T @ product)
+
+    def _product(self, weighted: Array, name: str) -> Array:
+        """Return the product (3N,) with a mass-weighted unit displacement (3N,) of the irrep."""
         roots = np.sqrt(np.repeat(self.molecule.masses, 3))
-        shift = (self.basis @ vector) / roots
+        shift = weighted / roots
         scale = self.step / _largest(shift)
-        name = f"direction_{len(self.directions):04d}"
         sides = {"plus": scale * shift} | ({"minus": -scale * shift} if self.opposite is None else {})
         moved = [self.molecule.at(self.molecule.positions + s.reshape(-1, 3), "C1") for s in sides.values()]
         points = [
@@ -91,9 +97,7 @@ class HessianProducts:
         bend = (forward - (last if self.opposite is None else self.opposite @ forward)) / 2
         along = np.outer(shift, bend) / (scale * shift @ shift)  # what this direction knows of the Hessian
         require_one_surface(self.molecule, moved, points, along, self.centre, f"{name}: displacement")
-        self.directions.append(vector)
-        curved = self.basis.T @ (bend / roots) / scale
-        self.products.append(curved / AMU_TO_ELECTRON_MASS * (HARTREE_TO_PER_CM / UNIT_PER_CM) ** 2)
+        return np.asarray(bend / roots / scale / AMU_TO_ELECTRON_MASS * (HARTREE_TO_PER_CM / UNIT_PER_CM) ** 2)
 
     def __call__(self, vector: Array) -> Array:
         """Return the product with a vector (n,), from what is known where it lies in the span of the directions."""
@@ -109,10 +113,21 @@ class HessianProducts:
         self._compute(rest / left)
         return np.asarray(inside + left * self.products[-1])
 
+    def noise_floor(self, rotations: Array) -> float:
+        """Return the largest wavenumber (cm-1) that the surface gives to rotations of the irrep, (3N, k) orthonormal.
+
+        They should have none; a grid that does not turn with the molecule gives them one.
+        """
+        products = [self._product(r, f"rotation_{number}") for number, r in enumerate(rotations.T)]
+        self.others = len(products)
+        mixed = rotations.T @ np.reshape(products, (len(products), -1)).T
+        found = to_wavenumbers(np.asarray(np.linalg.eigvalsh((mixed + mixed.T) / 2), dtype=float))
+        return float(np.abs(found).max(initial=0.0))
+
     @property
     def gradients(self) -> int:
         """Number of gradients behind the products so far, the undisplaced one included."""
-        return 1 + len(self.directions) * (2 if self.opposite is None else 1)
+        return 1 + (len(self.directions) + self.others) * (2 if self.opposite is None else 1)
 
 
 def to_wavenumbers(eigenvalues: Array) -> Array:
@@ -138,13 +153,23 @@ def opposite_operation(molecule: Molecule, irrep: str) -> Array | None:
 class Probe:
     """The lowest modes of an irrep: wavenumbers (k,), cm-1; mass-weighted modes (3N, k); what they cost.
 
-    `errors` are bounds (cm-1) on the distance to an exact wavenumber, from the norms of the residuals.
+    `errors` are bounds (cm-1) on the distance to an exact wavenumber, from the norms of the residuals; `noise_floor`
+    (cm-1) is what the surface gives to rotations of the irrep.
     """
 
     wavenumbers: Array
     errors: Array
     modes: Array
     gradients: int
+    noise_floor: float
+
+    @property
+    def verdict(self) -> str:
+        """`stable` or `unstable` by the lowest mode; `not decided` where its error or the floor hides the sign."""
+        lowest, hidden = self.wavenumbers[0], max(self.errors[0], self.noise_floor)
+        if abs(lowest) <= hidden:
+            return "not decided"
+        return "stable" if lowest > 0 else "unstable"
 
 
 def lowest_modes(
@@ -202,4 +227,5 @@ def lowest_modes(
     waves = to_wavenumbers(eigenvalues)
     edges = np.sqrt(np.abs(np.abs(eigenvalues)[:, None] + residuals[:, None] * [-1, 1])) * UNIT_PER_CM
     errors = np.abs(edges - np.abs(waves)[:, None]).max(axis=1)
-    return Probe(waves, np.asarray(errors), basis @ np.array(found).T, products.gradients)
+    floor = products.noise_floor(vibrations.rotations_of(molecule, irrep))
+    return Probe(waves, errors, basis @ np.array(found).T, products.gradients, floor)

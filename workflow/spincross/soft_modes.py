@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from spincross.displacements import SURFACE_TOLERANCE, Point, Surface
 from spincross.errors import WrongState
+from spincross.levels import Level
 from spincross.molecule import Molecule
 from spincross.units import AMU_TO_ELECTRON_MASS, BOHR_TO_ANGSTROM, HARTREE_TO_PER_CM
 from spincross.vibrations import wavenumbers
@@ -89,8 +90,12 @@ class Settled:
 
 def finer(surface: Surface) -> Surface:
     """Return the surface on which modes are settled: the same with FINER grid levels more, at most FINEST."""
-    grid = min(surface.level.grid_level + FINER, FINEST)
-    return replace(surface, level=replace(surface.level, grid_level=grid))
+    return replace(surface, level=finer_level(surface.level))
+
+
+def finer_level(level: Level) -> Level:
+    """Return the level of that surface."""
+    return replace(level, grid_level=min(level.grid_level + FINER, FINEST))
 
 
 def settle(molecule: Molecule, mode: Array, index: int, point: Callable[[Molecule, str], Point]) -> Settled:

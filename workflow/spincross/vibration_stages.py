@@ -90,10 +90,10 @@ def probe_instability(
     work = work / irrep.replace("'", "1").replace('"', "2")
     found = probe.lowest_modes(molecule, irrep, guess, surface, work, settings.hessian.step, PROBED_MODES)
     wave, error = float(found.wavenumbers[0]), float(found.errors[0])
-    says = "unstable" if wave < -error else "stable" if wave > error else "not decided"
     text = (
-        f"{state} in {source['point_group']} is {says} against distortions of irrep {irrep}: lowest mode "
-        f"{abs(wave):.1f}{'i' if wave < 0 else ''} +- {error:.1f} cm-1, from {found.gradients} gradients."
+        f"{state} in {source['point_group']} is {found.verdict} against distortions of irrep {irrep}: lowest mode "
+        f"{abs(wave):.1f}{'i' if wave < 0 else ''} +- {error:.1f} cm-1, noise floor {found.noise_floor:.1f} cm-1, from "
+        f"{found.gradients} gradients."
     )
     files.print_line(text)
     content = {
@@ -102,10 +102,11 @@ def probe_instability(
         "irrep": irrep,
         "wavenumbers_per_cm": found.wavenumbers,
         "error_bounds_per_cm": found.errors,
+        "noise_floor_per_cm": found.noise_floor,
         "modes": found.modes.T,
         "gradients": found.gradients,
         "gradients_of_full_hessian": len(displacements.plan_displacements(molecule, settings.hessian.step)),
-        "verdict": says,
+        "verdict": found.verdict,
         "text": text,
     }
     write_checked(folder / f"probe_{work.name}.json", content, "probe")

@@ -83,6 +83,15 @@ def rigid_motions(masses: Array, positions: Array) -> tuple[Array, Array]:
     return translations / np.sqrt(count), rotations / np.where(norms > 1e-3, norms, np.inf)
 
 
+def rotations_of(molecule: Molecule, irrep: str) -> Array:
+    """Return an orthonormal mass-weighted basis (3N, n) of the rotations that belong to an irrep."""
+    weighted = np.repeat(np.sqrt(molecule.masses), 3)[:, None] * rigid_motions(molecule.masses, molecule.positions)[1]
+    scaled = weighted / np.maximum(np.linalg.norm(weighted, axis=0), 1e-12)
+    basis = pointgroup.irrep_basis(molecule.numbers, molecule.positions, molecule.point_group)[irrep]
+    left, singular, _ = np.linalg.svd(basis @ (basis.T @ scaled), full_matrices=False)
+    return np.asarray(left[:, singular > 1e-2])
+
+
 def internal_basis(molecule: Molecule) -> dict[str, Array]:
     """Return for every irrep an orthonormal mass-weighted basis (3N, n) free of translations and rotations."""
     external = external_motions(molecule.masses, molecule.positions)

@@ -34,7 +34,10 @@ NEGLIGIBLE = 1e-16
 PAIR_POINTS = 200_000
 """Pairs of atoms times points that are worked on at once: what the processor's cache holds."""
 TINY = 1e-200
-"""Keeps logarithmic derivatives finite where a weight vanishes."""
+"""Keeps the distance of a point from a nucleus off zero."""
+DEEP = 1e-3
+"""Smallest 1 - nu and 1 + nu: there a cell function is 1e-23, and what a point still weighs is rounding of the weights,
+some 1e-16, which a smaller one would turn into forces."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,12 @@ class Partition:
         """Return Becke's cell functions of both atoms of every pair, and their slope d s / d mu (half, signs +-)."""
         p = mu + self.shift[:, None] * (1 - mu * mu)
         slope = 1 - 2 * self.shift[:, None] * mu
+        # 1 - p and 1 + p are carried along: formed at the end they round to nothing, and the slope is divided by them
+        below, above = np.maximum(1 - p, DEEP), np.maximum(1 + p, DEEP)
         for _ in range(3):
-            slope *= 1.5 * (1 - p * p)
-            p = (1.5 - 0.5 * p * p) * p
-        return 0.5 * (1 - p + TINY), 0.5 * (1 + p + TINY), 0.5 * slope
+            slope *= 1.5 * below * above
+            below, above = below * below * (1.5 - 0.5 * below), above * above * (1.5 - 0.5 * above)
+        return 0.5 * below, 0.5 * above, 0.5 * slope
 
 
 def gradient_method(method: Any) -> Any:
