@@ -1,9 +1,10 @@
 r"""What a DFT job needs of a machine: memory and time from the size of the complex, to ask a scheduler for.
 
 Memory: the fitted three-index integrals, :math:`N_\mathrm{aux} N (N+1) / 2` numbers for N functions, kept in memory up
-to the limit that PySCF is given and on disk above it; the orbitals and their gradients on the grid, 4 N numbers a
-point, kept where they take less than half the limit; N x N matrices; buffers, as much again as these; and the integrals
-once more, unpacked and half transformed in single precision, for the Newton steps of a slow SCF.
+to the limit that PySCF is given and on disk above it, twice while they are made; the orbitals and their gradients on
+the grid, 4 N numbers a point, kept where they take less than half the limit, and twice more on the points of one call;
+N x N matrices; and the integrals once more, unpacked and half transformed in single precision, for the Newton steps of
+a slow SCF.
 
 Time: one SCF from a near density and its gradient grows with about the third power of N between 300 and 900 functions.
 It is a rough estimate from one measured molecule, taken three times as a limit for the scheduler.
@@ -19,6 +20,7 @@ from pyscf import df, gto
 
 from spincross.files import read_xyz
 from spincross.levels import Level
+from spincross.xc_cache import BLOCKS_AT_ONCE, POINTS_PER_BLOCK
 
 POINTS_PER_ATOM = {0: 2000, 1: 5000, 2: 8000, 3: 13000, 4: 20000, 5: 28000, 6: 45000, 7: 60000, 8: 80000, 9: 100000}
 """Grid points per atom at each of PySCF's levels, rounded up."""
@@ -75,7 +77,8 @@ def peak_mb(need: Size, limit: float) -> float:
     orbitals = min(0.5 * limit, 4 * need.points * min(need.functions, LARGEST_SCREENED) * BYTES)
     matrices = MATRICES * need.functions**2 * BYTES
     response = 1.5 * need.auxiliary * need.functions**2 * BYTES / 2
-    return BASE_MB + matrices + 2 * (min(tensor, limit) + orbitals) + response
+    evaluated = 2 * 4 * BLOCKS_AT_ONCE * POINTS_PER_BLOCK * need.functions * BYTES
+    return BASE_MB + matrices + 2 * min(tensor, limit) + orbitals + evaluated + response
 
 
 def memory_mb(need: Size, limit: float) -> int:

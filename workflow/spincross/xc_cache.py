@@ -29,6 +29,8 @@ from spincross import machine
 Array = NDArray[np.float64]
 
 POINTS_PER_BLOCK = 10 * gen_grid.BLKSIZE
+BLOCKS_AT_ONCE = 32
+"""Blocks on which PySCF evaluates orbitals in one call: it is threaded inside."""
 
 
 def plain_gga(method: Any) -> bool:
@@ -116,7 +118,7 @@ class CachedNumInt(numint.NumInt):
         if sum(4 * len(index) * (p.stop - p.start) for p, index in selections) * 8e-6 > self.cache_limit:
             return None
         blocks = []
-        for chunk in _chunks(selections, 32):  # one call of PySCF for many blocks: it is threaded inside
+        for chunk in _chunks(selections, BLOCKS_AT_ONCE):
             begin = chunk[0][0].start
             end = chunk[-1][0].stop
             mask = grids.non0tab[begin // gen_grid.BLKSIZE : -(-end // gen_grid.BLKSIZE)]
