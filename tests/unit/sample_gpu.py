@@ -13,6 +13,9 @@ from pyscf.df import df_jk
 
 from spincross import device
 
+MEMORY = 150_100_000_000
+"""Bytes of the whole GPU, as memGetInfo tells them."""
+
 
 class Remote:
     """An array on the device."""
@@ -85,10 +88,10 @@ def installed(monkeypatch, log):
         return Method(method, log)
 
     cupy, gpu4pyscf, cutensor = (ModuleType(name) for name in ("cupy", "gpu4pyscf", "gpu4pyscf.lib.cutensor"))
-    runtime = {"getDeviceCount": lambda: 1, "memGetInfo": lambda: (1000, 1600)}
+    runtime = {"getDeviceCount": lambda: 1, "memGetInfo": lambda: (1000, MEMORY)}
     runtime["getDeviceProperties"] = lambda number: {"name": b"Stand-in 1"}
     cupy.cuda, cupy.__version__ = SimpleNamespace(runtime=SimpleNamespace(**runtime)), "14.0.1"
-    cutensor.contract_engine = None
+    cutensor.contract_engine, gpu4pyscf.__version__ = None, "1.9.0"
     cupy.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=lambda: log.append(("freed", None)))
     cupy.asarray = Remote
     monkeypatch.setitem(sys.modules, "cupy", cupy)

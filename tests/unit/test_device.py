@@ -18,6 +18,7 @@ from spincross import (
     electronic,
     files,
     gates,
+    gpu_check,
     optimise,
     orbital_rotations,
     populations,
@@ -186,7 +187,7 @@ def test_a_gradient_and_a_hessian_that_do_not_fit_are_tried_in_smaller_blocks_th
     log.append(("fail", "kernel", no_memory()))
     np.testing.assert_allclose(electronic.gradient(found), expected, atol=1e-7)
     assert shown == [1000, 500]
-    assert info.memGetInfo() == (1000, 1600)
+    assert info.memGetInfo() == (1000, sample_gpu.MEMORY)
     said = capsys.readouterr().out
     assert "GPU memory ran out (GPU memory insufficient for solving CPHF equations)" in said
     assert "the gradient in smaller blocks" in said
@@ -340,8 +341,4 @@ def test_energies_along_a_mode_for_which_memory_ran_out_come_from_the_cpu(log, c
 @needs_gpu
 @pytest.mark.parametrize("state", [State("LS", 1), TRIPLET])
 def test_a_real_gpu_gives_the_cpus_energy_gradient_and_hessian(state):
-    cpu, gpu = (electronic.solve(PLAIN, replace(LEVEL, device=name), state) for name in ("cpu", "gpu"))
-    assert gpu.energy == pytest.approx(cpu.energy, abs=1e-7)
-    np.testing.assert_allclose(electronic.gradient(gpu), electronic.gradient(cpu), atol=1e-5)
-    columns, _ = electronic.hessian_columns(gpu, [0, 1, 2, 3], LEVEL.grid_level, print)
-    assert np.abs(columns.reshape(4, 3, 12).sum(axis=0)).max() < 1e-4  # the sum rule holds with the grid response
+    assert [str(c) for c in gpu_check.checks(PLAIN, state, gpu_check.LEVEL) if not c.passed] == []

@@ -14,13 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spincross import config, hessian_stages, job, reference, stages, vibration_stages
+from spincross import config, gpu_check, hessian_stages, job, reference, stages, vibration_stages
 from spincross.config import Settings
 from spincross.errors import BadInput, MissingInput, SpincrossError, Stopped
 
 STOPPED = 75
 """Exit code of a run that stopped because its time was over (EX_TEMPFAIL: try again)."""
-OTHERS = "`python -m spincross build --help`: build a model of a complex from a SMILES."
+OTHERS = (
+    "`python -m spincross build --help`: build a model of a complex from a SMILES. "
+    "`python -m spincross check-gpu`: compare the GPU of this host with its CPU."
+)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -296,13 +299,16 @@ def stopping(seconds: float | None) -> Iterator[None]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one stage, or build a model; a failure of ours ends with its one sentence and exit code 1, a stop with 75."""
+    """Run one stage, build a model or check a GPU; a failure of ours ends with one sentence and 1, a stop with 75."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
         if words[:1] == ["build"]:
             from spincross import build
 
             build.main(words[1:])
+            return
+        if words[:1] == ["check-gpu"]:
+            gpu_check.main(words[1:])
             return
         options = _located(_arguments().parse_args(words))
         content = config.changed(config.read_yaml(options.config), options.set) | {"complexes": [options.complex]}

@@ -53,6 +53,10 @@ class Unreproduced(SpincrossError):
     """A recorded number that a fresh calculation on this machine does not give again."""
 
 
+class DeviceDiffers(SpincrossError):
+    """A number that the GPU and the CPU of one host do not agree on."""
+
+
 class CannotWrite(SpincrossError):
     """A file that the system would not let us write: full disk, read-only folder, or no permission."""
 
