@@ -149,7 +149,11 @@ def free_memory() -> None:
 
 
 def moved(method: Any, device: Device) -> Any:
-    """Return a Kohn-Sham object on the device; on a GPU with every setting that differs from the CPU's given."""
+    """Return a Kohn-Sham object on the device; on a GPU with every setting that differs from the CPU's given.
+
+    The SCF's thresholds stay as they are. gpu4pyscf 1.9.0 asks of them what PySCF asks (scf/hf.py), computes in double
+    precision, and with density fitting takes no increments of the Fock matrix, whose errors would add up (df/df_jk.py).
+    """
     if device.name == "cpu":
         return method
     method.conv_tol_cpscf = 1e-8
