@@ -23,6 +23,7 @@ HESSIAN = ROW | {
     "wavenumbers_per_cm": [500.0],
     "recomputed_wavenumbers_per_cm": [500.4],
     "allowed_differences_per_cm": [2.0],
+    "steps_bohr": [5e-3],
 }
 LOOSE = PEROXIDE.at(PEROXIDE.positions, "C1")
 
@@ -72,15 +73,22 @@ def test_shipped_records_of_formaldehydes_ground_state_are_reproduced(tmp_path):
     assert len(hessian["wavenumbers_per_cm"]) == 3
 
 
-@pytest.mark.parametrize(("shift", "same"), [(1.5, True), (2.5, False)])
-def test_a_wavenumber_that_displaced_gradients_do_not_give_is_not_the_same(monkeypatch, tmp_path, shift, same):
+@pytest.mark.parametrize(
+    ("shift", "after", "same", "steps"),
+    [(1.5, 0, True, [5e-3] * 3), (2.5, 1.5, True, [5e-3, 5e-3, 5e-4]), (2.5, 2.5, False, [5e-3, 5e-3, 5e-4])],
+)
+def test_a_mode_that_misses_is_tested_again_with_a_smaller_step(monkeypatch, tmp_path, shift, after, same, steps):
     settings = config.load(DEFAULT, ROOT / "structures")
 
-    def shifted(molecule, recorded, modes, *rest):
-        return recorded.wavenumbers[modes] - np.array([0.0, 0.0, shift])
+    def shifted(molecule, recorded, modes, surface, work, step):
+        off = [0.0, 0.0, shift] if step == 5e-3 else [after]
+        return recorded.wavenumbers[modes] - np.array(off)
 
     monkeypatch.setattr(verification, "along_modes", shifted)
-    assert verification.verify_hessian(settings, "h2co", "LS", "C2", tmp_path)["same"] is same
+    found = verification.verify_hessian(settings, "h2co", "LS", "C2", tmp_path)
+    assert found["same"] is same
+    np.testing.assert_allclose(found["steps_bohr"], steps)
+    assert ("with 0.0005 bohr" in found["text"]) == (steps[2] < 5e-3)
 
 
 def test_below_a_hundred_the_noise_floor_of_the_record_is_allowed(monkeypatch, tmp_path):
