@@ -7,12 +7,15 @@ import pytest
 
 from sample_molecules import H2CO, springs
 from spincross import (
+    config,
     displacements,
     electric_field,
     electronic,
     files,
     force_constants,
+    hessian_stages,
     infrared,
+    reference,
     response,
     vibrations,
     xc_derivatives,
@@ -80,6 +83,25 @@ def test_both_routes_agree_within_2_per_cm_in_every_mode(routes):
     first, second = (vibrations.normal_modes(H2CO, found.hessian) for found in routes.values())
     assert first.irreps == second.irreps
     np.testing.assert_allclose(first.wavenumbers, second.wavenumbers, atol=2.0)
+
+
+@pytest.mark.parametrize("state", ["LS", "HS"])
+def test_the_analytic_route_agrees_with_the_shipped_records_of_finite_differences(state):
+    """At the optimised geometries of both states, on the grids of the default configuration: 3, against 4."""
+    content = config.read_yaml(ROOT / "workflow/config/config.yaml") | {"complexes": ["h2co"]}
+    settings = config.load(content, ROOT / "structures")
+    place = reference.folder(settings, "h2co", state, "C2", "vibrations")
+    optimised = reference.folder(settings, "h2co", state, "C2", "optimise")
+    _, molecule = hessian_stages.optimised_molecule(settings, "h2co", optimised)
+    recorded = vibrations.normal_modes(molecule, files.read_arrays(place / "hessian.npz")["hessian"])
+    assert files.read_json(place / "hessian.json")["grid_level"] == 4
+    surface = hessian_stages.surface_near(settings, "h2co", state, optimised)
+    assert surface.level.grid_level == 3
+    found = vibrations.normal_modes(
+        molecule, force_constants.analytic(molecule, surface, settings.hessian, quiet).hessian
+    )
+    assert found.irreps == recorded.irreps
+    np.testing.assert_allclose(found.wavenumbers, recorded.wavenumbers, atol=2.0)
 
 
 def test_both_routes_agree_without_exact_exchange(tmp_path):
