@@ -1,4 +1,4 @@
-"""A Hessian in bundles, from the recorded triplet of formaldehyde, with a small basis: planned, killed, gathered."""
+"""A Hessian in bundles, of formaldehyde in a small basis: planned, computed, gathered, and what is refused."""
 
 from copy import deepcopy
 from dataclasses import replace
