@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ hessian_stages.compute_bundle(settings, "h2co", "HS", Path("optimise"), Path("pl
 def prepare(folder: Path, basis: str) -> config.Settings:
     """Put configuration, optimised state and its orbitals in the basis into a folder."""
     content = config.read_yaml(config.WORKFLOW / "config/config.yaml") | {"complexes": [COMPLEX]}
-    shipped = config.load(content, config.STRUCTURES)
+    shipped = config.load(deepcopy(content), config.STRUCTURES)
     shutil.copytree(reference.folder(shipped, COMPLEX, STATE, GROUP, "optimise"), folder / "optimise")
     content["levels"][shipped.level_name] |= {"basis": basis, "device": "cpu"}
     files.write_json(folder / "config.json", content)
