@@ -25,12 +25,11 @@ ROOT = Path(__file__).resolve().parents[2]
 STATE = "h2co/pbe0_def2-svp/HS/C2"
 AGREEMENT = 0.1
 """Largest difference (cm-1) between the Hessian of the killed and resumed jobs and that of one process."""
-BUNDLE = 7
-CONFIGURATION = f"""
+CONFIGURATION = """
 complexes: [h2co]
 reference: ignore
 hessian:
-  displacements_per_job: {BUNDLE}
+  displacements_per_job: 7
 """
 
 
@@ -85,7 +84,9 @@ def kill_one(cluster: Cluster, folder: Path, facts: dict[str, Any]) -> None:
     """Wait until a displacement of HS is stored, then cancel the job that is computing the next one."""
     while not (stored := points(folder)):
         time.sleep(0.02)
-    bundle = int(stored[0].parent.name.split("_")[1]) // BUNDLE
+    index = int(stored[0].parent.name.split("_")[1])
+    planned = json.loads((folder / "results" / STATE / "vibrations/plan.json").read_text())["bundles"]
+    bundle = next(k for k, (first, last) in enumerate(planned) if first <= index < last)
     facts["job"] = job_of(bundle)
     if facts["job"] is not None:
         cluster.ask("scancel", facts["job"])
