@@ -44,7 +44,7 @@ class Settings:
     method: str = "finite differences"
     step: float = 5e-3
     displacement_grid_level: int = 4
-    response_grid_level: int = 1
+    response_grid_level: int = 3
     scf_energy_tolerance: float = 1e-11
     scf_gradient_tolerance: float = 1e-7
     max_memory: float = 8000
