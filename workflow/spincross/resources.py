@@ -7,7 +7,7 @@ N x N matrices; and the integrals once more, unpacked and half transformed in si
 a slow SCF.
 
 Time: one SCF from a near density and its gradient grows with about the third power of N between 300 and 900 functions.
-It is a rough estimate from a displaced quintet, the dearest case measured, taken three times as a limit for the scheduler.
+It is a rough estimate from a displaced quintet, the dearest case measured; the scheduler is asked for three times it.
 """
 
 from __future__ import annotations
