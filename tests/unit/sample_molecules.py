@@ -1,7 +1,10 @@
 """Small molecules and springs between their atoms: Hessians known exactly."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from spincross.displacements import Point
 from spincross.molecule import Molecule
 from spincross.units import ANGSTROM_TO_BOHR
 
@@ -23,3 +26,22 @@ def springs(molecule, stiffness=0.3):
             for a, b, sign in ((i, i, 1), (j, j, 1), (i, j, -1), (j, i, -1)):
                 hessian[a, :, b] += sign * block
     return hessian.reshape(3 * count, 3 * count)
+
+
+@dataclass
+class Harmonic:
+    """Stands for a surface of electronic structure: energies and gradients of a Hessian, counted; one call may jump."""
+
+    molecule: Molecule
+    hessian: np.ndarray
+    calls: int = 0
+    jump_at: int = 0
+
+    def key(self, molecule):
+        return "harmonic"
+
+    def point(self, molecule):
+        self.calls += 1
+        shift = (molecule.positions - self.molecule.positions).reshape(-1)
+        energy = -100.0 + 0.5 * shift @ self.hessian @ shift - (3e-4 if self.calls == self.jump_at else 0.0)
+        return Point((self.hessian @ shift).reshape(-1, 3), np.zeros(3), energy, 1, 0.0)

@@ -1,43 +1,21 @@
 """The lowest modes of an irrep from gradient differences alone."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sample_molecules import H2CO, springs
+from sample_molecules import H2CO, Harmonic, springs
 from spincross import cheap, displacements, electronic, files, force_constants, pointgroup, probe, vibrations
-from spincross.displacements import Point
 from spincross.errors import BadInput, NotConverged, StaleData, WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 
 ROOT = Path(__file__).resolve().parents[2]
-ENERGY = -100.0
 
 
 def quiet(text):
     pass
-
-
-@dataclass
-class Harmonic:
-    """Stands for a surface of electronic structure: energies and gradients of a Hessian, counted; one call may jump."""
-
-    molecule: Molecule
-    hessian: np.ndarray
-    calls: int = 0
-    jump_at: int = 0
-
-    def key(self, molecule):
-        return "harmonic"
-
-    def point(self, molecule):
-        self.calls += 1
-        shift = (molecule.positions - self.molecule.positions).reshape(-1)
-        energy = ENERGY + 0.5 * shift @ self.hessian @ shift - (3e-4 if self.calls == self.jump_at else 0.0)
-        return Point((self.hessian @ shift).reshape(-1, 3), np.zeros(3), energy, 1, 0.0)
 
 
 @pytest.fixture

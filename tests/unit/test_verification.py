@@ -1,6 +1,5 @@
 """Records are recomputed: energies, gradients, and modes of Hessians against displaced gradients."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,12 +7,10 @@ import jsonschema
 import numpy as np
 import pytest
 
-from sample_molecules import PEROXIDE, springs
+from sample_molecules import PEROXIDE, Harmonic, springs
 from sample_provenance import fulfils
 from spincross import config, files, pointgroup, reference, schemas, verification, vibrations
-from spincross.displacements import Point
 from spincross.errors import Unreproduced
-from spincross.molecule import Molecule
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = config.read_yaml(ROOT / "workflow/config/config.yaml")
@@ -26,24 +23,6 @@ HESSIAN = ROW | {
     "steps_bohr": [5e-3],
 }
 LOOSE = PEROXIDE.at(PEROXIDE.positions, "C1")
-
-
-@dataclass
-class Harmonic:
-    """Stands for electronic structure: energies and gradients of a Hessian, counted."""
-
-    molecule: Molecule
-    hessian: np.ndarray
-    calls: int = 0
-
-    def key(self, molecule):
-        return "harmonic"
-
-    def point(self, molecule):
-        self.calls += 1
-        shift = (molecule.positions - self.molecule.positions).reshape(-1)
-        energy = 0.5 * shift @ self.hessian @ shift
-        return Point((self.hessian @ shift).reshape(-1, 3), np.zeros(3), energy, 1, 0.0)
 
 
 @pytest.mark.parametrize(("molecule", "per_mode"), [(PEROXIDE, 1), (LOOSE, 2)])
