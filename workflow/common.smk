@@ -94,12 +94,13 @@ def settling_memory(wildcards, input, attempt):
 
 def verification_memory(wildcards, attempt):
     """Memory of recomputing records, MB: what the largest of their molecules needs."""
-    return max(
+    needs = (
         dft_memory(wildcards, [xyz], attempt)
         for xyz in SETTINGS.structures.glob(
             f"reference/*/{SETTINGS.level_name}/*/*/*/geometry.xyz"
         )
     )
+    return max(needs, default=resources.SMALLEST_MB)
 
 
 def dft_runtime(gradients):

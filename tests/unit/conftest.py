@@ -5,11 +5,19 @@ import pytest
 
 import sample_settings
 from sample_h2co import H2CO, LEVEL
-from spincross import candidates, checkpoints, electronic, files
+from spincross import candidates, checkpoints, device, electronic, files
 from spincross.levels import State
 from spincross.molecule import Molecule
 
 CALIBRATION = {"grid_level_per_step": [0, 1, 1], "seconds_per_step": [1.0, 20.0, 30.0]}
+
+
+@pytest.fixture
+def device_chosen_anew():
+    """What `auto` found is not remembered from or for other tests."""
+    device.chosen.cache_clear()
+    yield
+    device.chosen.cache_clear()
 
 
 @pytest.fixture(scope="session")

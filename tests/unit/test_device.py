@@ -32,13 +32,7 @@ SMALL = replace(GPU, basis="sto-3g", grid_level=0)
 PLAIN = H2CO.at(H2CO.positions, "C1")
 TRIPLET = State("HS", 3)
 needs_gpu = pytest.mark.skipif(device.missing() is not None, reason=f"needs a GPU: {device.missing()}")
-
-
-@pytest.fixture(autouse=True)
-def forget():
-    device.chosen.cache_clear()
-    yield
-    device.chosen.cache_clear()
+pytestmark = pytest.mark.usefixtures("device_chosen_anew")
 
 
 @pytest.fixture

@@ -14,13 +14,7 @@ from spincross.levels import State
 LEVEL = replace(gpu_check.LEVEL, basis="sto-3g", grid_level=5)
 SINGLET = State("singlet", 1)
 PLAIN = HYDROGEN.at(HYDROGEN.positions, "C1")
-
-
-@pytest.fixture(autouse=True)
-def forget():
-    device.chosen.cache_clear()
-    yield
-    device.chosen.cache_clear()
+pytestmark = pytest.mark.usefixtures("device_chosen_anew")
 
 
 @pytest.fixture

@@ -90,6 +90,9 @@ def test_displacements_their_gathering_and_verification_ask_for_their_own_grids(
         project, "workstation", "finite differences", "--cores", "16", "--", "verify_reference", known=known
     )
     assert number(whole["verify_reference"], "mem_mb") == asked[4]
+    other = ("--config", "level=bp86_def2-tzvp", "--cores", "16", "--", "verify_reference")  # without a record
+    plan = planned(project, "workstation", "finite differences", *other, known=known)
+    assert number(plan["verify_reference"], "mem_mb") == resources.SMALLEST_MB
 
 
 @pytest.mark.parametrize("method", ["analytic", "finite differences"])
