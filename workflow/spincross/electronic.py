@@ -130,7 +130,7 @@ class Ladder:
     def small_basis_density(self) -> Array:
         """Return the density of a rough minimal-basis SCF, projected."""
         small = self.mol.copy()
-        small.basis = "sto-3g"
+        small.basis = "minao"
         small.build(False, False)
         method = kohn_sham(small, replace(self.level, grid_level=0), self.place)
         method.set(level_shift=0.3, conv_tol=1e-4, conv_tol_grad=1e-1)
