@@ -7,8 +7,11 @@ from pyscf.scf import diis as scf_diis
 
 from sample_h2co import EXCITED, H2CO, HYDROGEN, LEVEL
 from spincross import electronic, mean_field, orbital_rotations
+from spincross.device import CPU
 from spincross.errors import NotConverged
 from spincross.levels import State
+from spincross.molecule import Molecule
+from spincross.units import ANGSTROM_TO_BOHR
 
 
 @pytest.mark.parametrize(("multiplicity", "method"), [(1, dft.RKS), (3, dft.UKS)])
@@ -148,3 +151,14 @@ def test_the_lowest_triplet_of_formaldehyde_is_3a(triplet):
     terms = {row["term"]: row["energy_hartree"] for row in triplet[1]}
     assert min(terms, key=terms.get) == "3A"
     assert sorted(row["term"] for row in triplet[1]) == ["3A", "3B", "3B"]
+
+
+def test_the_first_density_of_a_quintet_is_nearly_pure():
+    """In STO-3G an electron of iron goes to a ligand: <S2> 6.47."""
+    half = np.array([[0, 0, 2.0], [0, 1.1, 2.6], [0, 2.0, 2.0], [0, 1.1, 3.7], [0, -0.9, 2.4]])
+    places = np.vstack([np.zeros((1, 3)), half, half * [1, -1, -1]]) * ANGSTROM_TO_BOHR
+    molecule = Molecule(("Fe", *("N", "C", "H", "H", "H") * 2), places, 2, "C1")
+    mol = mean_field.build_mol(molecule, LEVEL, 5, 2000)
+    overlap = mol.intor("int1e_ovlp")
+    alpha, beta = (density @ overlap for density in electronic.Ladder(mol, LEVEL, CPU).small_basis_density())
+    assert 6 + np.trace(beta) - np.trace(alpha @ beta) == pytest.approx(6, abs=0.1)

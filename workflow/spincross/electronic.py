@@ -128,7 +128,10 @@ class Ladder:
         return to_numpy(method.make_rdm1()), "density of the coarse grid"
 
     def small_basis_density(self) -> Array:
-        """Return the density of a rough minimal-basis SCF, projected."""
+        """Return the density of a rough minimal-basis SCF, projected.
+
+        PySCF's minao is contracted from a large basis; in STO-3G an electron of high-spin iron goes to the ligands.
+        """
         small = self.mol.copy()
         small.basis = "minao"
         small.build(False, False)
