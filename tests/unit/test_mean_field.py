@@ -22,6 +22,18 @@ def test_carried_orbitals_hold_the_electrons(triplet):
     assert [float(np.trace(d @ overlap)) for d in density] == pytest.approx([9.0, 7.0], abs=1e-10)
 
 
+@pytest.mark.parametrize("multiplicity", [1, 3])
+def test_a_carried_density_has_its_orbitals_with_it(multiplicity, singlet, triplet):
+    """PySCF builds exchange from them, in a third of the time."""
+    orbitals = (singlet if multiplicity == 1 else triplet[0]).orbitals
+    mol = mean_field.build_mol(H2CO.at(H2CO.positions * 1.01), LEVEL, multiplicity)
+    density = mean_field.density_from(orbitals, mol)
+    method = mean_field.kohn_sham(mol, LEVEL)
+    from_orbitals = method.get_k(mol, density)
+    assert density.mo_coeff.shape[-1] == density.mo_occ.shape[-1] == orbitals[0].shape[1]
+    assert from_orbitals == pytest.approx(method.get_k(mol, np.array(density)), abs=1e-10)
+
+
 def test_orbitals_of_another_basis_are_refused(singlet):
     mol = mean_field.build_mol(H2CO, replace(LEVEL, basis="sto-3g"), 1)
     with pytest.raises(WrongState, match="functions"):

@@ -96,12 +96,12 @@ class Ladder:
     trace: list[dict[str, Any]] = field(default_factory=list)
 
     def run(
-        self, method: Any, rung: str, reason: str, density: Array | None, max_cycles: int, since: float | None = None
+        self, method: Any, rung: str, reason: str, density: Array, max_cycles: int, since: float | None = None
     ) -> None:
         """Converge a method from a density, at most `max_cycles`, and add the rung to the trace, timed `since`."""
         start = time.perf_counter() if since is None else since
         method.max_cycle = max_cycles
-        method.kernel(dm0=density)
+        method.kernel(dm0=density if self.place == CPU else to_numpy(density))
         self.trace.append(
             {
                 "rung": rung,
@@ -125,7 +125,7 @@ class Ladder:
         method = self.method(0).set(level_shift=0.2, conv_tol=1e-3, conv_tol_grad=3e-1)
         density = self.small_basis_density()
         self.run(method, "coarse grid, level shift", "settles the projected density", density, 25)
-        return to_numpy(method.make_rdm1()), "density of the coarse grid"
+        return method.make_rdm1(), "density of the coarse grid"
 
     def small_basis_density(self) -> Array:
         """Return the density of a rough minimal-basis SCF, projected.
@@ -165,17 +165,17 @@ class Ladder:
         name = "level shift, damping" if self.place == CPU else "level shift"
         method.set(level_shift=0.25, diis_damp=0.3, conv_tol=1e-6, conv_tol_grad=1e-2)
         before = f"not converged after {sum(rung['cycles'] for rung in self.trace)} cycles"
-        self.run(method, name, before, to_numpy(method.make_rdm1()), max_cycles)
+        self.run(method, name, before, method.make_rdm1(), max_cycles)
         method.set(level_shift=0.0, diis_damp=0.0, conv_tol=self.level.scf_energy_tolerance)
         method.conv_tol_grad = self.level.scf_gradient_tolerance
-        self.run(method, "DIIS", "converges again without aids", to_numpy(method.make_rdm1()), max_cycles)
+        self.run(method, "DIIS", "converges again without aids", method.make_rdm1(), max_cycles)
 
     def second_order(self, method: Any, max_cycles: int) -> Any:
         """Return what a second-order solver converged; as itself it would not see a changed Hamiltonian later on."""
         newton = method.newton().set(conv_tol=self.level.scf_energy_tolerance)
         newton.conv_tol_grad = self.level.scf_gradient_tolerance
         reason = "neither DIIS nor level shift converged"
-        self.run(newton, "second order", reason, to_numpy(method.make_rdm1()), max_cycles)
+        self.run(newton, "second order", reason, method.make_rdm1(), max_cycles)
         return newton.undo_soscf()
 
 

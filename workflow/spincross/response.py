@@ -30,6 +30,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from spincross import device, xc_derivatives
 from spincross.checkpoints import Keep, anew
+from spincross.mean_field import tagged_density
 from spincross.xc_cache import CachedNumInt, plain_gga
 
 Array = NDArray[np.float64]
@@ -354,10 +355,6 @@ def newton_density(mean_field: Any, fx: Callable[[Array], Array], tolerance: flo
     full = np.zeros(len(mask))
     full[mask] = step
     borders = np.cumsum([m.size for m in masks])[:-1]
-    densities = []
-    for c, o, part in zip(coefficients, occupied, np.split(full, borders), strict=True):
-        moved = c[:, o] + c @ part.reshape(len(o), -1)
-        values, vectors = np.linalg.eigh(moved.T @ mean_field.get_ovlp() @ moved)
-        orthonormal = moved @ (vectors / np.sqrt(values)) @ vectors.T
-        densities.append(orthonormal @ orthonormal.T)
-    return 2 * densities[0] if closed else np.array(densities)
+    parts = zip(coefficients, occupied, np.split(full, borders), strict=True)
+    moved = [c[:, o] + c @ part.reshape(len(o), -1) for c, o, part in parts]
+    return tagged_density(moved, mean_field.get_ovlp())

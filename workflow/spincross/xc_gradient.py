@@ -23,6 +23,7 @@ from pyscf import gto, lib
 from pyscf.dft import gen_grid, radi
 
 from spincross import machine
+from spincross.fitted_gradient import fitted_gradient
 from spincross.xc_cache import POINTS_PER_BLOCK, CachedNumInt, plain_gga
 from spincross.xc_derivatives import bent, densities_on_points
 
@@ -135,22 +136,17 @@ def _default_partition(grids: Any) -> bool:
 
 
 def _two_electron_part(method: Any) -> Callable[..., Any]:
-    """Return what PySCF asks of `get_veff`: derivatives of Coulomb and exchange, tagged with those per atom."""
-    work = method.nuc_grad_method()  # its own: one that held this function would hold itself, and all its memory
-    hybrid = method._numint.rsh_and_hybrid_coeff(method.xc, spin=method.mol.spin)[2]
+    """Return what PySCF asks of `get_veff`; all of it is in the parts per atom."""
+    usual = method.nuc_grad_method()  # its own: one that held this function would hold itself, and all its memory
+    usual.grid_response = True
 
     def get_veff(mol: Any = None, dm: Any = None) -> Any:
-        density = np.asarray(method.make_rdm1() if dm is None else dm)
-        share = hybrid / 2 if density.ndim == 2 else hybrid
-        coulomb, exchange = work.get_jk(method.mol, density) if hybrid else (work.get_j(method.mol, density), None)
-        potential = np.asarray(coulomb if density.ndim == 2 else coulomb[0] + coulomb[1])
-        auxiliary = coulomb.aux.sum(axis=(0, 1))
-        if exchange is not None:
-            potential = potential - share * np.asarray(exchange)
-            auxiliary = auxiliary - share * np.trace(exchange.aux, axis1=0, axis2=1)
-        elif density.ndim == 3:
-            potential = np.array([potential, potential])
-        return lib.tag_array(potential, exc1_grid=gradient(method, density), aux=auxiliary)
+        fitted = fitted_gradient(method)
+        if fitted is None:
+            return usual.get_veff(mol, dm)
+        density = np.asarray(method.make_rdm1())
+        nothing = np.zeros((*density.shape[:-2], 3, *density.shape[-2:]))
+        return lib.tag_array(nothing, exc1_grid=gradient(method, density), aux=fitted)
 
     return get_veff
 
