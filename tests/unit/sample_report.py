@@ -147,6 +147,7 @@ def sample(calorimetry: bool = True, landau: bool = True) -> Json:
     }
     data: Json = {
         "complex": "sample",
+        "gates": {"s_squared_warning": 0.1, "s_squared_error": 0.5},
         "entry": entry,
         "level_name": "pbe0_def2-svp",
         "molecule": molecule(4),

@@ -71,6 +71,13 @@ def test_a_wrong_key_or_value_is_named(path, value, words):
     assert "\n" not in str(caught.value)
 
 
+def test_forces_that_break_the_group_stop_a_step_unless_failures_are_warnings():
+    content = copy.deepcopy(DEFAULT)
+    assert config.load(content, ROOT / "structures").optimisation.symmetry_tolerance == 1e-4
+    content["gates"]["on_failure"] = "warning"
+    assert config.load(content, ROOT / "structures").optimisation.symmetry_tolerance == float("inf")
+
+
 @pytest.mark.parametrize("written", [".nan", ".inf", "-.inf", "1.0e+400"])
 @pytest.mark.parametrize(
     ("key", "line"),

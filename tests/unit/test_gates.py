@@ -19,6 +19,7 @@ LIMITS = {
     "s_squared_error": 0.5,
     "metal_spin_high": [3.4, 4.1],
     "density_asymmetry": 1e-3,
+    "gradient_asymmetry": 1e-4,
     "stability": True,
     "on_failure": "error",
 }
@@ -127,3 +128,11 @@ def test_ncs_groups_are_found_as_nitrogen_carbon_sulfur():
     molecule = Molecule(("Fe", "N", "C", "S", "N"), line)
     assert gates.ncs_groups(molecule, "Fe") == [(1, 2, 3)]
     assert gates.ncs_groups(molecule, None) == []
+
+
+def test_forces_that_left_the_group_are_an_error_or_a_warning():
+    steps = [{"gradient_asymmetry_hartree_per_bohr": size} for size in (1e-7, 3e-4, 0.0)]
+    with pytest.raises(SymmetryLost, match=r"broke C2 by up to 3\.00e-04 Eh/bohr .*gates\.gradient_asymmetry"):
+        gates.judge_forces(steps, State("HS", 3), "C2", LIMITS)
+    assert "3.00e-04" in gates.judge_forces(steps, State("HS", 3), "C2", WARN)[0]
+    assert gates.judge_forces(steps[:1], State("HS", 3), "C2", LIMITS) == []

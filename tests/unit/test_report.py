@@ -350,9 +350,9 @@ def test_the_mode_table_has_the_barrier_the_overlap_and_the_difference_of_both_w
     assert rows["largest |E(Q) − E(−Q)| of the scan"] == "2e-09"
 
 
-@pytest.mark.parametrize(("excess", "expected"), [(0.01, "supported"), (0.1, "uncertain"), (0.5, "not supported")])
+@pytest.mark.parametrize(("excess", "expected"), [(0.01, "supported"), (0.2, "uncertain"), (0.6, "not supported")])
 def test_spin_contamination_is_judged_by_its_size(excess: float, expected: str) -> None:
-    """The limits are those printed with the evidence."""
+    """The limits are those of the gates."""
     data = sample_report.sample()
     data["optimise"]["HS"]["s_squared"] = 2.0 + excess
     assert verdicts(data)["The states have the spin asked for."] == expected

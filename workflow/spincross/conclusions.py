@@ -136,6 +136,7 @@ def report_data(settings: Settings, complex_id: str, states: list[Path]) -> Json
         "complex": complex_id,
         "entry": settings.entry(complex_id),
         "level_name": settings.level_name,
+        "gates": settings.config["gates"],
         "molecule": files.read_json(base.parent / "molecule/molecule.json"),
         "optimise": {n: files.read_json(p / "optimise/optimise.json") for n, p in zip(names, states, strict=True)},
         "vibrations": {

@@ -107,9 +107,11 @@ class Settings:
 
     @property
     def optimisation(self) -> optimise.Settings:
-        """How to optimise."""
+        """How to optimise; where failed gates are warnings, forces that break the group stop no step."""
         keys = {k: v for k, v in self.config["optimisation"].items() if k != "start_hessian"}
-        return optimise.Settings(**keys, max_memory=self.config["memory_mb"])
+        gates = self.config["gates"]
+        allowed = gates["gradient_asymmetry"] if gates["on_failure"] == "error" else float("inf")
+        return optimise.Settings(**keys, symmetry_tolerance=allowed, max_memory=self.config["memory_mb"])
 
     @property
     def hessian(self) -> force_constants.Settings:

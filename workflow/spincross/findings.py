@@ -1,7 +1,8 @@
 """What the numbers of one complex say: the answer in three sentences, claims with a verdict, and the summary row.
 
 Differences are HS minus LS. A verdict is a word first (`supported`, `uncertain`, `not supported`, `not tested`); its
-colour and symbol repeat it. The thresholds stand here, at the top, and are printed with the evidence.
+colour and symbol repeat it. Thresholds are those at the top and the configured gates, and are printed with the
+evidence.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ Json = dict[str, Any]
 ROOM_TEMPERATURE = 298.15
 CLEAR_OF_NOISE = 2.0
 """An imaginary wavenumber is certain when its size is this many noise floors."""
-SPIN_TOLERANCE = (0.05, 0.20)
-"""Largest |<S2> - ideal| of a pure state, and of one that may still be used with a warning."""
 SYMBOLS = {"supported": "✓", "uncertain": "~", "not supported": "✗", "not tested": "–"}
 
 HARMONIC = "entropy_vibrational_difference_harmonic_J_per_mol_K"
@@ -233,17 +232,16 @@ def _breaking(data: Json) -> Claim:
 
 
 def _spin_purity(data: Json) -> Claim:
-    """Judge <S2> of every state."""
+    """Judge <S2> of every state by the configured gates."""
     excess = {s: abs(o["s_squared"] - o["s_squared_ideal"]) for s, o in data["optimise"].items()}
     worst = max(excess.values())
-    verdict = (
-        "supported" if worst <= SPIN_TOLERANCE[0] else "uncertain" if worst <= SPIN_TOLERANCE[1] else "not supported"
-    )
+    pure, usable = data["gates"]["s_squared_warning"], data["gates"]["s_squared_error"]
+    verdict = "supported" if worst <= pure else "uncertain" if worst <= usable else "not supported"
     listed = ", ".join(f"{s.replace('_', ' ')} {v:.3f}" for s, v in excess.items())
     return Claim(
         "The states have the spin asked for.",
         verdict,
-        f"|⟨S²⟩ − ideal|: {listed}; pure up to {SPIN_TOLERANCE[0]}, usable up to {SPIN_TOLERANCE[1]}",
+        f"|⟨S²⟩ − ideal|: {listed}; pure up to {pure}, usable up to {usable}",
     )
 
 

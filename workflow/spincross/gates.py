@@ -123,6 +123,16 @@ def _density(solution: Solution, molecule: Molecule, state: State, limits: Json)
     return failed(SymmetryLost(text), limits)
 
 
+def judge_forces(steps: list[Json], state: State, group: str, limits: Json) -> list[str]:
+    """Check that the forces of every step kept the group; raises SymmetryLost, or returns its sentence."""
+    allowed = limits["gradient_asymmetry"]
+    worst = max((step.get("gradient_asymmetry_hartree_per_bohr", 0.0) for step in steps), default=0.0)
+    if worst <= allowed:
+        return []
+    text = f"the forces of state {state.name} broke {group} by up to {worst:.2e} Eh/bohr (allowed {allowed:.0e})"
+    return failed(SymmetryLost(f"{text}: try another occupation, or raise gates.gradient_asymmetry"), limits)
+
+
 def _unstable(state: State, tested: Stability, limits: Json) -> list[str]:
     if not tested.rotations:
         return [f"the stability of {state.name} was not tested (gates.stability: false)"]

@@ -113,7 +113,8 @@ class SurfaceEngine(GroupEngine):
         if asymmetry > self.settings.symmetry_tolerance:
             raise SymmetryLost(
                 f"the forces of state {self.state.name} break {molecule.point_group} by {asymmetry:.2e} Eh/bohr "
-                f"(allowed {self.settings.symmetry_tolerance:.0e}): the density left the group; try another occupation"
+                f"(allowed {self.settings.symmetry_tolerance:.0e}): the density left the group; try another "
+                "occupation, or raise gates.gradient_asymmetry"
             )
         self.orbitals = solution.orbitals
         store_orbitals(self.folder / "orbitals.npz", solution.orbitals)

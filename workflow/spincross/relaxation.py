@@ -66,6 +66,7 @@ def _relaxed(task: Task, guess: Orbitals | None, hessian: Any) -> tuple[Optimisa
         except (NotConverged, SymmetryLost, WrongState) as error:
             warnings = gates.failed(error, task.limits)
     warnings += gates.judge(result.solution, result.molecule, task.state, task.metal, task.limits, tested)
+    warnings += gates.judge_forces(result.steps, task.state, task.molecule.point_group, task.limits)
     facts = {
         "warnings": warnings,
         **tested.facts(),
