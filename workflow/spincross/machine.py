@@ -37,6 +37,14 @@ def prepare() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def memory_mb() -> float:
+    """Return the machine's memory, MB; infinite where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    except (ValueError, OSError, AttributeError):
+        return float("inf")
+
+
 def one_blas_thread() -> AbstractContextManager[Any]:
     """Return a context in which matrix products use one thread, for work in a thread pool of ours.
 

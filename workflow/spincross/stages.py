@@ -30,6 +30,7 @@ from spincross import (
     populations,
     reference,
     relaxation,
+    resources,
     symmetry_mode,
     vibrations,
 )
@@ -157,6 +158,7 @@ def _optimise(
     hessian: Array | optimise.StartHessian | None = None,
 ) -> None:  # fmt: skip
     files.print_line(f"{complex_id} {state.name} {molecule.point_group}: {len(molecule.symbols)} atoms")
+    resources.report_shortage(molecule.symbols, settings.level, settings.config["memory_mb"])
     metal, limits = settings.entry(complex_id)["metal"], settings.config["gates"]
     task = Task(molecule, settings.level, state, metal, limits, settings.optimisation, work)
     result, report = relaxation.relax(task, guess, hessian)

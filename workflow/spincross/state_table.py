@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from spincross import candidates, checkpoints, crystal, electronic, files, gates, populations
+from spincross import candidates, checkpoints, crystal, electronic, files, gates, populations, resources
 from spincross.config import Settings
 from spincross.electronic import Solution
 from spincross.errors import StaleData
@@ -57,6 +57,7 @@ def _kept_row(settings: Settings, complex_id: str, molecule: Molecule, name: str
         files.print_line(f"{complex_id} {name}: taken from {path}")
         return dict(stored["row"])
     files.print_line(f"{complex_id} {name} {molecule.point_group}: {len(molecule.symbols)} atoms")
+    resources.report_shortage(molecule.symbols, settings.level, settings.config["memory_mb"])
     row = files.plain(_row(settings, complex_id, molecule, state, search, work))
     files.write_json(path, {"key": key, "row": row})
     return dict(row)
