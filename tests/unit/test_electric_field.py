@@ -27,7 +27,8 @@ def energy(mean_field, shift, field):
     places[1, 2] += shift
     mol.set_geom_(places, unit="Bohr")
     method = mean_field.copy()
-    method.grids = method.grids.copy()  # a reset would move the grid of the fixture, too
+    # a reset would move the grid and the fitted integrals of the fixture, too
+    method.grids, method.with_df = method.grids.copy(), method.with_df.copy()
     method.reset(mol)
     core = method.get_hcore() + field * mol.intor_symmetric("int1e_r")[2]
     method.get_hcore = lambda *_: core
