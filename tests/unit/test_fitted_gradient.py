@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pyscf import dft, gto
 
+import sample_groups
 from spincross import fitted_gradient, xc_gradient
 from spincross.xc_cache import CachedNumInt
 
@@ -54,3 +55,26 @@ def test_dependent_fitting_functions_are_left_to_pyscf():
     usual = method.nuc_grad_method()
     usual.grid_response = True
     assert xc_gradient.gradient_method(method).kernel() == pytest.approx(usual.kernel(), abs=1e-9)
+
+
+@pytest.mark.parametrize(("group", "spin"), [("C2", 0), ("C2", 2), ("Cs", 2), ("Ci", 0)])
+def test_in_a_group_it_equals_that_of_derivative_matrices(group, spin):
+    method = sample_groups.converged(group, spin=spin)
+    assert fitted_gradient.fitted_gradient(method) == pytest.approx(from_derivative_matrices(method), abs=1e-9)
+
+
+@pytest.mark.parametrize(("group", "spin"), [("C2", 2), ("Cs", 0), ("Ci", 2)])
+def test_energy_and_whole_gradient_in_a_group_are_pyscfs(group, spin):
+    ours, stock = (sample_groups.converged(group, spin=spin, in_group=way) for way in (True, False))
+    assert ours.e_tot == pytest.approx(stock.e_tot, abs=1e-8)
+    usual = stock.nuc_grad_method()
+    usual.grid_response = True
+    assert xc_gradient.gradient_method(ours).kernel() == pytest.approx(usual.kernel(), abs=2e-5)
+
+
+def test_a_density_that_breaks_the_group_is_left_to_pyscf():
+    method = sample_groups.converged("C2", functional="pbe")
+    method.mo_coeff = np.array(method.mo_coeff)
+    filled = np.flatnonzero(method.mo_occ)
+    method.mo_coeff[:, filled[-1]] += 1e-3 * np.random.default_rng(0).normal(size=method.mol.nao)
+    assert fitted_gradient.fitted_gradient(method) is None

@@ -9,7 +9,7 @@ import pytest
 from pyscf import gto, lib
 
 from sample_h2co import EXCITED, H2CO, LEVEL
-from spincross import electronic, mean_field
+from spincross import electronic, mean_field, symmetric_fitting
 from spincross.device import CPU
 from spincross.errors import CannotWrite, WrongState
 from spincross.levels import State
@@ -57,7 +57,8 @@ def test_a_fixed_occupation_without_adapted_orbitals_gives_pyscfs_energy(multipl
 
 
 def test_integrals_that_fit_neither_memory_nor_disk_are_refused_before_the_scf(monkeypatch, triplet):
-    size = triplet[0].mean_field.with_df._cderi.nbytes / 1e6
+    method = triplet[0].mean_field
+    size = method.with_df.get_naoaux() * method.mol.nao * (method.mol.nao + 1) / 2 * 8e-6
     free = [0.9 * size]
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free[0] * 1e6))
     with pytest.raises(CannotWrite, match=rf"take {size:.0f} MB, .* raise memory_mb \(1\)"):
@@ -84,7 +85,8 @@ def test_transition_metals_are_told_from_heavy_ligands_behind_core_potentials_to
 
 
 def test_integrals_that_pyscf_would_put_on_a_full_disk_are_refused(monkeypatch, triplet):
-    size = triplet[0].mean_field.with_df._cderi.nbytes / 1e6
+    method = triplet[0].mean_field
+    size = symmetric_fitting.megabytes(method.mol, method.with_df.get_naoaux())
     monkeypatch.setattr(lib, "current_memory", lambda: (0.0, 0.0))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0.0))
     with pytest.raises(CannotWrite, match="make room"):

@@ -5,6 +5,7 @@ import pytest
 from pyscf import dft, gto
 from pyscf.dft import numint
 
+from sample_groups import ATOMS, molecule, symmetric
 from spincross.xc_cache import CachedNumInt
 
 
@@ -48,10 +49,42 @@ def test_other_functionals_go_to_pyscf_unchanged(case, functional):
     assert ours[1] == pytest.approx(stock[1], rel=1e-13)
 
 
-def test_without_memory_for_the_cache_pyscf_does_the_work(case):
+def test_orbitals_that_do_not_fit_are_evaluated_anew(case):
     mol, grids, densities = case
     integrator = CachedNumInt(1e-6)
     assert integrator.nr_uks(mol, grids, "pbe0", densities)[1] == pytest.approx(
-        numint.NumInt().nr_uks(mol, grids, "pbe0", densities)[1], rel=1e-13
+        numint.NumInt().nr_uks(mol, grids, "pbe0", densities)[1], rel=1e-12
     )
-    assert integrator._blocks is None
+    assert all(block.values is None for block in integrator._blocks)
+
+
+@pytest.mark.parametrize("group", ATOMS)
+def test_in_a_group_the_points_of_one_of_two_images_are_enough(group):
+    mol = molecule(group)
+    grids = dft.gen_grid.Grids(mol).set(level=1)
+    grids.build(with_non0tab=True)
+    start = dft.RKS(mol).get_init_guess(key="atom") / 2
+    densities = np.array([start, 0.9 * start]) + 1e-3 * symmetric(mol)
+    ours = CachedNumInt(1000)
+    found, stock = (ni.nr_uks(mol, grids, "pbe0", densities) for ni in (ours, numint.NumInt()))
+    assert ours._points.size < grids.size
+    np.testing.assert_allclose(found[0], stock[0], rtol=1e-9)
+    assert found[1] == pytest.approx(stock[1], rel=1e-9)
+    np.testing.assert_allclose(found[2], stock[2], atol=1e-7)
+    broken = densities + 1e-3 * np.diag(np.random.default_rng(1).random(mol.nao))
+    whole, expected = (ni.nr_uks(mol, grids, "pbe0", broken) for ni in (ours, numint.NumInt()))
+    assert ours._points is grids
+    np.testing.assert_allclose(whole[2], expected[2], atol=1e-7)
+
+
+@pytest.mark.parametrize("group", ATOMS)
+def test_the_kernel_of_a_symmetric_change_is_that_of_all_points(group):
+    mol = molecule(group)
+    plain = gto.M(atom=ATOMS[group], basis="def2-svp", verbose=0)
+    grids = dft.gen_grid.Grids(mol).set(level=0)
+    grids.build(with_non0tab=True)
+    start = np.array([dft.RKS(mol).get_init_guess(key="atom") / 2] * 2)
+    kernel = CachedNumInt(1000).cache_xc_kernel1(mol, grids, "pbe0", start, spin=1)[2]
+    change = 0.01 * symmetric(mol)
+    whole = CachedNumInt(1000).kernel_potential(plain, grids, kernel, change)
+    np.testing.assert_allclose(CachedNumInt(1000).kernel_potential(mol, grids, kernel, change), whole, atol=1e-8)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import descent, displacements, electronic, gates, irreps, mean_field
+from spincross import descent, displacements, electronic, gates, images, mean_field
 from spincross.checkpoints import Orbitals
 from spincross.displacements import Surface
 from spincross.errors import WrongState
@@ -83,8 +83,8 @@ class Walk:
             alpha, beta = self.orbitals(f"plus_{number}")
             level, multiplicity = self.surface.level, self.surface.state.multiplicity
             mol = mean_field.build_mol(self.molecule, level, multiplicity, self.surface.max_memory)
-            group = self.molecule.point_group
-            return irreps.image(mol, group, alpha), irreps.image(mol, group, beta)
+            mapped = images.images(mol, self.molecule.point_group)
+            return mapped.orbitals(alpha), mapped.orbitals(beta)
         if side == "plus" and int(number) > 0:
             return self.orbitals(f"plus_{int(number) - 1}")
         return self.surface.guess

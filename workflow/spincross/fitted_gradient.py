@@ -7,19 +7,24 @@ With fitted charges :math:`c_P` and fitted pairs of occupied orbitals :math:`Z_{
     \Gamma_P = c_P D - a \sum_\sigma C Z_P C^T, \quad \gamma = -\frac{1}{2} c c^T + \frac{a}{2} \sum_\sigma Z Z^T
 
 (Weigend, Phys. Chem. Chem. Phys. 2002, 4, 4285). PySCF forms derivative matrices of every density, and for two spins
-also their products; here each block of integrals is met once by one matrix for each fitting function.
+also their products; here each block of integrals is met once by one matrix for each fitting function. In a point group
+only one of two fitting functions that are each other's images is looked at, and counts twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pyscf import df, gto, lib
 from pyscf.ao2mo.outcore import balance_partition
-from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.linalg import LinAlgError, block_diag, cholesky, solve_triangular
+
+from spincross import images
+from spincross.symmetric_fitting import SymmetricFitting, Tensor, blocks, square_root
 
 Array = NDArray[np.float64]
 
@@ -36,10 +41,69 @@ def fitted_gradient(method: Any) -> Array | None:
 
     Returns
     -------
-    None where the fitting functions are linearly dependent, so that PySCF left some out
+    None where the fitting functions are linearly dependent, so that PySCF left some out, or where the integrals are
+    those of a point group that the density breaks
     """
     mol, fitting = method.mol, method.with_df
     auxiliary = fitting.auxmol or df.addons.make_auxmol(mol, fitting.auxbasis)
+    closed = np.ndim(method.mo_occ) == 1
+    densities = np.asarray(method.make_rdm1()).reshape(-1, mol.nao, mol.nao)
+    share = method._numint.hybrid_coeff(method.xc, spin=mol.spin) * (2.0 if closed else 1.0)
+    tensor = fitting.adapted() if isinstance(fitting, SymmetricFitting) else None
+    if tensor is not None:
+        mapped = images.of_molecule(mol)
+        if mapped is None or not mapped.symmetric(densities):
+            return None
+        fit = _fit_in_group(tensor, densities / (2.0 if closed else 1.0), bool(share))
+        orbits = mapped.orbits
+    else:
+        pairs = [(method.mo_coeff, method.mo_occ)] if closed else list(zip(method.mo_coeff, method.mo_occ, strict=True))
+        found = _fit(fitting, auxiliary, densities, [np.asarray(c)[:, np.asarray(o) > 0] for c, o in pairs if share])
+        if found is None:
+            return None
+        mapped, fit, orbits = None, found, np.ones(mol.natm)
+    total = _contracted(mol, auxiliary, densities.sum(axis=0), fit, share, orbits)
+    metric = 0.5 * (share * fit.exchange - np.outer(fit.charges, fit.charges))
+    total += _per_atom(-2.0 * np.einsum("xpq,pq->px", auxiliary.intor("int2c2e_ip1"), metric), auxiliary)
+    return mapped.symmetrised(total) if mapped else total
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fitted quantities over the fitting functions.
+
+    Parameters
+    ----------
+    charges : (naux,) of the density
+    exchange : (naux, naux) sum of Z Z^T over the spins
+    occupied, pairs : per spin (nao, nocc) and Z (naux, nocc * nocc)
+    """
+
+    charges: Array
+    exchange: Array
+    occupied: list[Array]
+    pairs: list[Array]
+
+
+def _contracted(mol: gto.Mole, auxiliary: gto.Mole, total: Array, fit: Fit, share: float, orbits: Array) -> Array:
+    """Return (N, 3) of the three-index integrals, each fitting function counted as often as its atom in `orbits`."""
+    moved, found = np.zeros((mol.nao, 3)), np.zeros((auxiliary.nao, 3))
+    counts = np.repeat(orbits, np.diff(auxiliary.aoslice_by_atom()[:, 2:], axis=1).ravel())
+    for start, stop, integrals in _derivatives(mol, auxiliary, orbits):
+        gamma = fit.charges[start:stop, None, None] * total
+        for orbitals, z in zip(fit.occupied, fit.pairs, strict=True):
+            count = orbitals.shape[1]
+            half = z[start:stop].reshape(-1, count) @ orbitals.T
+            gamma -= share * np.matmul(orbitals, half.reshape(stop - start, count, -1))
+        gamma *= counts[start:stop, None, None]
+        terms = np.array([np.einsum("pni,pni->pi", component, gamma) for component in integrals])
+        moved -= 2.0 * terms.sum(axis=1).T
+        found[start:stop] += 2.0 * terms.sum(axis=2).T
+    return _per_atom(moved, mol) + _per_atom(found, auxiliary)
+
+
+def _fit(fitting: df.DF, auxiliary: gto.Mole, densities: Array, occupied: list[Array]) -> Fit | None:
+    """Return the fit of densities and orbitals, None where PySCF left fitting functions out."""
     metric = auxiliary.intor("int2c2e")
     try:
         lower = cholesky(metric, lower=True)
@@ -47,52 +111,81 @@ def fitted_gradient(method: Any) -> Array | None:
         return None
     if fitting.get_naoaux() != len(lower):
         return None
-    closed = np.ndim(method.mo_occ) == 1
-    pairs = [(method.mo_coeff, method.mo_occ)] if closed else list(zip(method.mo_coeff, method.mo_occ, strict=True))
-    occupied = [np.asarray(c)[:, np.asarray(o) > 0] for c, o in pairs]
-    total = np.asarray(method.make_rdm1()) if closed else np.asarray(method.make_rdm1()).sum(axis=0)
-    share = method._numint.hybrid_coeff(method.xc, spin=mol.spin) * (2.0 if closed else 1.0)
-    charges, fitted = _fitted(fitting, lower, total, occupied if share else [])
-    weights = 0.5 * (share * sum((z @ z.T for z in fitted), start=np.zeros_like(metric)) - np.outer(charges, charges))
-    found = -2.0 * np.einsum("xpq,pq->px", auxiliary.intor("int2c2e_ip1"), weights)
-    moved = np.zeros((mol.nao, 3))
-    for start, stop, integrals in _derivatives(mol, auxiliary):
-        gamma = charges[start:stop, None, None] * total
-        for orbitals, z in zip(occupied, fitted, strict=False):
-            count = orbitals.shape[1]
-            half = z[start:stop].reshape(-1, count) @ orbitals.T
-            gamma -= share * np.matmul(orbitals, half.reshape(stop - start, count, -1))
-        terms = np.array([np.einsum("pni,pni->pi", component, gamma) for component in integrals])
-        moved -= 2.0 * terms.sum(axis=1).T
-        found[start:stop] += 2.0 * terms.sum(axis=2).T
-    return _per_atom(moved, mol) + _per_atom(found, auxiliary)
-
-
-def _fitted(fitting: df.DF, lower: Array, total: Array, occupied: list[Array]) -> tuple[Array, list[Array]]:
-    """Return the fitted charges (naux,) and fitted pairs (naux, nocc * nocc) of every spin."""
-    charges: list[Array] = []
-    pairs: list[list[Array]] = [[] for _ in occupied]
+    total, charges = densities.sum(axis=0), []
+    rows: list[list[Array]] = [[] for _ in occupied]
     for packed in fitting.loop(_block(len(total))):
         full = lib.unpack_tril(packed)
         charges.append(np.einsum("pmn,mn->p", full, total, optimize=True))
-        for orbitals, rows in zip(occupied, pairs, strict=True):
-            half = full.reshape(-1, len(total)) @ orbitals
-            half = half.reshape(len(full), len(total), -1).transpose(0, 2, 1)
-            rows.append((half @ orbitals).reshape(len(full), -1))
-
-    def solved(rows: list[Array]) -> Array:
-        return np.asarray(solve_triangular(lower, np.concatenate(rows), lower=True, trans="T", overwrite_b=True))
-
-    return solved(charges), [solved(rows) for rows in pairs]
+        for orbitals, found in zip(occupied, rows, strict=True):
+            found.append(_pairs(full, orbitals, orbitals).reshape(len(full), -1))
+    pairs = [_solved(lower, np.concatenate(found)) for found in rows]
+    exchange = sum((z @ z.T for z in pairs), start=np.zeros_like(metric))
+    return Fit(_solved(lower, np.concatenate(charges)), exchange, occupied, pairs)
 
 
-def _derivatives(mol: gto.Mole, auxiliary: gto.Mole) -> Iterator[tuple[int, int, Array]]:
-    """Yield blocks of fitting functions: first, last, and (3, n, nao, nao) of (P|nu, d mu), mu last."""
+def _fit_in_group(tensor: Tensor, densities: Array, exchange: bool) -> Fit:
+    """Return the fit of symmetric densities (spins, nao, nao), of one electron in each orbital."""
+    parts, naux = tensor.orbitals.parts, sum(len(f) for f in tensor.factors)
+    adapted = tensor.orbitals.matrix(densities)
+    total, scale = adapted.sum(axis=0), 2.0 if len(densities) == 1 else 1.0
+    charges = np.zeros(naux)
+    for rows in blocks(len(tensor.packed[0]), _block(len(total))):
+        for irrep, part in enumerate(parts):
+            charges[rows] += scale * np.einsum("pmn,mn->p", tensor.same(irrep, rows), total[part, part], optimize=True)
+    charges[: len(tensor.factors[0])] = _solved(tensor.factors[0], charges[: len(tensor.factors[0])])
+    square, occupied, pairs = np.zeros((naux, naux)), [], []
+    for density in adapted if exchange else []:
+        orbitals = [square_root(density[part, part])[0] for part in parts]
+        z = _pairs_in_group(tensor, orbitals)
+        for part in tensor.fitting.parts:
+            square[part, part] += z[part] @ z[part].T
+        occupied.append(tensor.orbitals.back(block_diag(*orbitals).T).T)
+        pairs.append(tensor.fitting.back.rows(z))
+    return Fit(tensor.fitting.back(charges), tensor.fitting.matrix_back(square), occupied, pairs)
+
+
+def _pairs_in_group(tensor: Tensor, orbitals: list[Array]) -> Array:
+    """Return Z (naux, nocc * nocc) over adapted fitting functions of orbitals (n, nocc) in both irreps."""
+    first, second = (o.shape[1] for o in orbitals)
+    places = slice(0, first), slice(first, first + second)
+    naux = sum(len(f) for f in tensor.factors)
+    z = np.zeros((naux, first + second, first + second))
+    width = max(len(o) for o in orbitals)
+    for rows in blocks(len(tensor.packed[0]), _block(width)):
+        for irrep, (place, own) in enumerate(zip(places, orbitals, strict=True)):
+            z[rows, place, place] = _pairs(tensor.same(irrep, rows), own, own)
+    offset = len(tensor.packed[0])
+    for rows in blocks(len(tensor.mixed), _block(width)):
+        found = _pairs(tensor.mixed[rows], *orbitals)
+        z[offset + rows.start : offset + rows.stop, places[0], places[1]] = found
+        z[offset + rows.start : offset + rows.stop, places[1], places[0]] = found.transpose(0, 2, 1)
+    flat = z.reshape(naux, -1)
+    for factor, part in zip(tensor.factors, tensor.fitting.parts, strict=True):
+        flat[part] = _solved(factor, flat[part])
+    return flat
+
+
+def _pairs(integrals: Array, left: Array, right: Array) -> Array:
+    """Return L^T B R (nP, l, r) for every matrix B (n, m) of the integrals."""
+    half = (integrals.reshape(-1, integrals.shape[2]) @ right).reshape(*integrals.shape[:2], -1)
+    return np.asarray(np.matmul(left.T, half))
+
+
+def _solved(lower: Array, values: Array) -> Array:
+    return np.asarray(solve_triangular(lower, values, lower=True, trans="T", overwrite_b=True))
+
+
+def _derivatives(mol: gto.Mole, auxiliary: gto.Mole, orbits: Array) -> Iterator[tuple[int, int, Array]]:
+    """Yield blocks of fitting functions: first, last, and (3, n, nao, nao) of (P|nu, d mu), mu last.
+
+    Those of atoms that count zero times are left out.
+    """
     both, count, ends = mol + auxiliary, mol.nbas, auxiliary.ao_loc
-    for first, last, _ in balance_partition(ends, _block(2 * mol.nao)):
-        shells = (0, count, 0, count, count + first, count + last)
-        integrals = both.intor("int3c2e_ip1", shls_slice=shells)
-        yield int(ends[first]), int(ends[last]), integrals.transpose(0, 3, 2, 1)
+    for run in images.runs(np.flatnonzero(orbits[[auxiliary.bas_atom(k) for k in range(auxiliary.nbas)]])):
+        for first, last, _ in balance_partition(ends, _block(2 * mol.nao), run.start, run.stop):
+            shells = (0, count, 0, count, count + first, count + last)
+            integrals = both.intor("int3c2e_ip1", shls_slice=shells)
+            yield int(ends[first]), int(ends[last]), integrals.transpose(0, 3, 2, 1)
 
 
 def _block(width: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import descent, device, orbital_rotations, pointgroup, populations, response
+from spincross import descent, device, fitted_response, orbital_rotations, pointgroup, populations, response
 from spincross.electronic import Solution
 from spincross.errors import SpincrossError, SymmetryLost, WrongState
 from spincross.files import Json, print_line
@@ -46,7 +46,7 @@ def stability(solution: Solution, limits: Json) -> Stability:
         return Stability()
     host = solution.mean_field
     if solution.device == "cpu" and not response.fits(host):
-        needed, given = response.megabytes(host), host.mol.max_memory
+        needed, given = fitted_response.megabytes(host, keep=False), host.mol.max_memory
         print_line(f"  stability test from integrals on disk: in memory they need {needed:.0f} MB of {given:.0f} MB")
     group = solution.point_group
     found = device.with_fallback(

@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf import gto
 
-from spincross import pointgroup
-
 Array = NDArray[np.float64]
 
 
@@ -60,22 +58,3 @@ def adapted(mol: gto.Mole, point_group: str) -> Adapted:
         values, vectors = np.linalg.eigh(block.T @ overlap @ block)
         projections.append((vectors / np.sqrt(values)) @ vectors.T @ block.T @ overlap)
     return Adapted(names, tuple(projections))
-
-
-def image(mol: gto.Mole, point_group: str, orbitals: Array) -> Array:
-    """Return orbitals (nao, n) under the operation of a group of order 2.
-
-    Orbitals of a geometry displaced by Q along a non-totally-symmetric mode turn into those of -Q.
-
-    Parameters
-    ----------
-    mol : the molecule in the group, undisplaced
-    """
-    copy = mol.copy()
-    copy.symmetry = point_group
-    copy.build(False, False)
-    signs = [pointgroup.CHARACTERS[point_group][name][1] for name in copy.irrep_name]
-    parts = [
-        sign * block @ (np.linalg.pinv(block) @ orbitals) for sign, block in zip(signs, copy.symm_orb, strict=True)
-    ]
-    return np.asarray(sum(parts))

@@ -11,19 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf import df, dft, gto, lib
 
-from spincross import device, irreps
+from spincross import device, images, irreps, symmetric_fitting
 from spincross.device import CPU, Device, to_numpy
 from spincross.errors import CannotWrite, WrongState
 from spincross.files import writing
 from spincross.levels import Level, check_spin
 from spincross.molecule import Molecule
+from spincross.symmetric_fitting import SymmetricFitting
 from spincross.xc_cache import CachedNumInt
 
 Array = NDArray[np.float64]
 
 
-PYSCF_SHARE = 0.9
-"""Part of the free memory up to which PySCF keeps the fitted integrals there."""
 D_BLOCK = frozenset((*range(21, 31), *range(39, 49), *range(72, 81)))
 """Atomic numbers of the transition metals with d electrons."""
 
@@ -62,6 +61,7 @@ def kohn_sham(mol: gto.Mole, level: Level, place: Device = CPU) -> Any:
     method.diis_space = 15  # quintets have soft d-d rotations: 18 cycles against 22 with the default 8
     if place == CPU:
         method._numint = CachedNumInt(0.5 * mol.max_memory)
+        method.with_df = SymmetricFitting(mol, level.auxiliary_basis)
     return device.moved(method, place)
 
 
@@ -72,10 +72,11 @@ def require_scratch(mol: gto.Mole, level: Level) -> None:
     """
     auxiliary = df.addons.make_auxmol(mol, level.auxiliary_basis).nao
     needed = auxiliary * mol.nao * (mol.nao + 1) / 2 * 8e-6
-    inside = PYSCF_SHARE * (mol.max_memory - lib.current_memory()[0])
+    in_memory = symmetric_fitting.megabytes(mol, auxiliary) if images.of_molecule(mol) else needed
+    inside = symmetric_fitting.SHARE * (mol.max_memory - lib.current_memory()[0])
     with writing(Path(lib.param.TMPDIR)):
         free = shutil.disk_usage(lib.param.TMPDIR).free / 1e6
-    if needed > max(free, inside):
+    if needed > free and in_memory > inside:
         raise CannotWrite(
             f"the fitted integrals take {needed:.0f} MB, {lib.param.TMPDIR} has {free:.0f} MB free: make room, name "
             f"another folder in PYSCF_TMPDIR, or raise memory_mb ({mol.max_memory:.0f})"

@@ -1,13 +1,12 @@
 r"""First-order response of Kohn-Sham orbitals to nuclear displacements, density-fitted, for many displacements at once.
 
-For a first-order orbital change :math:`Y = C U` of spin :math:`\sigma` the induced potential, projected on the
-occupied orbitals, is with fitted three-index integrals :math:`B^P`
+For first-order changes :math:`Y_\sigma = C U` the induced potential, projected on the occupied orbitals, is
 
-.. math:: V Y = \sum_P B^P C \rho_P - a_x \sum_P \left[ B^P Y O^P + X^P (Y^T X^P) \right] + V_{xc}[Y C^T + C Y^T] C,
+.. math:: V Y = J C - a_x K[Y C^T + C Y^T] C + V_{xc}[Y C^T + C Y^T] C
 
-:math:`X^P = B^P C`, :math:`O^P = C^T X^P`, :math:`\rho_P = 2 \sum_\sigma \mathrm{tr}(Y^T X^P)`. PySCF builds the
-potential of each perturbation from its full density matrix; the low-rank form here needs a fifth of the work, and
-memory for it. PySCF's own Krylov solver calls it (argument ``fx`` of ``Hessian.solve_mo1``).
+with Coulomb and exchange parts from `fitted_response`. PySCF builds the potential of each perturbation from its full
+density matrix; the low-rank form here needs a fifth of the work, and memory for it. PySCF's own Krylov solver calls it
+(argument ``fx`` of ``Hessian.solve_mo1``).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyscf import dft, lib
+from pyscf import dft
 from pyscf.df.hessian import rhf as df_rhf
 from pyscf.df.hessian import uhf as df_uhf
 from pyscf.hessian import rhf as rhf_hess
@@ -30,65 +29,13 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from spincross import device, xc_derivatives
 from spincross.checkpoints import Keep, anew
+from spincross.fitted_response import FittedResponse, integrals_of, megabytes
 from spincross.mean_field import tagged_density
 from spincross.xc_cache import CachedNumInt, plain_gga
 
 Array = NDArray[np.float64]
-PRECISION = np.float32
-"""Exchange is contracted in single precision: 1e-7 relative, below the integration error of the Hessian."""
 BLOCK = 14
 """Atoms displaced at once: what a kill of an analytic Hessian can cost."""
-
-
-class FittedSpin:
-    """Half-transformed three-index integrals of one spin.
-
-    Parameters
-    ----------
-    integrals : (nao, nao * naux), index order (mu, (lambda, P))
-    occupied : (nao, nocc)
-    """
-
-    def __init__(self, integrals: NDArray[Any], occupied: Array) -> None:
-        nao, nocc = occupied.shape
-        self.integrals, self.occupied = integrals, occupied.astype(PRECISION)
-        self.naux = integrals.shape[1] // nao
-        # X (mu, P, i) and O (j, P, i)
-        cube = integrals.reshape(nao, nao, self.naux).transpose(0, 2, 1)
-        self.x = np.ascontiguousarray(np.matmul(cube, self.occupied)).reshape(nao, self.naux * nocc)
-        self.o = np.ascontiguousarray(self.occupied.T @ self.x)
-
-    def exchange_and_charge(self, change: Array) -> tuple[Array, Array]:
-        """Return K[Y C^T + C Y^T] C (nao, nocc) and tr(Y^T X^P) (naux,) for a change Y (nao, nocc)."""
-        nao, nocc = change.shape
-        y = change.astype(PRECISION)
-        first = self.integrals @ (y @ self.o).reshape(nao * self.naux, nocc)
-        v = (y.T @ self.x).reshape(nocc, self.naux, nocc)
-        charge = np.einsum("iPi->P", v).astype(float)
-        second = self.x @ np.ascontiguousarray(v.transpose(1, 0, 2)).reshape(self.naux * nocc, nocc)
-        return (first + second).astype(float), charge
-
-    def coulomb(self, charge: Array) -> Array:
-        """Return J C (nao, nocc) of fitted charges (naux,)."""
-        nao, nocc = self.occupied.shape
-        return np.einsum("mPi,P->mi", self.x.reshape(nao, self.naux, nocc), charge.astype(PRECISION)).astype(float)
-
-
-def fitted_integrals(mean_field: Any) -> NDArray[Any]:
-    """Return the density-fitting tensor as (nao, nao * naux) in single precision."""
-    nao, naux = mean_field.mol.nao, mean_field.with_df.get_naoaux()
-    tensor = np.empty((nao, nao, naux), dtype=PRECISION)
-    start = 0
-    for packed in mean_field.with_df.loop():
-        tensor[:, :, start : start + len(packed)] = lib.unpack_tril(packed).transpose(1, 2, 0)
-        start += len(packed)
-    return tensor.reshape(nao, nao * naux)
-
-
-def megabytes(mean_field: Any) -> float:
-    """Return the memory (MB) that the induced potential of this solution takes."""
-    mol, naux = mean_field.mol, mean_field.with_df.get_naoaux()
-    return float(mol.nao * naux * (mol.nao + 2 * sum(mol.nelec)) * np.dtype(PRECISION).itemsize / 1e6)
 
 
 def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Array]:
@@ -105,23 +52,18 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
     occupations = [np.asarray(o) for o in ([mean_field.mo_occ] if closed else mean_field.mo_occ)]
     occupied = [c[:, o > 0] for c, o in zip(coefficients, occupations, strict=True)]
     hybrid = ni.hybrid_coeff(mean_field.xc, spin=0 if closed else 1)
-    integrals = fitted_integrals(mean_field)
-    spins = [FittedSpin(integrals, o) for o in occupied]
+    fitted = FittedResponse(integrals_of(mean_field, occupied), occupied, _kept(mean_field))
     grids = dft.gen_grid.Grids(mol).set(level=grid_level)
     grids.build(with_non0tab=True)
     kernel = ni.cache_xc_kernel1(mol, grids, mean_field.xc, mean_field.make_rdm1(), spin=0 if closed else 1)[2]
 
     def one(changes: list[Array]) -> list[Array]:
         ys = [c @ u for c, u in zip(coefficients, changes, strict=True)]
-        pairs = [spin.exchange_and_charge(y) for spin, y in zip(spins, ys, strict=True)]
-        charge = np.asarray(sum(p[1] for p in pairs)) * (4.0 if closed else 2.0)
         halves = np.array([y @ o.T for y, o in zip(ys, occupied, strict=True)])
         densities = halves + halves.transpose(0, 2, 1)
         potentials = ni.kernel_potential(mol, grids, kernel, densities * (2.0 if closed else 1.0))
-        return [
-            c.T @ (spin.coulomb(charge) - hybrid * k + v @ o)
-            for c, o, spin, (k, _), v in zip(coefficients, occupied, spins, pairs, potentials, strict=True)
-        ]
+        parts = zip(coefficients, occupied, fitted(ys, hybrid, 4.0 if closed else 2.0), potentials, strict=True)
+        return [c.T @ (fixed + v @ o) for c, o, fixed, v in parts]
 
     return _by_rows(one, coefficients, occupied)
 
@@ -175,9 +117,16 @@ def stock_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Array
     return module.gen_vind(method, np.asarray(method.mo_coeff), np.asarray(method.mo_occ))
 
 
+def _kept(mean_field: Any) -> bool:
+    """Tell whether the integrals of the response fit, unpacked, into the memory that PySCF was given."""
+    return bool(megabytes(mean_field, keep=True) < mean_field.mol.max_memory)
+
+
 def fits(mean_field: Any) -> bool:
     """Tell whether `induced_potential` fits into the memory that PySCF was given."""
-    return bool(megabytes(mean_field) < mean_field.mol.max_memory)
+    fitting = mean_field.with_df
+    inside = fitting.get_naoaux() and (fitting.adapted() is not None or isinstance(fitting._cderi, np.ndarray))
+    return bool(inside and megabytes(mean_field, keep=False) < mean_field.mol.max_memory)
 
 
 def possible(mean_field: Any) -> bool:

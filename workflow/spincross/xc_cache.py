@@ -1,14 +1,17 @@
 r"""Exchange-correlation integrals with atomic orbitals kept in memory between SCF cycles.
 
 PySCF evaluates every atomic orbital on every grid point anew in each SCF cycle and contracts over orbitals that
-vanish there. Here the orbitals that matter on a block of neighbouring points are evaluated once per geometry and kept;
-a cycle is then matrix products over short lists. For the semilocal part of a (hybrid) GGA,
+vanish there. Here the orbitals that matter on a block of neighbouring points are evaluated once per geometry and kept,
+as many as fit; a cycle is then matrix products over short lists. For the semilocal part of a (hybrid) GGA,
 
 .. math:: \rho_g = \sum_{\mu\nu} D_{\mu\nu} \phi_\mu(g) \phi_\nu(g), \qquad
           V_{\mu\nu} = \sum_g w_g \phi_\mu(g) \Big[ \tfrac12 v_\rho + v_{\nabla\rho}\cdot\nabla \Big] \phi_\nu(g) + (\mu
           \leftrightarrow \nu).
 
-Every other kind of call (meta-GGA, LDA, Hessians, response, orbitals that do not fit) goes to PySCF unchanged.
+In a point group of order 2 a symmetric density is integrated over the points of one of two atoms that are each other's
+images, with twice their weights, and the potential is symmetrised.
+
+Every other kind of call (meta-GGA, LDA, Hessians) goes to PySCF unchanged.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,13 +26,13 @@ from numpy.typing import NDArray
 from pyscf import lib
 from pyscf.dft import gen_grid, numint
 
-from spincross import machine
+from spincross import images, machine
 
 Array = NDArray[np.float64]
 
 POINTS_PER_BLOCK = 10 * gen_grid.BLKSIZE
 BLOCKS_AT_ONCE = 32
-"""Blocks on which PySCF evaluates orbitals in one call: it is threaded inside."""
+"""Blocks on which PySCF evaluates orbitals in one call."""
 
 
 def plain_gga(method: Any) -> bool:
@@ -45,11 +47,14 @@ def plain_gga(method: Any) -> bool:
 
 @dataclass(frozen=True)
 class Block:
-    """Orbitals on neighbouring grid points: `index` (n,) orbitals, `values` (4, n, points) phi and its gradient."""
+    """Neighbouring grid points and the orbitals `index` (n,) that matter there.
+
+    `values` (4, n, points) are phi and its gradient, None where they do not fit into the memory.
+    """
 
     index: NDArray[np.intp]
-    values: Array
     points: slice
+    values: Array | None
 
 
 class CachedNumInt(numint.NumInt):
@@ -57,31 +62,34 @@ class CachedNumInt(numint.NumInt):
 
     Parameters
     ----------
-    max_memory : MB that the cached orbitals may take; above it PySCF's own integrator is used
+    max_memory : MB that the cached orbitals may take; others are evaluated anew in each call
     """
 
     def __init__(self, max_memory: float) -> None:
         super().__init__()
         self.cache_limit = max_memory
-        self._owner: Any = None
-        self._blocks: list[Block] | None = None
+        self._owner: tuple[Any, bool] = (None, False)
+        self._points: Any = None
+        self._chosen: NDArray[np.intp] = np.arange(0)
+        self._images: images.Images | None = None
+        self._blocks: list[Block] = []
 
     def nr_rks(self, mol: Any, grids: Any, xc_code: str, dms: Any, relativity: int = 0, hermi: int = 1,
                max_memory: float = 2000, verbose: Any = None) -> tuple[float, float, Array]:  # fmt: skip
         """Return electrons, energy (Eh) and potential (nao, nao) of one closed-shell density."""
         dms = np.asarray(dms)
-        if not (dms.ndim == 2 and self._usable(mol, grids, xc_code, hermi)):
+        if not (dms.ndim == 2 and self._usable(mol, grids, xc_code, hermi, dms)):
             return super().nr_rks(mol, grids, xc_code, dms, relativity, hermi, max_memory, verbose)
-        electrons, energy, potential = self._integrate(mol, grids, xc_code, dms[None], spin=0)
+        electrons, energy, potential = self._integrate(xc_code, dms[None], spin=0)
         return float(electrons[0]), energy, potential[0]
 
     def nr_uks(self, mol: Any, grids: Any, xc_code: str, dms: Any, relativity: int = 0, hermi: int = 1,
                max_memory: float = 2000, verbose: Any = None) -> tuple[Array, float, Array]:  # fmt: skip
         """Return electrons (2,), energy (Eh) and potentials (2, nao, nao) of an open-shell density."""
         dms = np.asarray(dms)
-        if not (dms.ndim == 3 and len(dms) == 2 and self._usable(mol, grids, xc_code, hermi)):
+        if not (dms.ndim == 3 and len(dms) == 2 and self._usable(mol, grids, xc_code, hermi, dms)):
             return super().nr_uks(mol, grids, xc_code, dms, relativity, hermi, max_memory, verbose)
-        return self._integrate(mol, grids, xc_code, dms, spin=1)
+        return self._integrate(xc_code, dms, spin=1)
 
     def kernel_potential(self, mol: Any, grids: Any, kernel: Array, changes: Array) -> Array:
         """Return the potentials (spins, nao, nao) that density changes induce through the GGA kernel.
@@ -92,66 +100,95 @@ class CachedNumInt(numint.NumInt):
             (2, 4, 2, 4, points) otherwise
         changes : (spins, nao, nao) symmetric changes of the density; the total one for a closed shell
         """
-        if not self._usable(mol, grids, "pbe", 1):
-            raise MemoryError(
-                "the orbitals of the response grid do not fit; raise max_memory or use finite differences"
-            )
+        self._usable(mol, grids, "pbe", 1, changes)
+        kernel = kernel[..., self._chosen]
         if len(changes) == 1:
             kernel = kernel[None, :, None]
 
-        def weights(rho: Array) -> Array:
-            return np.einsum("sxg,sxtyg->tyg", rho, kernel, optimize=True)
+        def weights(rho: Array, points: slice) -> Array:
+            return np.einsum("sxg,sxtyg->tyg", rho, kernel[..., points], optimize=True)
 
-        return self._contract(grids, changes, weights)
+        return self._contract(changes, weights)
 
-    def _usable(self, mol: Any, grids: Any, xc_code: str, hermi: int) -> bool:
+    def _usable(self, mol: Any, grids: Any, xc_code: str, hermi: int, densities: Array) -> bool:
+        """Tell whether this call is done here, and have its points and orbitals at hand."""
         if hermi != 1 or self._xc_type(xc_code) != "GGA" or self.nlc_coeff(xc_code):
             return False
         if grids.coords is None:
             grids.build(with_non0tab=True)
-        if self._owner is not grids.coords:
-            self._owner, self._blocks = grids.coords, self._evaluate_orbitals(mol, grids)
-        return self._blocks is not None
+        if self._owner[0] is not grids.coords:
+            self._images = images.of_molecule(mol)
+        halved = self._images is not None and self._images.symmetric(densities)
+        if self._owner[0] is not grids.coords or self._owner[1] != halved:
+            self._owner, self._blocks = (grids.coords, halved), []
+            self._points, self._chosen = grids, np.arange(grids.size)
+            if halved and self._images:
+                self._points, self._chosen = _halved(mol, grids, self._images.orbits)
+            self._blocks = self._evaluate_orbitals(mol, self._points)
+        return True
 
-    def _evaluate_orbitals(self, mol: Any, grids: Any) -> list[Block] | None:
-        selections = screened_blocks(mol, grids)
-        if sum(4 * len(index) * (p.stop - p.start) for p, index in selections) * 8e-6 > self.cache_limit:
-            return None
-        blocks = []
-        for chunk in _chunks(selections, BLOCKS_AT_ONCE):
+    def _evaluate_orbitals(self, mol: Any, grids: Any) -> list[Block]:
+        left, blocks = self.cache_limit, []
+        for chunk in _chunks(screened_blocks(mol, grids), BLOCKS_AT_ONCE):
+            left -= sum(4 * len(index) * (p.stop - p.start) for p, index in chunk) * 8e-6
             begin = chunk[0][0].start
-            end = chunk[-1][0].stop
-            mask = grids.non0tab[begin // gen_grid.BLKSIZE : -(-end // gen_grid.BLKSIZE)]
-            values = self.eval_ao(mol, grids.coords[begin:end], deriv=1, non0tab=mask)
+            values = self._orbitals(grids, slice(begin, chunk[-1][0].stop)) if left > 0 else None
             for points, index in chunk:
-                here = values[:, points.start - begin : points.stop - begin]
-                blocks.append(Block(index, np.ascontiguousarray(here[:, :, index].transpose(0, 2, 1)), points))
+                here = None if values is None else values[:, points.start - begin : points.stop - begin]
+                blocks.append(Block(index, points, None if here is None else _picked(here, index)))
         return blocks
 
-    def _integrate(self, mol: Any, grids: Any, xc_code: str, dms: Array, spin: int) -> tuple[Array, float, Array]:
-        sums: dict[str, Any] = {}
+    def _orbitals(self, grids: Any, points: slice) -> Array:
+        """Return (4, points, nao) of every orbital, by PySCF, which is threaded inside."""
+        mask = grids.non0tab[points.start // gen_grid.BLKSIZE : -(-points.stop // gen_grid.BLKSIZE)]
+        return np.asarray(self.eval_ao(grids.mol, grids.coords[points], deriv=1, non0tab=mask))
 
-        def weights(rho: Array) -> Array:
+    def _values(self, block: Block) -> Array:
+        if block.values is not None:
+            return block.values
+        return _picked(self._orbitals(self._points, block.points), block.index)
+
+    def _integrate(self, xc_code: str, dms: Array, spin: int) -> tuple[Array, float, Array]:
+        electrons, energies = np.zeros((len(dms), self._points.size)), np.zeros(self._points.size)
+
+        def weights(rho: Array, points: slice) -> Array:
             energy, wv = self.eval_xc_eff(xc_code, rho if spin else rho[0], deriv=1, xctype="GGA", spin=spin)[:2]
-            electrons = rho[:, 0] * grids.weights
-            sums["electrons"], sums["energy"] = electrons.sum(axis=1), float(electrons.sum(axis=0) @ energy)
+            electrons[:, points], energies[points] = rho[:, 0], energy
             return np.reshape(wv, rho.shape)
 
-        potential = self._contract(grids, dms, weights)
-        return sums["electrons"], sums["energy"], potential
+        potential = self._contract(dms, weights)
+        electrons *= self._points.weights
+        return electrons.sum(axis=1), float(electrons.sum(axis=0) @ energies), potential
 
-    def _contract(self, grids: Any, dms: Array, weights: Callable[[Array], Array]) -> Array:
-        """Return potentials (spins, nao, nao): densities on the grid, `weights` of them, back to orbitals."""
-        blocks = self._blocks or []
-        shares = [blocks[i :: lib.num_threads()] for i in range(lib.num_threads())]
+    def _contract(self, dms: Array, weights: Callable[[Array, slice], Array]) -> Array:
+        """Return potentials (spins, nao, nao): densities on the points of each block, `weights` of them, and back."""
+
+        def run(blocks: list[Block]) -> Array:
+            potential = np.zeros_like(dms)
+            for block in blocks:
+                values, pick = self._values(block), np.ix_(block.index, block.index)
+                weighted = weights(_density(values, dms, pick), block.points) * self._points.weights[block.points]
+                weighted[:, 0] *= 0.5
+                for w, out in zip(weighted, potential, strict=True):
+                    out[pick] += values[0] @ np.einsum("cg,cig->ig", w, values).T
+            return potential
+
+        threads = lib.num_threads()
         # Blocks are small, so each Python thread runs its own single-threaded matrix products.
-        with machine.one_blas_thread(), ThreadPoolExecutor(len(shares)) as pool:
-            rho = np.zeros((len(dms), 4, grids.size))
-            list(pool.map(partial(_add_density, dms, rho), shares))
-            weighted = weights(rho) * grids.weights
-            weighted[:, 0] *= 0.5
-            potential = np.asarray(sum(pool.map(partial(_potential, dms.shape, weighted), shares)))
-        return potential + potential.transpose(0, 2, 1)
+        with machine.one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+            potential = np.asarray(sum(pool.map(run, [self._blocks[i::threads] for i in range(threads)])))
+        potential = potential + potential.transpose(0, 2, 1)
+        return 0.5 * (potential + self._images.matrix(potential)) if self._owner[1] and self._images else potential
+
+
+def _halved(mol: Any, grids: Any, orbits: Array) -> tuple[Any, NDArray[np.intp]]:
+    """Return a grid with the points of each atom counted as often as `orbits` (N,) says, and which points it has."""
+    counts = np.append(orbits, 0.0)[grids.atm_idx]  # padding has atom -1
+    chosen = np.flatnonzero(counts)
+    half = grids.copy()
+    half.coords, half.weights = grids.coords[chosen], (grids.weights * counts)[chosen]
+    half.non0tab = gen_grid.make_mask(mol, half.coords)
+    return half, chosen
 
 
 def screened_blocks(mol: Any, grids: Any) -> list[tuple[slice, NDArray[np.int_]]]:
@@ -168,21 +205,12 @@ def _chunks(items: list[Any], size: int) -> list[list[Any]]:
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
-def _add_density(dms: Array, rho: Array, blocks: list[Block]) -> None:
-    """Write density and gradient (spins, 4, points) of the blocks into `rho`."""
-    for block in blocks:
-        pick = np.ix_(block.index, block.index)
-        for density, out in zip(dms, rho, strict=True):
-            half = density[pick] @ block.values[0]
-            out[:, block.points] = np.einsum("ig,cig->cg", half, block.values)
-            out[1:, block.points] *= 2.0
+def _picked(values: Array, index: NDArray[np.intp]) -> Array:
+    return np.ascontiguousarray(values[:, :, index].transpose(0, 2, 1))
 
 
-def _potential(shape: tuple[int, ...], weighted: Array, blocks: list[Block]) -> Array:
-    """Return half of the (spins, nao, nao) potential of the blocks; the caller adds the transpose."""
-    potential = np.zeros(shape)
-    for block in blocks:
-        pick = np.ix_(block.index, block.index)
-        for w, out in zip(weighted[:, :, block.points], potential, strict=True):
-            out[pick] += block.values[0] @ np.einsum("cg,cig->ig", w, block.values).T
-    return potential
+def _density(values: Array, dms: Array, pick: Any) -> Array:
+    """Return density and gradient (spins, 4, points) of orbitals (4, n, points) on the points of a block."""
+    rho = np.array([np.einsum("ig,cig->cg", density[pick] @ values[0], values) for density in dms])
+    rho[:, 1:] *= 2.0
+    return rho

@@ -2,7 +2,7 @@ r"""The exchange-correlation part of a nuclear gradient with the response of the
 
 Points and Becke's weights move with the atoms (Johnson, Gill, Pople, J. Chem. Phys. 1993, 98, 5612). PySCF computes the
 weights' derivatives for every atom at every point, in one thread; here they are contracted with the energy at once,
-block by block. With :math:`w_A = P_A / \sum_B P_B`,
+block by block; of atoms that are each other's images only one is looked at. With :math:`w_A = P_A / \sum_B P_B`,
 :math:`P_B = \prod_C s(\nu_{BC})` and :math:`\mu_{BC} = (r_B - r_C) / R_{BC}`,
 
 .. math:: d \ln w_A = \sum_B (\delta_{AB} - w_B)\, d \ln P_B = \sum_{B<C} k_{BC}\, d\mu_{BC},
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pyscf import gto, lib
 from pyscf.dft import gen_grid, radi
 
-from spincross import machine
+from spincross import images, machine
 from spincross.fitted_gradient import fitted_gradient
 from spincross.xc_cache import POINTS_PER_BLOCK, CachedNumInt, plain_gga
 from spincross.xc_derivatives import bent, densities_on_points
@@ -163,17 +163,21 @@ def gradient(method: Any, density: Array) -> Array:
     densities = density[None] if density.ndim == 2 else density
     owner = np.repeat(np.arange(mol.natm), np.diff(mol.aoslice_by_atom()[:, 2:], axis=1).ravel())
     partition = Partition.of(method.grids.mol)
-    blocks = _blocks(method.grids)
+    mapped = images.of_molecule(mol)
+    halved = mapped is not None and mapped.symmetric(densities)
+    orbits = mapped.orbits if mapped and halved else np.ones(mol.natm)
+    blocks = [block for block in _blocks(method.grids) if orbits[block[0]]]
 
     def run(share: list[tuple[int, Array, Array]]) -> Array:
         total = np.zeros((mol.natm, 3))
         for block in share:
-            total += _block(method, partition, owner, densities, *block)
+            total += orbits[block[0]] * _block(method, partition, owner, densities, *block)
         return total
 
     threads = lib.num_threads()
     with machine.one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        return np.asarray(sum(pool.map(run, [blocks[i::threads] for i in range(threads)])))
+        found = np.asarray(sum(pool.map(run, [blocks[i::threads] for i in range(threads)])))
+    return mapped.symmetrised(found) if mapped and halved else found
 
 
 def _blocks(grids: Any) -> list[tuple[int, Array, Array]]:

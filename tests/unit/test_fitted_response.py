@@ -1,0 +1,87 @@
+"""The response by irreps against the one that knows no group, and against PySCF's Coulomb and exchange matrices."""
+
+import numpy as np
+import pytest
+
+from sample_groups import converged
+from spincross import fitted_response, images
+from spincross.fitted_response import FittedResponse, integrals_of
+
+
+def occupied(method):
+    pairs = (
+        [(method.mo_coeff, method.mo_occ)] if method.mol.spin == 0 else zip(method.mo_coeff, method.mo_occ, strict=True)
+    )
+    return [np.asarray(c)[:, np.asarray(o) > 0] for c, o in pairs]
+
+
+def random_changes(method, orbitals, kind):
+    """Return changes (nao, nocc) of each spin whose densities are symmetric, antisymmetric or neither."""
+    mapped, changes = images.of_molecule(method.mol), []
+    for number, c in enumerate(orbitals):
+        y = np.random.default_rng(number).normal(size=c.shape)
+        signs = np.sign(np.einsum("mi,mi->i", mapped.orbitals(c), c))  # +1 or -1: the irrep of every orbital
+        image = mapped.orbitals(y) * signs
+        changes.append({"symmetric": y + image, "antisymmetric": y - image, "mixed": y}[kind])
+    return changes
+
+
+def from_matrices(method, orbitals, changes, hybrid):
+    halves = np.array([y @ c.T for y, c in zip(changes, orbitals, strict=True)])
+    densities = halves + halves.transpose(0, 2, 1)
+    coulomb, exchange = method.with_df.get_jk(densities, 1)
+    total = (2.0 if len(changes) == 1 else 1.0) * coulomb.sum(axis=0)
+    return [(total - hybrid * k) @ c for k, c in zip(exchange, orbitals, strict=True)]
+
+
+@pytest.fixture(scope="module", params=[("C2", 0), ("C2", 2), ("Cs", 2), ("Ci", 0)], ids=str)
+def method(request):
+    return converged(request.param[0], spin=request.param[1])
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "antisymmetric", "mixed"])
+@pytest.mark.parametrize("keep", [True, False])
+def test_it_is_that_of_full_matrices(method, kind, keep):
+    orbitals = occupied(method)
+    changes = random_changes(method, orbitals, kind)
+    integrals = integrals_of(method, orbitals)
+    assert len(integrals.counts()) == 2
+    found = FittedResponse(integrals, orbitals, keep)(changes, 0.25, 4.0 if len(orbitals) == 1 else 2.0)
+    for one, expected in zip(found, from_matrices(method, orbitals, changes, 0.25), strict=True):
+        np.testing.assert_allclose(one, expected, atol=2e-6 * np.abs(expected).max())
+
+
+def test_orbitals_of_no_irrep_are_taken_without_the_group(method):
+    orbitals = occupied(method)
+    mixed = [c @ np.linalg.qr(np.random.default_rng(5).normal(size=(c.shape[1],) * 2))[0] for c in orbitals]
+    integrals = integrals_of(method, mixed)
+    assert len(integrals.counts()) == 1
+    changes = random_changes(method, orbitals, "mixed")
+    found = FittedResponse(integrals, mixed, True)(changes, 0.25, 4.0 if len(orbitals) == 1 else 2.0)
+    for one, expected in zip(found, from_matrices(method, mixed, changes, 0.25), strict=True):
+        np.testing.assert_allclose(one, expected, atol=2e-6 * np.abs(expected).max())
+
+
+def test_a_symmetric_change_leaves_two_of_four_blocks_out(method):
+    orbitals = occupied(method)
+    response = FittedResponse(integrals_of(method, orbitals), orbitals, False)
+    for kind, count in (("symmetric", 2), ("antisymmetric", 2), ("mixed", 4)):
+        changes = random_changes(method, orbitals, kind)
+        for spin, change in zip(response.spins, changes, strict=True):
+            blocks = spin.split(change)
+            assert len(blocks) == count
+            np.testing.assert_allclose(spin.joined(blocks), change, atol=1e-12)
+
+
+def test_memory_is_what_the_arrays_take(method):
+    orbitals = occupied(method)
+    response = FittedResponse(integrals_of(method, orbitals), orbitals, True)
+    kept = sum(matrix.nbytes for block in response.kept for matrix in block) / 1e6
+    halves = sum(x.nbytes for spin in response.spins for part in spin.x for x in part) / 1e6
+    sets = 2 if len(orbitals) == 1 else 1  # a closed shell has one set of orbitals, and counts two
+    assert fitted_response.megabytes(method, keep=False) == pytest.approx(
+        sets * halves, rel=0.15
+    )  # irreps of unequal size
+    assert fitted_response.megabytes(method, keep=True) == pytest.approx(
+        kept + sets * halves, rel=0.15
+    )  # irreps of unequal size
