@@ -128,3 +128,17 @@ def test_the_torque_of_the_grid_does_not_hold_up_a_molecule_with_a_linear_group(
     group_optimizer.relax(engine, "GAU_TIGHT", 60, engine.hessian, False)
     assert len(engine.forces) <= 12
     assert engine.forces[-1] < 1e-4
+
+
+def test_a_positive_start_hessian_stays_positive_in_internal_coordinates_far_from_the_minimum():
+    """geomeTRIC's own conversion makes it negative there, and then forgets it."""
+    hessian = springs(H2CO) + 0.01 * np.eye(12)
+    engine = Model(hessian, np.zeros(12))
+    steep = pointgroup.symmetrise_vectors(H2CO.numbers, H2CO.positions, np.full((4, 3), 0.5) * START, "C2").reshape(-1)
+
+    def lowest(kind):
+        coordinates = kind(engine.frame, build=True, connect=True, addcart=False)
+        return np.linalg.eigvalsh(coordinates.calcHess(START.reshape(-1), steep, hessian))[0]
+
+    assert lowest(group_optimizer.HeldCoordinates) > 0
+    assert lowest(group_optimizer.DelocalizedInternalCoordinates) < 0

@@ -46,6 +46,18 @@ class GroupEngine(Engine):
         self.molecule = molecule
 
 
+class HeldCoordinates(DelocalizedInternalCoordinates):
+    """geomeTRIC's internal coordinates, in which a positive Cartesian Hessian stays positive."""
+
+    def calcHess(self, xyz: Array, gradx: Array, hessx: Array) -> Array:  # noqa: N802 - geomeTRIC's name
+        """Return a Cartesian Hessian in internal coordinates without what the gradient adds through their curvature.
+
+        Far from the minimum that term makes some eigenvalues negative, and geomeTRIC then forgets the whole Hessian: on
+        a model of iron's low spin the start Hessian was gone after the first step.
+        """
+        return np.asarray(super().calcHess(xyz, np.zeros_like(np.asarray(gradx)), hessx))
+
+
 class GroupOptimizer(Optimizer):
     """geomeTRIC's optimiser with every step kept in the point group.
 
@@ -76,7 +88,7 @@ def relax(
     """
     logging.getLogger("geometric").setLevel(logging.WARNING)
     start = engine.molecule.positions.reshape(-1).copy()
-    coordinates = DelocalizedInternalCoordinates(engine.frame, build=True, connect=True, addcart=False)
+    coordinates = HeldCoordinates(engine.frame, build=True, connect=True, addcart=False)
     with writing(Path(tempfile.gettempdir())):
         temporary = tempfile.TemporaryDirectory()
     with temporary as scratch:
