@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "workflow/spincross"
 
 ORDER = """
-units errors machine files checkpoints pointgroup molecule levels gpu_libraries device gpu_hessian images
+units errors machine files checkpoints pointgroup molecule levels gpu_libraries device gpu_hessian images threads
 symmetric_fitting irreps xc_cache xc_derivatives fitted_gradient xc_gradient mean_field fitted_response response
 orbital_rotations electronic gpu_check populations candidates cheap descent group_optimizer optimise vibrations
 infrared displacements electric_field force_constants soft_modes probe symmetry_mode orientation matching disorder cif

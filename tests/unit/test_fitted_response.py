@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from pyscf import gto
 
 from sample_groups import converged
-from spincross import fitted_response, images
+from spincross import fitted_response, images, orbital_rotations, xc_gradient
 from spincross.fitted_response import FittedResponse, integrals_of
+from spincross.levels import Level
+from spincross.mean_field import kohn_sham
 
 
 def occupied(method):
@@ -77,7 +80,7 @@ def test_memory_is_what_the_arrays_take(method):
     orbitals = occupied(method)
     response = FittedResponse(integrals_of(method, orbitals), orbitals, True)
     kept = sum(matrix.nbytes for block in response.kept for matrix in block) / 1e6
-    halves = sum(x.nbytes for spin in response.spins for part in spin.x for x in part) / 1e6
+    halves = sum(x.nbytes for spin in response.spins for part in (*spin.x, *spin.o) for x in part) / 1e6
     sets = 2 if len(orbitals) == 1 else 1  # a closed shell has one set of orbitals, and counts two
     assert fitted_response.megabytes(method, keep=False) == pytest.approx(
         sets * halves, rel=0.15
@@ -85,3 +88,18 @@ def test_memory_is_what_the_arrays_take(method):
     assert fitted_response.megabytes(method, keep=True) == pytest.approx(
         kept + sets * halves, rel=0.15
     )  # irreps of unequal size
+
+
+@pytest.mark.parametrize("spin", [0, 2])
+def test_irreps_without_occupied_orbitals_are_left_out(spin):
+    """Hydrogen in Ci: one irrep is empty, and of the triplet's beta spin both are."""
+    mol = gto.M(atom="H 0 0 0.4; H 0 0 -0.4", basis="def2-svp", symmetry="Ci", spin=spin, verbose=0)
+    method = kohn_sham(mol, Level(grid_level=0, scf_energy_tolerance=1e-9, scf_gradient_tolerance=1e-5))
+    method.kernel()
+    orbitals = occupied(method)
+    changes = [np.random.default_rng(0).normal(size=c.shape) for c in orbitals]
+    found = FittedResponse(integrals_of(method, orbitals), orbitals, False)(changes, 0.25, 2.0 if spin else 4.0)
+    for one, expected in zip(found, from_matrices(method, orbitals, changes, 0.25), strict=True):
+        np.testing.assert_allclose(one, expected, atol=2e-6)
+    assert all(row.eigenvalue > 0 for row in orbital_rotations.lowest_rotations(method, "Ci", 0))
+    assert np.abs(xc_gradient.gradient_method(method).kernel()[:, :2]).max() < 1e-8

@@ -142,3 +142,14 @@ def test_a_positive_start_hessian_stays_positive_in_internal_coordinates_far_fro
 
     assert lowest(group_optimizer.HeldCoordinates) > 0
     assert lowest(group_optimizer.DelocalizedInternalCoordinates) < 0
+
+
+def test_a_hessian_comes_back_from_internal_coordinates_as_it_went():
+    coordinates = group_optimizer.HeldCoordinates(Model(None, None).frame, build=True, connect=True, addcart=False)
+    rigid = rigid_motions(H2CO)
+    outside = np.eye(12) - rigid @ rigid.T
+    hessian = outside @ springs(H2CO) @ outside
+    slope = np.random.default_rng(0).normal(size=12)
+    inside = coordinates.calcHess(START.reshape(-1), slope, hessian)
+    back = coordinates.calcHessCart(START.reshape(-1), np.ones(len(inside)), inside)
+    np.testing.assert_allclose(back, hessian, atol=1e-8)

@@ -65,17 +65,20 @@ def test_the_peak_holds_what_the_stand_in_took_and_not_twice_as_much():
         assert measured < resources.memory_mb(need, 8000) < 2 * measured
 
 
-def test_integrals_of_the_response_that_do_not_fit_are_not_made():
+def test_integrals_of_the_response_are_unpacked_only_where_they_fit_into_what_is_left():
     need = resources.size_of(ROOT / "structures/fe-phen2-ncs2/low_spin.xyz", Level())
-    assert resources.peak_mb(need, 8000) < 16000 < 20000 < resources.peak_mb(need, 10000)
+    unpacked = need.auxiliary * need.functions**2 * 4e-6
+    assert resources.peak_mb(need, 10000) + unpacked < resources.peak_mb(need, 64000)
+    for limit in (8000, 64000):
+        assert resources.peak_mb(need, limit, in_group=True) < 0.55 * resources.peak_mb(need, limit)
 
 
 def test_a_job_larger_than_the_machine_says_so_before_it_begins(monkeypatch, capsys):
     symbols, level = ("C", "O", "H", "H"), Level()
-    resources.report_shortage(symbols, level, 8000)
+    resources.report_shortage(symbols, level, 8000, "C2")
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(resources.machine, "memory_mb", lambda: 200.0)
-    resources.report_shortage(symbols, level, 8000)
+    resources.report_shortage(symbols, level, 8000, "C2")
     assert "takes up to 0 GB, the machine has 0 GB: lower memory_mb (8000)" in capsys.readouterr().out
 
 

@@ -41,6 +41,7 @@ def test_blocks_of_integrals_give_pyscfs_four_index_integrals():
     mol, ours, stock = both("C2")
     rows, expected = np.vstack(list(ours.loop(100))), np.vstack(list(stock.loop()))
     assert rows.shape == expected.shape == (ours.get_naoaux(), mol.nao * (mol.nao + 1) // 2)
+    np.testing.assert_allclose(np.vstack(list(ours.loop(10**6))), rows, atol=1e-14)
     pick = slice(0, None, 7)
     np.testing.assert_allclose(rows[:, pick].T @ rows, expected[:, pick].T @ expected, atol=1e-10)
 
@@ -67,6 +68,16 @@ def test_without_memory_or_with_dependent_fitting_functions_it_is_pyscfs_object(
     small = SymmetricFitting(molecule("Cs", max_memory=1), AUXILIARY)
     assert small.adapted() is None
     assert not isinstance(small._cderi, np.ndarray)
+
+
+def test_small_matrices_of_the_other_irrep_and_unequal_triangles_are_noticed():
+    mol, ours, stock = both("C2")
+    random = np.random.default_rng(0).normal(size=(mol.nao, mol.nao))
+    odd = random + random.T - ours.build().images.matrix(random + random.T)
+    skew = random + ours.images.matrix(random)
+    for matrix in (1e-11 * odd, skew):
+        found, expected = (fit.get_jk(matrix)[1] for fit in (ours, stock))
+        np.testing.assert_allclose(found, expected, atol=1e-10 * np.abs(expected).max())
 
 
 def test_long_range_integrals_are_pyscfs():

@@ -87,4 +87,7 @@ def test_the_kernel_of_a_symmetric_change_is_that_of_all_points(group):
     kernel = CachedNumInt(1000).cache_xc_kernel1(mol, grids, "pbe0", start, spin=1)[2]
     change = 0.01 * symmetric(mol)
     whole = CachedNumInt(1000).kernel_potential(plain, grids, kernel, change)
-    np.testing.assert_allclose(CachedNumInt(1000).kernel_potential(mol, grids, kernel, change), whole, atol=1e-8)
+    for kept in (True, False):
+        ours = CachedNumInt(1000)
+        np.testing.assert_allclose(ours.kernel_potential(mol, grids, kernel, change, kept), whole, atol=1e-8)
+        assert (ours._points is grids) != kept

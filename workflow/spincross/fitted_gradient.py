@@ -58,7 +58,12 @@ def fitted_gradient(method: Any) -> Array | None:
         orbits = mapped.orbits
     else:
         pairs = [(method.mo_coeff, method.mo_occ)] if closed else list(zip(method.mo_coeff, method.mo_occ, strict=True))
-        found = _fit(fitting, auxiliary, densities, [np.asarray(c)[:, np.asarray(o) > 0] for c, o in pairs if share])
+        found = _fit(
+            fitting,
+            auxiliary,
+            densities,
+            [np.asarray(c)[:, np.asarray(o) > 0] for c, o in pairs if share and np.any(o)],
+        )
         if found is None:
             return None
         mapped, fit, orbits = None, found, np.ones(mol.natm)
@@ -134,13 +139,15 @@ def _fit_in_group(tensor: Tensor, densities: Array, exchange: bool) -> Fit:
             charges[rows] += scale * np.einsum("pmn,mn->p", tensor.same(irrep, rows), total[part, part], optimize=True)
     charges[: len(tensor.factors[0])] = _solved(tensor.factors[0], charges[: len(tensor.factors[0])])
     square, occupied, pairs = np.zeros((naux, naux)), [], []
-    for density in adapted if exchange else []:
+    for density in (d for d in adapted if exchange and d.any()):
         orbitals = [square_root(density[part, part])[0] for part in parts]
         z = _pairs_in_group(tensor, orbitals)
         for part in tensor.fitting.parts:
             square[part, part] += z[part] @ z[part].T
         occupied.append(tensor.orbitals.back(block_diag(*orbitals).T).T)
-        pairs.append(tensor.fitting.back.rows(z))
+        for columns in blocks(z.shape[1], _block(tensor.fitting.parts[-1].stop)):
+            z[:, columns] = tensor.fitting.back.rows(z[:, columns])
+        pairs.append(z)
     return Fit(tensor.fitting.back(charges), tensor.fitting.matrix_back(square), occupied, pairs)
 
 

@@ -12,7 +12,6 @@ relative, below the integration error of a Hessian.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf import lib
 
-from spincross import images, machine
+from spincross import images, threads
 from spincross.images import SymmetryAdapted
 from spincross.symmetric_fitting import SymmetricFitting, Tensor, blocks
 
@@ -30,8 +29,8 @@ Single = NDArray[np.float32]
 Change = dict[tuple[int, int], Array]
 """Blocks (n, nocc) of a change by the irreps of functions and of occupied orbitals; those that vanish are left out."""
 
-BLOCK_MEGABYTES = 150.0
-"""Size of a block of integrals in each thread."""
+BLOCK_MEGABYTES = 400.0
+"""Size of the blocks of integrals of all threads."""
 MIXED = 1e-8
 """Part of an orbital, or of a change relative to its largest, in another irrep that is left out."""
 
@@ -59,8 +58,8 @@ class Integrals:
 
     def ranges(self) -> list[tuple[int, slice]]:
         """Return irreps and rows of blocks of a size that threads can hold."""
-        width = max(part.stop - part.start for part in self.functions.parts)
-        step = max(8, int(BLOCK_MEGABYTES * 1e6 / (4 * width * width)))
+        width = sum((part.stop - part.start) ** 2 for part in self.functions.parts)
+        step = max(8, int(BLOCK_MEGABYTES * 1e6 / (12 * width * lib.num_threads())))  # in double and single precision
         return [(irrep, rows) for irrep, count in enumerate(self.counts()) for rows in blocks(count, step)]
 
 
@@ -70,10 +69,21 @@ def integrals_of(method: Any, occupied: list[Array]) -> Integrals:
     tensor = fitting.adapted() if isinstance(fitting, SymmetricFitting) else None
     if tensor is not None and all(pure(tensor.orbitals, orbitals) for orbitals in occupied):
         return Integrals(tensor, tensor.orbitals)
-    packed = fitting._cderi if tensor is None else None
-    if not isinstance(packed, np.ndarray):
-        packed = np.concatenate(list(fitting.loop()))
-    return Integrals(packed, images.plain(method.mol.nao))
+    nao = method.mol.nao
+    if tensor is None and isinstance(fitting._cderi, np.ndarray):
+        return Integrals(fitting._cderi, images.plain(nao))
+    packed, start = np.empty((fitting.get_naoaux(), nao * (nao + 1) // 2)), 0
+    for rows in fitting.loop():
+        packed[start : start + len(rows)] = rows
+        start += len(rows)
+    return Integrals(packed, images.plain(nao))
+
+
+def in_memory(method: Any) -> bool:
+    """Tell whether a method's integrals are in memory."""
+    fitting = method.with_df
+    tensor = fitting.adapted() if isinstance(fitting, SymmetricFitting) else None
+    return bool(fitting.get_naoaux()) and (tensor is not None or isinstance(fitting._cderi, np.ndarray))
 
 
 def pure(functions: SymmetryAdapted, orbitals: Array) -> bool:
@@ -141,10 +151,12 @@ class Spin:
         found: Change = {}
         charges = np.zeros(rows.stop - rows.start)
         for (m, j), values in change.items():
-            y = values.astype(np.float32)
-            turned = np.matmul(y, self.o[irrep][j][rows])  # (nP, n, nocc)
-            _add(found, (m ^ irrep, j ^ irrep), _applied(irrep, m, block, turned))
-            i, own = m ^ irrep, self.x[irrep][j][rows]
+            y, i, own = values.astype(np.float32), m ^ irrep, self.x[irrep][j][rows]
+            if len(self.members[j ^ irrep]):
+                turned = np.matmul(y, self.o[irrep][j][rows])  # (nP, n, nocc)
+                _add(found, (i, j ^ irrep), _applied(irrep, m, block, turned))
+            if not len(self.members[i]):
+                continue
             overlap = (self.x[irrep][i][rows].reshape(-1, len(y)) @ y).reshape(len(charges), -1, y.shape[1])
             if i == j:
                 charges += np.einsum("pii->p", overlap)
@@ -188,7 +200,7 @@ class FittedResponse:
         self.integrals, self.ranges = integrals, integrals.ranges()
         self.spins = [Spin(integrals, orbitals) for orbitals in occupied]
         self.kept: list[list[Single]] = []
-        with machine.one_blas_thread(), ThreadPoolExecutor(lib.num_threads()) as pool:
+        with threads.pool() as pool:
             kept = pool.map(partial(self._prepare, keep), self.ranges)
             self.kept = [block for block in kept if block is not None]
 
@@ -208,7 +220,7 @@ class FittedResponse:
         split = [spin.split(change) for spin, change in zip(self.spins, changes, strict=True)]
         charges = [np.zeros(count) for count in self.integrals.counts()]
         totals: list[Change] = [{} for _ in self.spins]
-        with machine.one_blas_thread(), ThreadPoolExecutor(lib.num_threads()) as pool:
+        with threads.pool() as pool:
             work = pool.map(partial(self._block, split), range(len(self.ranges)))
             for (irrep, rows), found in zip(self.ranges, work, strict=True):
                 for total, (blocks_, charge) in zip(totals, found, strict=True):
@@ -231,4 +243,5 @@ def megabytes(method: Any, keep: bool) -> float:
     mol, naux = method.mol, method.with_df.get_naoaux()
     tensor = method.with_df.adapted() if isinstance(method.with_df, SymmetricFitting) else None
     whole, halves = (0.375, 0.5) if tensor is not None else (1.0, 1.0)
-    return float(mol.nao * naux * (whole * mol.nao * keep + halves * sum(mol.nelec)) * 4e-6)
+    turned = sum(count * (mol.nao + count) for count in mol.nelec)
+    return float(naux * (whole * mol.nao**2 * keep + halves * turned) * 4e-6)

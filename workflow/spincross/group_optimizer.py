@@ -57,6 +57,10 @@ class HeldCoordinates(DelocalizedInternalCoordinates):
         """
         return np.asarray(super().calcHess(xyz, np.zeros_like(np.asarray(gradx)), hessx))
 
+    def calcHessCart(self, xyz: Array, gradq: Array, hessq: Array) -> Array:  # noqa: N802 - geomeTRIC's name
+        """Return the Cartesian Hessian of one in internal coordinates, the inverse of `calcHess`."""
+        return np.asarray(super().calcHessCart(xyz, np.zeros_like(np.asarray(gradq)), hessq))
+
 
 class GroupOptimizer(Optimizer):
     """geomeTRIC's optimiser with every step kept in the point group.

@@ -22,7 +22,8 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 SAME = 1e-9
-"""Largest difference between a density matrix and its image where the density counts as symmetric."""
+"""Largest difference between a density matrix and its image where the density counts as symmetric; of a small matrix,
+relative to its largest element."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,10 @@ class Images:
         return moved
 
     def symmetric(self, matrices: Array) -> bool:
-        """Tell whether matrices (..., n, n) are their own images."""
-        return bool(np.abs(matrices - self.matrix(matrices)).max() <= SAME)
+        """Tell whether matrices (..., n, n) are their own images, and their own transposes."""
+        limit = SAME * min(1.0, float(np.abs(matrices).max()))
+        differences = (matrices - self.matrix(matrices), matrices - matrices.swapaxes(-1, -2))
+        return all(float(np.abs(difference).max()) <= limit for difference in differences)
 
     def matrix(self, matrices: Array) -> Array:
         """Return the images of matrices (..., n, n); the operation is its own inverse."""
@@ -137,7 +140,7 @@ def images(mol: gto.Mole, point_group: str) -> Images:
     """
     operation = pointgroup.operations(point_group)[1]
     numbers = np.array([gto.charge(mol.atom_pure_symbol(i)) for i in range(mol.natm)])
-    atoms = pointgroup.permutation(numbers, np.asarray(mol.atom_coords()), operation, tolerance=1e-4)
+    atoms = pointgroup.permutation(numbers, np.asarray(mol.atom_coords()), operation, tolerance=1e-6)
     starts = mol.aoslice_by_atom()[:, 2]
     owners = np.repeat(np.arange(mol.natm), np.diff(mol.aoslice_by_atom()[:, 2:], axis=1).ravel())
     functions = np.arange(mol.nao) - starts[owners] + starts[atoms[owners]]

@@ -1,10 +1,11 @@
 r"""What a DFT job needs of a machine: memory and time from the size of the complex, to ask a scheduler for.
 
-Memory: the fitted three-index integrals, :math:`N_\mathrm{aux} N (N+1) / 2` numbers for N functions, kept in memory up
-to the limit that PySCF is given and on disk above it, twice while they are made; the orbitals and their gradients on
-the grid, 4 N numbers a point, kept where they take less than half the limit, and twice more on the points of one call;
-N x N matrices; and, where that fits into the limit, the integrals once more, unpacked and half transformed in single
-precision, for Newton steps and stability tests.
+Memory: the fitted three-index integrals, :math:`N_\mathrm{aux} N (N+1) / 2` numbers for N functions, kept in memory
+up to the limit that PySCF is given and on disk above it, twice while they are made; the orbitals and their gradients
+on the grid, 4 N numbers a point, kept up to half the limit, and twice more on the points of one call; N x N matrices;
+and, for Newton steps and stability tests, the integrals half transformed in single precision where they fit into the
+limit, and once more unpacked where that fits into what is left of it. In a point group of order 2 integrals, points
+and their half transforms are halved.
 
 Time: one SCF from a near density and its gradient grows with about the third power of N between 300 and 900 functions.
 It is a rough estimate from a displaced quintet, the dearest case measured; the scheduler is asked for three times it.
@@ -76,25 +77,30 @@ def size_of(xyz: Path, level: Level) -> Size:
     return size(read_xyz(Path(xyz))[0], level)
 
 
-def peak_mb(need: Size, limit: float) -> float:
-    """Return the memory (MB) that SCF and gradient take where PySCF is told a limit (MB)."""
-    tensor = need.auxiliary * need.functions * (need.functions + 1) / 2 * BYTES
-    orbitals = min(0.5 * limit, 4 * need.points * min(need.functions, LARGEST_SCREENED) * BYTES)
+def peak_mb(need: Size, limit: float, in_group: bool = False) -> float:
+    """Return the memory (MB) that SCF and gradient take, in a group of order 2 or not, where PySCF is told a limit."""
+    share = 0.5 if in_group else 1.0
+    cube = need.auxiliary * need.functions**2 * BYTES / 2
+    tensor = share * need.auxiliary * need.functions * (need.functions + 1) / 2 * BYTES
+    held = (1 if in_group and tensor < limit else 2) * min(tensor, limit)
+    orbitals = min(0.5 * limit, share * 4 * need.points * min(need.functions, LARGEST_SCREENED) * BYTES)
     matrices = MATRICES * need.functions**2 * BYTES
-    response = RESPONSE * need.auxiliary * need.functions**2 * BYTES / 2
-    response = response if response < limit else 0.0
+    halves = share * (RESPONSE - 1) * cube
+    unpacked = (0.375 if in_group else 1.0) * cube
+    spare = limit - BASE_MB - held - orbitals
+    response = halves + unpacked if halves + unpacked < spare else halves if max(halves, tensor) < limit else 0.0
     evaluated = 2 * 4 * BLOCKS_AT_ONCE * POINTS_PER_BLOCK * need.functions * BYTES
-    return BASE_MB + matrices + 2 * min(tensor, limit) + orbitals + evaluated + response
+    return BASE_MB + matrices + held + orbitals + evaluated + response
 
 
-def memory_mb(need: Size, limit: float) -> int:
+def memory_mb(need: Size, limit: float, in_group: bool = False) -> int:
     """Return the memory (MB) to ask for, for a job that tells PySCF a limit (MB): above the peak, or SMALLEST_MB."""
-    return round(max(SMALLEST_MB, MARGIN * peak_mb(need, limit)))
+    return round(max(SMALLEST_MB, MARGIN * peak_mb(need, limit, in_group)))
 
 
-def report_shortage(symbols: tuple[str, ...], level: Level, limit: float) -> None:
+def report_shortage(symbols: tuple[str, ...], level: Level, limit: float, point_group: str) -> None:
     """Say so where SCF and gradient take more memory than the machine has; Linux would kill the job without a word."""
-    need, there = peak_mb(size(symbols, level), limit), machine.memory_mb()
+    need, there = peak_mb(size(symbols, level), limit, point_group != "C1"), machine.memory_mb()
     if need > there:
         print_line(
             f"  takes up to {need / 1e3:.0f} GB, the machine has {there / 1e3:.0f} GB: lower memory_mb ({limit:.0f})"

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyscf import dft
+from pyscf import dft, lib
 from pyscf.df.hessian import rhf as df_rhf
 from pyscf.df.hessian import uhf as df_uhf
 from pyscf.hessian import rhf as rhf_hess
@@ -27,9 +27,9 @@ from pyscf.hessian import uhf as uhf_hess
 from pyscf.hessian import uks as uks_hess
 from scipy.sparse.linalg import LinearOperator, cg
 
-from spincross import device, xc_derivatives
+from spincross import device, images, xc_derivatives
 from spincross.checkpoints import Keep, anew
-from spincross.fitted_response import FittedResponse, integrals_of, megabytes
+from spincross.fitted_response import FittedResponse, in_memory, integrals_of, megabytes
 from spincross.mean_field import tagged_density
 from spincross.xc_cache import CachedNumInt, plain_gga
 
@@ -43,7 +43,7 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
 
     Parameters
     ----------
-    mean_field : converged RKS or UKS with density fitting and a plain GGA, without symmetry
+    mean_field : converged RKS or UKS with density fitting and a plain GGA
     grid_level : grid of the exchange-correlation kernel
     """
     mol, ni = mean_field.mol, CachedNumInt(0.5 * mean_field.mol.max_memory)
@@ -55,13 +55,16 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
     fitted = FittedResponse(integrals_of(mean_field, occupied), occupied, _kept(mean_field))
     grids = dft.gen_grid.Grids(mol).set(level=grid_level)
     grids.build(with_non0tab=True)
-    kernel = ni.cache_xc_kernel1(mol, grids, mean_field.xc, mean_field.make_rdm1(), spin=0 if closed else 1)[2]
+    density = np.asarray(mean_field.make_rdm1())
+    kernel = ni.cache_xc_kernel1(mol, grids, mean_field.xc, density, spin=0 if closed else 1)[2]
+    mapped = images.of_molecule(mol)
+    symmetric = mapped is not None and mapped.symmetric(density)
 
     def one(changes: list[Array]) -> list[Array]:
         ys = [c @ u for c, u in zip(coefficients, changes, strict=True)]
         halves = np.array([y @ o.T for y, o in zip(ys, occupied, strict=True)])
         densities = halves + halves.transpose(0, 2, 1)
-        potentials = ni.kernel_potential(mol, grids, kernel, densities * (2.0 if closed else 1.0))
+        potentials = ni.kernel_potential(mol, grids, kernel, densities * (2.0 if closed else 1.0), symmetric)
         parts = zip(coefficients, occupied, fitted(ys, hybrid, 4.0 if closed else 2.0), potentials, strict=True)
         return [c.T @ (fixed + v @ o) for c, o, fixed, v in parts]
 
@@ -118,15 +121,13 @@ def stock_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Array
 
 
 def _kept(mean_field: Any) -> bool:
-    """Tell whether the integrals of the response fit, unpacked, into the memory that PySCF was given."""
-    return bool(megabytes(mean_field, keep=True) < mean_field.mol.max_memory)
+    """Tell whether the integrals of the response, unpacked, fit into what is left of PySCF's memory."""
+    return bool(megabytes(mean_field, keep=True) < mean_field.mol.max_memory - lib.current_memory()[0])
 
 
 def fits(mean_field: Any) -> bool:
     """Tell whether `induced_potential` fits into the memory that PySCF was given."""
-    fitting = mean_field.with_df
-    inside = fitting.get_naoaux() and (fitting.adapted() is not None or isinstance(fitting._cderi, np.ndarray))
-    return bool(inside and megabytes(mean_field, keep=False) < mean_field.mol.max_memory)
+    return in_memory(mean_field) and megabytes(mean_field, keep=False) < float(mean_field.mol.max_memory)
 
 
 def possible(mean_field: Any) -> bool:

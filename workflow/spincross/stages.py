@@ -158,7 +158,7 @@ def _optimise(
     hessian: Array | optimise.StartHessian | None = None,
 ) -> None:  # fmt: skip
     files.print_line(f"{complex_id} {state.name} {molecule.point_group}: {len(molecule.symbols)} atoms")
-    resources.report_shortage(molecule.symbols, settings.level, settings.config["memory_mb"])
+    resources.report_shortage(molecule.symbols, settings.level, settings.config["memory_mb"], molecule.point_group)
     metal, limits = settings.entry(complex_id)["metal"], settings.config["gates"]
     task = Task(molecule, settings.level, state, metal, limits, settings.optimisation, work)
     result, report = relaxation.relax(task, guess, hessian)

@@ -57,7 +57,7 @@ def _kept_row(settings: Settings, complex_id: str, molecule: Molecule, name: str
         files.print_line(f"{complex_id} {name}: taken from {path}")
         return dict(stored["row"])
     files.print_line(f"{complex_id} {name} {molecule.point_group}: {len(molecule.symbols)} atoms")
-    resources.report_shortage(molecule.symbols, settings.level, settings.config["memory_mb"])
+    resources.report_shortage(molecule.symbols, settings.level, settings.config["memory_mb"], molecule.point_group)
     row = files.plain(_row(settings, complex_id, molecule, state, search, work))
     files.write_json(path, {"key": key, "row": row})
     return dict(row)

@@ -13,7 +13,6 @@ reads the integrals block by block, gets what PySCF's object gives: they are tur
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,17 +23,17 @@ from pyscf import df, gto, lib
 from pyscf.ao2mo.outcore import balance_partition
 from scipy.linalg import LinAlgError, blas, cholesky
 
-from spincross import images, machine
+from spincross import images, threads
 from spincross.images import Images, SymmetryAdapted
 
 Array = NDArray[np.float64]
 
-BLOCK_MEGABYTES = 200.0
-"""Size of a block of three-index quantities in each thread."""
+BLOCK_MEGABYTES = 400.0
+"""Size of the blocks of three-index quantities of all threads."""
 SHARE = 0.9
 """Part of the free memory up to which the integrals are kept there, PySCF's own rule."""
 EMPTY = 1e-13
-"""Eigenvalue of a density matrix, relative to the largest, below which its vector is left out."""
+"""Size of an eigenvalue of a density matrix, relative to the largest, up to which its vector is left out."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,19 @@ class Tensor:
     def same(self, irrep: int, rows: slice) -> Array:
         """Return (n, n) matrices of some totally symmetric P over the functions of one irrep."""
         return np.asarray(lib.unpack_tril(self.packed[irrep][rows]))
+
+    def whole(self, rows: range) -> Array:
+        """Return (nao, nao) matrices over all adapted functions, P counted over both irreps."""
+        first, second = self.orbitals.parts
+        border, nao = len(self.packed[0]), second.stop
+        same, mixed = (slice(max(0, r.start - b), max(0, r.stop - b)) for r, b in ((rows, 0), (rows, border)))
+        same = slice(min(same.start, border), min(same.stop, border))
+        full, count = np.zeros((len(rows), nao, nao)), same.stop - same.start
+        if count:
+            full[:count, first, first], full[:count, second, second] = self.same(0, same), self.same(1, same)
+        full[count:, first, second] = self.mixed[mixed]
+        full[count:, second, first] = self.mixed[mixed].transpose(0, 2, 1)
+        return full
 
 
 class SymmetricFitting(df.DF):
@@ -106,25 +118,23 @@ class SymmetricFitting(df.DF):
         if tensor is None:
             yield from super().loop(blksize)
             return
-        first, second = tensor.orbitals.parts
-        nao, step = self.mol.nao, blksize or self.blockdim
-        for rows in blocks(len(tensor.packed[0]), step):
-            full = np.zeros((rows.stop - rows.start, nao, nao))
-            full[:, first, first], full[:, second, second] = tensor.same(0, rows), tensor.same(1, rows)
-            yield lib.pack_tril(tensor.orbitals.matrix_back(full))
-        for rows in blocks(len(tensor.mixed), step):
-            full = np.zeros((rows.stop - rows.start, nao, nao))
-            full[:, first, second] = tensor.mixed[rows]
-            full[:, second, first] = tensor.mixed[rows].transpose(0, 2, 1)
-            yield lib.pack_tril(tensor.orbitals.matrix_back(full))
+        nao = self.mol.nao
+        for rows in blocks(self.get_naoaux(), blksize or self.blockdim):
+            found = np.empty((rows.stop - rows.start, nao * (nao + 1) // 2))
+            for part in blocks(len(found), _step(nao)):
+                full = tensor.whole(range(rows.start + part.start, rows.start + part.stop))
+                found[part] = lib.pack_tril(tensor.orbitals.matrix_back(full))
+            yield found
 
     def get_jk(self, dm: Any, hermi: int = 1, with_j: bool = True, with_k: bool = True,
                direct_scf_tol: float = 1e-13, omega: float | None = None) -> tuple[Any, Any]:  # fmt: skip
         """Return Coulomb and exchange matrices of the shape of `dm`, (nao, nao) or (n, nao, nao)."""
-        tensor = None if omega else self.adapted()
-        densities = np.asarray(dm)
+        if omega:
+            with self.range_coulomb(omega) as part:
+                return part.get_jk(dm, hermi, with_j, with_k, direct_scf_tol)
+        tensor, densities = self.adapted(), np.asarray(dm)
         if tensor is None or hermi != 1 or np.iscomplexobj(densities) or not _mapped(self).symmetric(densities):
-            return super().get_jk(dm, hermi, with_j, with_k, direct_scf_tol, omega)
+            return super().get_jk(dm, hermi, with_j, with_k, direct_scf_tol)
         stack = densities.reshape(-1, *densities.shape[-2:])
         coulomb, exchange = _coulomb_and_exchange(tensor, tensor.orbitals.matrix(stack), with_j, with_k)
         found = [tensor.orbitals.matrix_back(x).reshape(densities.shape) for x in (coulomb, exchange)]
@@ -134,6 +144,11 @@ class SymmetricFitting(df.DF):
 def megabytes(mol: gto.Mole, auxiliary: int) -> float:
     """Return the memory (MB) of the tensor with so many fitting functions."""
     return float(auxiliary * mol.nao * (mol.nao + 1) / 4 * 8e-6)
+
+
+def _step(nao: int) -> int:
+    """Return how many (nao, nao) matrices each thread may hold."""
+    return max(4, int(BLOCK_MEGABYTES * 1e6 / (8 * nao**2 * lib.num_threads())))
 
 
 def _mapped(fitting: SymmetricFitting) -> Images:
@@ -173,7 +188,7 @@ def _fill(tensor: Tensor, mol: gto.Mole, auxiliary: gto.Mole) -> None:
         for part in tensor.fitting.parts
     ]
     both, count, ends = mol + auxiliary, mol.nbas, auxiliary.ao_loc
-    step = max(8, int(BLOCK_MEGABYTES * 1e6 / (8 * mol.nao**2)))
+    step = _step(mol.nao) * lib.num_threads()
     for run in images.runs(np.unique(np.searchsorted(ends, tensor.fitting.to.first, side="right") - 1)):
         for first, last, _ in balance_partition(ends, step, run.start, run.stop):
             shells = (0, count, 0, count, count + first, count + last)
@@ -183,7 +198,6 @@ def _fill(tensor: Tensor, mol: gto.Mole, auxiliary: gto.Mole) -> None:
 
 def _share(tensor: Tensor, targets: list[dict[int, tuple[int, float]]], start: int, integrals: Array) -> None:
     """Write a block of integrals (n, nao (nao + 1) / 2) of fitting functions from `start` on."""
-    threads = lib.num_threads()
     first, second = tensor.orbitals.parts
 
     def run(rows: slice) -> None:
@@ -198,14 +212,15 @@ def _share(tensor: Tensor, targets: list[dict[int, tuple[int, float]]], start: i
                 place, share = hits[1]
                 tensor.mixed[place] = matrix[first, second] / share
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(run, blocks(len(integrals), max(1, -(-len(integrals) // threads)))))
+    share = max(1, -(-len(integrals) // lib.num_threads()))
+    with threads.pool() as pool:
+        list(pool.map(run, blocks(len(integrals), share)))
 
 
 def square_root(density: Array) -> tuple[Array, Array]:
     """Return X (n, r) and signs s (r,) with X s X^T the density."""
     values, vectors = np.linalg.eigh(density)
-    keep = np.abs(values) > EMPTY * np.abs(values).max(initial=1.0)
+    keep = np.abs(values) > EMPTY * np.abs(values).max(initial=0.0)
     return vectors[:, keep] * np.sqrt(np.abs(values[keep])), np.sign(values[keep])
 
 
@@ -213,11 +228,11 @@ def _coulomb_and_exchange(tensor: Tensor, densities: Array, with_j: bool, with_k
     """Return J and K (sets, nao, nao) over adapted functions of symmetric densities over them."""
     parts = tensor.orbitals.parts
     halves = [[square_root(d[part, part]) for part in parts] for d in densities] if with_k else []
-    step = max(8, int(BLOCK_MEGABYTES * 1e6 / (8 * max(p.stop - p.start for p in parts) ** 2)))
+    step = 2 * _step(len(densities[0]))  # both irreps together take half of all functions
     work = [partial(_of_same, tensor, rows, densities, halves, with_j) for rows in blocks(len(tensor.packed[0]), step)]
     if with_k:
         work += [partial(_of_mixed, tensor, rows, halves) for rows in blocks(len(tensor.mixed), step)]
-    with machine.one_blas_thread(), ThreadPoolExecutor(lib.num_threads()) as pool:
+    with threads.pool() as pool:
         futures = [pool.submit(item) for item in work]
         total = np.zeros((2, *densities.shape))
         for future in futures:

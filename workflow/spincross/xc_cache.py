@@ -17,7 +17,6 @@ Every other kind of call (meta-GGA, LDA, Hessians) goes to PySCF unchanged.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from pyscf import lib
 from pyscf.dft import gen_grid, numint
 
-from spincross import images, machine
+from spincross import images, threads
 
 Array = NDArray[np.float64]
 
@@ -91,7 +90,7 @@ class CachedNumInt(numint.NumInt):
             return super().nr_uks(mol, grids, xc_code, dms, relativity, hermi, max_memory, verbose)
         return self._integrate(xc_code, dms, spin=1)
 
-    def kernel_potential(self, mol: Any, grids: Any, kernel: Array, changes: Array) -> Array:
+    def kernel_potential(self, mol: Any, grids: Any, kernel: Array, changes: Array, symmetric: bool = False) -> Array:
         """Return the potentials (spins, nao, nao) that density changes induce through the GGA kernel.
 
         Parameters
@@ -99,32 +98,36 @@ class CachedNumInt(numint.NumInt):
         kernel : second functional derivatives on the grid, (4, 4, points) for a closed shell,
             (2, 4, 2, 4, points) otherwise
         changes : (spins, nao, nao) symmetric changes of the density; the total one for a closed shell
+        symmetric : whether the density of the kernel keeps the molecule's group
         """
-        self._usable(mol, grids, "pbe", 1, changes)
-        kernel = kernel[..., self._chosen]
+        self._usable(mol, grids, "pbe", 1, changes, symmetric)
         if len(changes) == 1:
             kernel = kernel[None, :, None]
 
         def weights(rho: Array, points: slice) -> Array:
-            return np.einsum("sxg,sxtyg->tyg", rho, kernel[..., points], optimize=True)
+            return np.einsum("sxg,sxtyg->tyg", rho, kernel[..., self._chosen[points]], optimize=True)
 
         return self._contract(changes, weights)
 
-    def _usable(self, mol: Any, grids: Any, xc_code: str, hermi: int, densities: Array) -> bool:
-        """Tell whether this call is done here, and have its points and orbitals at hand."""
+    def _usable(self, mol: Any, grids: Any, xc_code: str, hermi: int, densities: Array, symmetric: bool = True) -> bool:
+        """Tell whether this call is done here, and have its points and orbitals at hand.
+
+        Half of the points are enough for `densities` that keep the group, if all else is `symmetric`.
+        """
         if hermi != 1 or self._xc_type(xc_code) != "GGA" or self.nlc_coeff(xc_code):
             return False
         if grids.coords is None:
             grids.build(with_non0tab=True)
         if self._owner[0] is not grids.coords:
-            self._images = images.of_molecule(mol)
-        halved = self._images is not None and self._images.symmetric(densities)
+            self._images = images.of_molecule(mol) if grids.atm_idx is not None else None
+        halved = symmetric and self._images is not None and self._images.symmetric(densities)
         if self._owner[0] is not grids.coords or self._owner[1] != halved:
-            self._owner, self._blocks = (grids.coords, halved), []
+            self._owner, self._blocks = (None, False), []
             self._points, self._chosen = grids, np.arange(grids.size)
             if halved and self._images:
                 self._points, self._chosen = _halved(mol, grids, self._images.orbits)
             self._blocks = self._evaluate_orbitals(mol, self._points)
+            self._owner = grids.coords, halved
         return True
 
     def _evaluate_orbitals(self, mol: Any, grids: Any) -> list[Block]:
@@ -173,10 +176,9 @@ class CachedNumInt(numint.NumInt):
                     out[pick] += values[0] @ np.einsum("cg,cig->ig", w, values).T
             return potential
 
-        threads = lib.num_threads()
-        # Blocks are small, so each Python thread runs its own single-threaded matrix products.
-        with machine.one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-            potential = np.asarray(sum(pool.map(run, [self._blocks[i::threads] for i in range(threads)])))
+        count = lib.num_threads()
+        with threads.pool() as pool:
+            potential = np.asarray(sum(pool.map(run, [self._blocks[i::count] for i in range(count)])))
         potential = potential + potential.transpose(0, 2, 1)
         return 0.5 * (potential + self._images.matrix(potential)) if self._owner[1] and self._images else potential
 

@@ -12,7 +12,6 @@ block by block, with the orbitals that are not zero in the block.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf import lib
 
-from spincross import machine
+from spincross import threads
 from spincross.xc_cache import screened_blocks
 
 Array = NDArray[np.float64]
@@ -69,9 +68,9 @@ def second_derivatives(mean_field: Any) -> tuple[Array, Array]:
             values = mean_field._numint.eval_ao(mol, grids.coords[points], deriv=2)[:, :, index]
             _add_block(mean_field, np.asarray(values), grids.weights[points], index, owner[index], densities, sums)
 
-    threads = lib.num_threads()
-    with machine.one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        list(pool.map(run, [blocks[i::threads] for i in range(threads)]))
+    count = lib.num_threads()
+    with threads.pool() as pool:
+        list(pool.map(run, [blocks[i::count] for i in range(count)]))
     for atom in range(natm):
         mine = owner == atom
         sums.first[:, atom][:, :, mine] += sums.static[:, :, mine]

@@ -13,7 +13,6 @@ and a point gives one number for each pair of atoms.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from pyscf import gto, lib
 from pyscf.dft import gen_grid, radi
 
-from spincross import images, machine
+from spincross import images, threads
 from spincross.fitted_gradient import fitted_gradient
 from spincross.xc_cache import POINTS_PER_BLOCK, CachedNumInt, plain_gga
 from spincross.xc_derivatives import bent, densities_on_points
@@ -174,9 +173,9 @@ def gradient(method: Any, density: Array) -> Array:
             total += orbits[block[0]] * _block(method, partition, owner, densities, *block)
         return total
 
-    threads = lib.num_threads()
-    with machine.one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        found = np.asarray(sum(pool.map(run, [blocks[i::threads] for i in range(threads)])))
+    count = lib.num_threads()
+    with threads.pool() as pool:
+        found = np.asarray(sum(pool.map(run, [blocks[i::count] for i in range(count)])))
     return mapped.symmetrised(found) if mapped and halved else found
 
 
