@@ -31,7 +31,7 @@ Change = dict[tuple[int, int], Array]
 
 BLOCK_MEGABYTES = 400.0
 """Size of the blocks of integrals of all threads."""
-MIXED = 1e-8
+MIXED = 1e-7
 """Part of an orbital, or of a change relative to its largest, in another irrep that is left out."""
 
 
