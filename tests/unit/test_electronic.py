@@ -163,3 +163,14 @@ def test_the_first_density_of_a_quintet_is_nearly_pure():
     overlap = mol.intor("int1e_ovlp")
     alpha, beta = (density @ overlap for density in electronic.Ladder(mol, LEVEL, CPU).small_basis_density())
     assert 6 + np.trace(beta) - np.trace(alpha @ beta) == pytest.approx(6, abs=0.1)
+
+
+def test_a_rung_that_takes_long_is_told_of_as_it_ends(monkeypatch, capsys):
+    electronic.solve(H2CO, LEVEL, State("LS", 1))
+    assert "DIIS" not in capsys.readouterr().out
+    monkeypatch.setattr(electronic, "SILENCE", 0.0)
+    found = electronic.solve(H2CO, LEVEL, State("LS", 1))
+    told = capsys.readouterr().out
+    assert "    DIIS: 8 cycles  E -114.28" in told
+    assert "not converged" in told.splitlines()[0]
+    assert len(told.splitlines()) == len(found.trace)

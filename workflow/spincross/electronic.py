@@ -20,7 +20,7 @@ from spincross import device, gpu_hessian, mean_field, response, xc_gradient
 from spincross.checkpoints import Keep, anew
 from spincross.device import CPU, Device, to_numpy
 from spincross.errors import NotConverged
-from spincross.files import fingerprint
+from spincross.files import fingerprint, print_line
 from spincross.levels import Level, State
 from spincross.mean_field import (
     build_mol,
@@ -44,6 +44,8 @@ NEWTON_START = 2e-2
 NEWTON_STEPS = 3
 NEWTON_GRID = 0
 """Grid of the kernel in Newton steps: it steers the step, not the solution."""
+SILENCE = 60.0
+"""Seconds of a rung above which it is told of as it ends."""
 RECHECK_TOLERANCE = 1e-7
 """Largest difference (Eh) of a GPU energy from the one computed afresh from its density."""
 SMALL = 100
@@ -102,16 +104,21 @@ class Ladder:
         start = time.perf_counter() if since is None else since
         method.max_cycle = max_cycles
         method.kernel(dm0=density if self.place == CPU else to_numpy(density))
-        self.trace.append(
-            {
-                "rung": rung,
-                "reason": reason,
-                "cycles": int(method.cycles),
-                "energy_hartree": float(method.e_tot),
-                "converged": bool(method.converged),
-                "seconds": round(time.perf_counter() - start, 2),
-            }
-        )
+        seconds = time.perf_counter() - start
+        row = {
+            "rung": rung,
+            "reason": reason,
+            "cycles": int(method.cycles),
+            "energy_hartree": float(method.e_tot),
+            "converged": bool(method.converged),
+            "seconds": round(seconds, 2),
+        }
+        self.trace.append(row)
+        if seconds > SILENCE:
+            print_line(
+                f"    {rung}: {row['cycles']} cycles  E {row['energy_hartree']:.8f} Eh  {seconds:.0f} s"
+                + ("" if row["converged"] else "  not converged")
+            )
 
     def method(self, grid_level: int | None = None) -> Any:
         """Return a fresh Kohn-Sham object, on another grid if asked."""
