@@ -165,6 +165,17 @@ def test_the_first_density_of_a_quintet_is_nearly_pure():
     assert 6 + np.trace(beta) - np.trace(alpha @ beta) == pytest.approx(6, abs=0.1)
 
 
+def test_the_integrals_are_made_once_for_all_grids():
+    ladder = electronic.Ladder(mean_field.build_mol(H2CO, LEVEL, 3), LEVEL, CPU)
+    coarse, own = ladder.method(0), ladder.method()
+    assert (coarse.grids.level, own.grids.level) == (0, LEVEL.grid_level)
+    coarse.run()
+    tensor = coarse.with_df.adapted()
+    assert tensor is not None
+    assert own.with_df.adapted() is tensor
+    assert own.run().e_tot == pytest.approx(mean_field.kohn_sham(ladder.mol, LEVEL).run().e_tot, abs=1e-9)
+
+
 def test_a_rung_that_takes_long_is_told_of_as_it_ends(monkeypatch, capsys):
     electronic.solve(H2CO, LEVEL, State("LS", 1))
     assert "DIIS" not in capsys.readouterr().out

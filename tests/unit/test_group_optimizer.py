@@ -65,6 +65,21 @@ def test_a_downward_path_that_the_group_forbids_does_not_disturb_the_optimiser()
     assert len(engine.energies) <= 10
 
 
+def test_a_rough_run_ends_as_soon_as_its_gradient_is_small():
+    """Along a mode softer than its start Hessian says, the energy goes on falling."""
+    hessian, slope, allowed = harmonic()
+    softest = np.linalg.svd(allowed @ hessian @ allowed)[0][:, 2]
+    stiff, soft = hessian + 0.4 * np.outer(softest, softest), hessian - 4.9e-3 * np.outer(softest, softest)
+    rough, whole = Model(soft, slope), Model(soft, slope)
+    positions, last = group_optimizer.relax(rough, "GAU", 30, stiff, True)
+    group_optimizer.relax(whole, "GAU", 30, stiff, False)
+    left = slope + soft @ (positions - START).reshape(-1)
+    assert np.sqrt((left**2).mean()) < 3e-4
+    assert last.shape == (12, 12)
+    assert len(rough.energies) < len(whole.energies)
+    assert whole.energies[-1] < rough.energies[-1]
+
+
 def test_held_curvature_is_positive_everywhere_and_untouched_where_it_was():
     hessian, _, allowed = harmonic()
     hessian = hessian - 0.3 * np.outer(allowed[:, 2], allowed[:, 2])

@@ -1,5 +1,7 @@
 """Density fitting over adapted functions against PySCF's."""
 
+import gc
+
 import numpy as np
 import pytest
 from pyscf import df, gto, lib
@@ -68,6 +70,19 @@ def test_without_memory_or_with_dependent_fitting_functions_it_is_pyscfs_object(
     small = SymmetricFitting(molecule("Cs", max_memory=1), AUXILIARY)
     assert small.adapted() is None
     assert not isinstance(small._cderi, np.ndarray)
+
+
+def test_what_an_earlier_scf_held_does_not_count():
+    before = symmetric_fitting.room(8000)
+    gc.disable()
+    try:
+        circle = [np.ones(25_000_000)]
+        circle.append(circle)
+        assert symmetric_fitting.room(8000) == pytest.approx(before - 0.9 * 200, abs=20)
+        del circle
+        assert symmetric_fitting.room(8000) == pytest.approx(before, abs=20)
+    finally:
+        gc.enable()
 
 
 def test_small_matrices_of_the_other_irrep_and_unequal_triangles_are_noticed():

@@ -90,12 +90,13 @@ class Solution:
 
 @dataclass
 class Ladder:
-    """The rungs that one SCF climbed, and the functions that climb them on one device."""
+    """The rungs that one SCF climbed, and what climbs them on one device; all grids share the integrals."""
 
     mol: gto.Mole
     level: Level
     place: Device
     trace: list[dict[str, Any]] = field(default_factory=list)
+    fitting: Any = None
 
     def run(
         self, method: Any, rung: str, reason: str, density: Array, max_cycles: int, since: float | None = None
@@ -123,7 +124,10 @@ class Ladder:
     def method(self, grid_level: int | None = None) -> Any:
         """Return a fresh Kohn-Sham object, on another grid if asked."""
         grid = self.level.grid_level if grid_level is None else grid_level
-        return kohn_sham(self.mol, replace(self.level, grid_level=grid), self.place)
+        method = kohn_sham(self.mol, replace(self.level, grid_level=grid), self.place)
+        if self.place == CPU:
+            self.fitting = method.with_df = self.fitting or method.with_df
+        return method
 
     def cold_guess(self) -> tuple[Array, str]:
         """Return a start density, and what it is."""

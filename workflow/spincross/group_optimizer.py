@@ -83,12 +83,13 @@ class GroupOptimizer(Optimizer):
 
 
 def relax(
-    engine: GroupEngine, convergence: str, max_steps: int, hessian: Array | None, need_hessian: bool
+    engine: GroupEngine, convergence: str, max_steps: int, hessian: Array | None, rough: bool
 ) -> tuple[Array, Array | None]:
-    """Run geomeTRIC on one surface; return positions (N, 3) in bohr and the optimiser's last Hessian.
+    """Run geomeTRIC on one surface; return positions (N, 3) in bohr and, of a rough run, the optimiser's last Hessian.
 
     Converged as in Q-Chem: the gradient, and the energy or the displacement. Along modes of 20 cm-1 a displacement of
-    1e-5 angstrom asks for forces far below the noise of the grid.
+    1e-5 angstrom asks for forces far below the noise of the grid. A rough run ends by its gradient alone: to creep
+    along such modes is left to the next surface.
     """
     logging.getLogger("geometric").setLevel(logging.WARNING)
     start = engine.molecule.positions.reshape(-1).copy()
@@ -97,6 +98,8 @@ def relax(
         temporary = tempfile.TemporaryDirectory()
     with temporary as scratch:
         options: dict[str, Any] = {"convergence_set": convergence, "maxiter": max_steps, "frequency": False}
+        if rough:
+            options["convergence_energy"] = np.inf
         parameters = OptParams(**options, qccnv=True, subfrctor=PROJECT_TORQUE)
         if hessian is not None:
             parameters.hess_data = held(engine.molecule, hessian)
@@ -109,7 +112,7 @@ def relax(
                 f"no {convergence} minimum in {len(engine.steps)} steps: E {last['energy_hartree']:.8f} Eh, "
                 f"max|g| {last['gradient_max_hartree_per_bohr']:.2e} Eh/bohr; the steps are kept, raise max_steps"
             ) from error
-        last_hessian = _cartesian_hessian(optimizer) if need_hessian else None
+        last_hessian = _cartesian_hessian(optimizer) if rough else None
     final = engine.molecule.at(optimizer.X.reshape(-1, 3)).symmetrised()
     return final.positions, last_hessian
 

@@ -73,7 +73,7 @@ def require_scratch(mol: gto.Mole, level: Level) -> None:
     auxiliary = df.addons.make_auxmol(mol, level.auxiliary_basis).nao
     needed = auxiliary * mol.nao * (mol.nao + 1) / 2 * 8e-6
     in_memory = symmetric_fitting.megabytes(mol, auxiliary) if images.of_molecule(mol) else needed
-    inside = symmetric_fitting.SHARE * (mol.max_memory - lib.current_memory()[0])
+    inside = symmetric_fitting.room(mol.max_memory)
     with writing(Path(lib.param.TMPDIR)):
         free = shutil.disk_usage(lib.param.TMPDIR).free / 1e6
     if needed > free and in_memory > inside:

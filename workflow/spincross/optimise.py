@@ -44,7 +44,7 @@ class Settings:
     Parameters
     ----------
     convergence : geomeTRIC's set for the final surface (GAU_TIGHT: gradient below 1e-5 Eh/bohr, root mean square)
-    coarse_convergence : the same for the coarse surface
+    coarse_convergence : the same for the coarse surface, of which only the gradient counts
     coarse_grid_level : grid of the coarse surface
     max_steps : per surface
     symmetry_tolerance : largest part of a gradient (Eh/bohr) that may break the group before it is symmetrised
@@ -52,7 +52,7 @@ class Settings:
     """
 
     convergence: str = "GAU_TIGHT"
-    coarse_convergence: str = "GAU_LOOSE"
+    coarse_convergence: str = "GAU"
     coarse_grid_level: int = 1
     max_steps: int = 100
     symmetry_tolerance: float = 1e-4

@@ -12,6 +12,7 @@ reads the integrals block by block, gets what PySCF's object gives: they are tur
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -87,14 +88,12 @@ class SymmetricFitting(df.DF):
         """Compute the integrals."""
         self.images = images.of_molecule(self.mol)
         self.auxmol = df.addons.make_auxmol(self.mol, self.auxbasis)
-        if self.images is not None and self._fits():
+        space = room(self.max_memory)
+        if self.images is not None and megabytes(self.mol, self.auxmol.nao) < space:
             self.tensor = _tensor(self.mol, self.auxmol, self.images)
         if self.tensor is None:
             super().build()
         return self
-
-    def _fits(self) -> bool:
-        return megabytes(self.mol, self.auxmol.nao) < SHARE * (self.max_memory - lib.current_memory()[0])
 
     def adapted(self) -> Tensor | None:
         """Return the tensor over adapted functions, None where PySCF's is used."""
@@ -139,6 +138,15 @@ class SymmetricFitting(df.DF):
         coulomb, exchange = _coulomb_and_exchange(tensor, tensor.orbitals.matrix(stack), with_j, with_k)
         found = [tensor.orbitals.matrix_back(x).reshape(densities.shape) for x in (coulomb, exchange)]
         return found[0] if with_j else None, found[1] if with_k else None
+
+
+def room(limit: float) -> float:
+    """Return the memory (MB) that integrals may take where PySCF was given a limit (MB).
+
+    PySCF's objects refer to each other in circles: what an earlier SCF held is freed here, lest it counts.
+    """
+    gc.collect()
+    return float(SHARE * (limit - lib.current_memory()[0]))
 
 
 def megabytes(mol: gto.Mole, auxiliary: int) -> float:
