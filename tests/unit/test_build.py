@@ -147,6 +147,35 @@ def test_the_command_line_builds_and_refuses_in_one_sentence(tmp_path: Path) -> 
         command.main(["build", "nothing", "C1CC", "--folder", str(tmp_path)])
 
 
+def test_a_bend_turns_the_anion_at_its_nitrogen_and_nothing_else() -> None:
+    _, half, _ = half_of(GLYOXAL_DIIMINE, "imine")
+    turns = [build.bent(half, turn) for turn in (0.0, np.pi)]
+    for found in turns:
+        np.testing.assert_array_equal(found[:-2], half[:-2])
+        np.testing.assert_allclose(np.linalg.norm(found[-2:] - half[-3], axis=1), [1.17, 2.79], atol=1e-12)
+        to_carbon, to_sulphur = found[-2:] - found[-3]
+        angle = np.degrees(np.arccos(-to_carbon @ half[-3] / 1.17 / np.linalg.norm(half[-3])))
+        assert angle == pytest.approx(180.0 - build.BEND, abs=1e-9)
+        np.testing.assert_allclose(np.cross(to_carbon, to_sulphur), 0.0, atol=1e-12)
+    middle = half[-3] * (1.0 + 2.79 * np.cos(np.radians(build.BEND)) / 1.94)
+    np.testing.assert_allclose((turns[0] + turns[1])[-1] / 2.0, middle, atol=1e-9)
+
+
+def test_the_lowest_valley_of_the_anions_is_taken_and_a_start_that_fails_is_left_out() -> None:
+    _, half, _ = half_of(GLYOXAL_DIIMINE, "imine")
+    energies = iter([3.0, 2.0, None, 1.0, 4.0])
+
+    def relax_one(start: Any) -> tuple[Any, float]:
+        energy = next(energies)
+        if energy is None:
+            raise NotConverged("too few steps")
+        return start, energy
+
+    found, energy = build.relax_anions(half, relax_one)
+    assert energy == 1.0
+    np.testing.assert_allclose(found, build.bent(half, np.pi))
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 

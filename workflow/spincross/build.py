@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +236,43 @@ def relax(
     return held(found.x), float(found.fun)
 
 
+def _relaxed(
+    symbols: tuple[str, ...], fixed: Array, multiplicity: int, metal: str, force: float, half: Array
+) -> tuple[Array, float]:
+    return relax(symbols, half, fixed, multiplicity, metal, force=force)
+
+
+BENDS = 4
+"""Directions into which the anions are bent before they relax."""
+BEND = 25.0
+"""By how much, degrees. Metal-N-C of high-spin complexes lies between 140 and 180 degrees."""
+
+
+def bent(half: Array, turn: float) -> Array:
+    """Return a half (see `place_half`) with its NCS straight and bent at nitrogen by BEND, `turn` (radians) around."""
+    nitrogen = half[-3]
+    along = _unit(nitrogen)
+    side = _unit(np.cross(along, np.eye(3)[np.abs(along).argmin()]))
+    direction = np.cos(turn) * side + np.sin(turn) * np.cross(along, side)
+    anion = np.cos(np.radians(BEND)) * along + np.sin(np.radians(BEND)) * direction
+    lengths = np.linalg.norm(half[-2:] - nitrogen, axis=1)
+    return np.vstack([half[:-2], nitrogen + lengths[:, None] * anion])
+
+
+def relax_anions(half: Array, relax_one: Callable[[Array], tuple[Array, float]]) -> tuple[Array, float]:
+    """Relax a half as it is, and with its anions bent into BENDS directions; return the lowest half and its energy.
+
+    The anions turn about the metal-nitrogen bond over barriers of a few kJ/mol, and a relaxation ends in the valley it
+    began in: the others of the stand-in's high spin lie 1 to 9 kJ/mol above the lowest. A bent start that does not
+    relax is left out.
+    """
+    found = [relax_one(half)]
+    for turn in 2.0 * np.pi * np.arange(BENDS) / BENDS:
+        with suppress(NotConverged):
+            found.append(relax_one(bent(half, turn)))
+    return min(found, key=lambda pair: pair[1])
+
+
 # --- judging and building --------------------------------------------------------------------------------------------
 
 
@@ -317,7 +356,7 @@ def build_complex(
     multiplicity: dict[str, int],
     metal: str = "Fe",
     conformers: int = 2,
-    force: float = 0.05,
+    force: float = 0.02,
 ) -> dict[str, Molecule]:
     """Build cis-[M(N^N)2(NCS)2] in exact C2 for both spin states.
 
@@ -331,7 +370,8 @@ def build_complex(
 
     Returns
     -------
-    LS and HS molecules, same atoms in the same order; the HS start is the relaxed LS ligand at the HS distances
+    LS and HS molecules, same atoms in the same order, each with its anions in the lowest valley found (`relax_anions`);
+    the HS start is the relaxed LS ligand at the HS distances
     """
     best: tuple[float, Array, Ligand] | None = None
     for ligand in embedded_ligands(smiles, trans, conformers):
@@ -340,10 +380,11 @@ def build_complex(
         if best is None or energy < best[0] - 1e-3:
             best = (energy, half, Ligand(ligand.symbols, half[:-3], ligand.donors))
     assert best is not None
-    symbols, start, fixed = place_half(best[2], distances["HS"])
-    high, _ = relax(symbols, start, fixed, multiplicity["HS"], metal, force=force)
     built = {}
-    for state, half in (("LS", best[1]), ("HS", high)):
+    for state in ("LS", "HS"):
+        symbols, start, fixed = place_half(best[2], distances[state])
+        start = best[1] if state == "LS" else start
+        half, _ = relax_anions(start, partial(_relaxed, symbols, fixed, multiplicity[state], metal, force))
         names, positions = whole(metal, symbols, half)
         built[state] = Molecule(names, positions * ANGSTROM_TO_BOHR, 0, "C2")
         check_model(built[state], _expected_bonds(smiles))
