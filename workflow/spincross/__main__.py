@@ -282,6 +282,7 @@ def stopping(seconds: float | None) -> Iterator[None]:
     """
 
     def stop(*_: Any) -> None:
+        """Raise Stopped when the alarm rings."""
         raise Stopped(f"stopped after {seconds:.0f} s, as asked; start the same command again to go on")
 
     if seconds is None:

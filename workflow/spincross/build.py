@@ -211,11 +211,13 @@ def relax(
     result: list[Any] = [None]
 
     def held(x: Array) -> Array:
+        """Return the half of flat coordinates, donors at their distances."""
         positions = x.reshape(-1, 3).copy()
         positions[donors] *= (fixed[donors] / np.linalg.norm(positions[donors], axis=1))[:, None]
         return positions
 
     def energy_and_slope(x: Array) -> tuple[float, Array]:
+        """Return the energy (eV) and its flat slope, eV/angstrom."""
         engine.update(whole(metal, symbols, held(x))[1] / Bohr)
         result[0] = engine.singlepoint(result[0])
         full = np.asarray(result[0].get("gradient")) * Hartree / Bohr
@@ -236,16 +238,10 @@ def relax(
     return held(found.x), float(found.fun)
 
 
-def _relaxed(
-    symbols: tuple[str, ...], fixed: Array, multiplicity: int, metal: str, force: float, half: Array
-) -> tuple[Array, float]:
-    return relax(symbols, half, fixed, multiplicity, metal, force=force)
-
-
 BENDS = 4
 """Directions into which the anions are bent before they relax."""
 BEND = 25.0
-"""By how much, degrees. Metal-N-C of high-spin complexes lies between 140 and 180 degrees."""
+"""By how much, degrees. Fe-N-C of the stand-in's recorded minima is 168 (LS) and 140 degrees (HS)."""
 
 
 def bent(half: Array, turn: float) -> Array:
@@ -262,9 +258,8 @@ def bent(half: Array, turn: float) -> Array:
 def relax_anions(half: Array, relax_one: Callable[[Array], tuple[Array, float]]) -> tuple[Array, float]:
     """Relax a half as it is, and with its anions bent into BENDS directions; return the lowest half and its energy.
 
-    The anions turn about the metal-nitrogen bond over barriers of a few kJ/mol, and a relaxation ends in the valley it
-    began in: the others of the stand-in's high spin lie 1 to 9 kJ/mol above the lowest. A bent start that does not
-    relax is left out.
+    A relaxation ends in the valley that the direction of the bend chose: for the stand-in's high spin the others lie 1
+    to 9 kJ/mol (GFN2) above the lowest. A bent start that does not relax is left out.
     """
     found = [relax_one(half)]
     for turn in 2.0 * np.pi * np.arange(BENDS) / BENDS:
@@ -384,7 +379,8 @@ def build_complex(
     for state in ("LS", "HS"):
         symbols, start, fixed = place_half(best[2], distances[state])
         start = best[1] if state == "LS" else start
-        half, _ = relax_anions(start, partial(_relaxed, symbols, fixed, multiplicity[state], metal, force))
+        options: dict[str, Any] = {"fixed": fixed, "multiplicity": multiplicity[state], "metal": metal, "force": force}
+        half, _ = relax_anions(start, partial(relax, symbols, **options))
         names, positions = whole(metal, symbols, half)
         built[state] = Molecule(names, positions * ANGSTROM_TO_BOHR, 0, "C2")
         check_model(built[state], _expected_bonds(smiles))

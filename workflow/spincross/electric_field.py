@@ -65,10 +65,12 @@ def dipole_derivatives(molecule: Molecule, solution: Solution, report: Report, k
     matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
 
     def gradient(field: Array) -> Array:
+        """Return the flat gradient (3N,), Eh/bohr, in a field (3,), atomic units."""
         work = partial(gradient_in_field, field=field)
         return electronic.on_its_device(solution, work, "the gradient in a field").reshape(-1)
 
     def along(axis: int) -> dict[str, Array]:
+        """Return one row of the derivatives, under the name it is kept by."""
         field = STRENGTH * np.eye(3)[axis]
         turned = next((d for r, d in zip(operations, matrices, strict=True) if r[axis, axis] < 0), None)
         forward = gradient(field)

@@ -215,6 +215,7 @@ def solve(
     """
 
     def work(place: Device) -> Solution:
+        """Solve on one device."""
         return _solve(molecule, level, state, guess, max_memory, max_cycles, place)
 
     return device.with_fallback(level.device, work)
@@ -321,10 +322,12 @@ def hessian_columns(
         return response.hessian_columns(solution.mean_field, atoms, grid_level, report, keep)
 
     def on_gpu() -> tuple[Array, Array | None]:
+        """Return the columns out of the whole Hessian."""
         blocks = keep("gpu_hessian", lambda: {"hessian": gpu_hessian.hessian(solution.engine, report, keep)})["hessian"]
         return np.asarray(blocks[:, atoms].transpose(0, 2, 1, 3).reshape(-1, 3 * len(atoms))), None
 
     def on_cpu() -> tuple[Array, Array | None]:
+        """Return the columns, computed alone."""
         return response.hessian_columns(solution.mean_field, atoms, grid_level, report, keep)
 
     return device.in_smaller_blocks(on_gpu, on_cpu, "the Hessian")
