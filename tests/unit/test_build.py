@@ -1,6 +1,7 @@
 """The builder: distances held to the last digit, exact C2, the isomer asked for, and refusals that say why."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,51 @@ def test_a_bend_turns_the_anion_at_its_nitrogen_and_nothing_else() -> None:
     np.testing.assert_allclose((turns[0] + turns[1])[-1] / 2.0, middle, atol=1e-9)
 
 
-def test_the_lowest_valley_of_the_anions_is_taken_and_a_start_that_fails_is_left_out() -> None:
+def test_a_fold_turns_the_ligand_about_its_donors_and_nothing_else() -> None:
+    pytest.importorskip("rdkit")
+    ligand = build.embedded_ligands(GLYOXAL_DIIMINE, "imine", 1)[0]
+    ligand = replace(ligand, positions=flat(ligand.positions))
+    _, plain, fixed = build.place_half(ligand, LOW)
+    donors, angles = list(ligand.donors), []
+    for fold in build.FOLDS:
+        _, half, held = build.place_half(ligand, LOW, fold)
+        np.testing.assert_array_equal(held, fixed)
+        np.testing.assert_allclose(half[[*donors, -3, -2, -1]], plain[[*donors, -3, -2, -1]], atol=1e-9)
+        np.testing.assert_allclose(distances_within(half[:-3]), distances_within(ligand.positions), atol=1e-9)
+        metal_plane = np.cross(half[donors[0]], half[donors[1]])
+        ligand_plane = np.linalg.svd(half[:-3] - half[:-3].mean(axis=0))[2][-1]
+        cosine = abs(metal_plane @ ligand_plane) / np.linalg.norm(metal_plane)
+        angles.append(np.degrees(np.arccos(min(cosine, 1.0))))
+    assert angles == pytest.approx(np.abs(build.FOLDS), abs=1e-4)
+
+
+def flat(positions: Any) -> Any:
+    """Return positions (n, 3) projected on their mean plane."""
+    centred = positions - positions.mean(axis=0)
+    normal = np.linalg.svd(centred)[2][-1]
+    return centred - np.outer(centred @ normal, normal)
+
+
+def distances_within(positions: Any) -> Any:
+    """Return all distances between atoms."""
+    return np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+
+
+def test_a_chelate_ring_keeps_the_side_it_was_folded_to_and_the_lowest_is_not_the_flat_start() -> None:
+    """High spin with one saturated carbon in the ring: without the folds a model 6 kJ/mol higher was built."""
+    for package in ("rdkit", "tblite"):
+        pytest.importorskip(package)
+    ligand = build.embedded_ligands("NCC=N", "amine", 1)[0]
+    high = build.Distances(2.20, 2.20, 2.06)
+    energies = []
+    for fold in build.FOLDS:
+        symbols, half, fixed = build.place_half(ligand, high, fold)
+        energies.append(build.relax(symbols, half, fixed, 5, force=0.1)[1])
+    assert min(energies) < energies[0] - 0.03
+    assert abs(energies[1] - energies[2]) > 0.03
+
+
+def test_the_lowest_start_is_taken_and_one_that_fails_is_left_out() -> None:
     _, half, _ = half_of(GLYOXAL_DIIMINE, "imine")
     energies = iter([3.0, 2.0, None, 1.0, 4.0])
 
@@ -171,9 +216,17 @@ def test_the_lowest_valley_of_the_anions_is_taken_and_a_start_that_fails_is_left
             raise NotConverged("too few steps")
         return start, energy
 
-    found, energy = build.relax_anions(half, relax_one)
-    assert energy == 1.0
+    found = build.lowest(build.anion_starts(half), relax_one)
     np.testing.assert_allclose(found, build.bent(half, np.pi))
+    assert next(energies, "all asked") == "all asked"
+
+
+def test_no_start_that_relaxes_is_an_error() -> None:
+    def never(start: Any) -> Any:
+        raise NotConverged("too few steps")
+
+    with pytest.raises(NotConverged, match="no start of the model relaxed"):
+        build.lowest([np.zeros((3, 3))], never)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

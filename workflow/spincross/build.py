@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,10 +121,19 @@ def _unit(vector: Array) -> Array:
     return np.asarray(vector / np.linalg.norm(vector))
 
 
-def place_half(ligand: Ligand, distances: Distances) -> tuple[tuple[str, ...], Array, Array]:
+FOLDS = (0.0, 30.0, -30.0)
+"""Angles (degrees) between a ligand and the plane of metal and donors at which it starts: the chelate rings of ligands
+with saturated carbons fold at the donors, to either side, and a relaxation keeps the side it was given."""
+
+
+def place_half(ligand: Ligand, distances: Distances, fold: float = 0.0) -> tuple[tuple[str, ...], Array, Array]:
     """Put one ligand and one NCS on half of an octahedron around the origin, the 2-fold along z.
 
     The trans donor points along y, the other donor opposite to the NCS.
+
+    Parameters
+    ----------
+    fold : by how much the ligand is turned about the line of its donors, degrees
 
     Returns
     -------
@@ -134,7 +143,7 @@ def place_half(ligand: Ligand, distances: Distances) -> tuple[tuple[str, ...], A
     towards_anion = _unit(np.array([1.0, 0.0, 1.0]))
     up, across = _unit(np.array([0.0, 1.0, 0.0]) - towards_anion), _unit(np.array([0.0, 1.0, 0.0]) + towards_anion)
     target = np.array([up, across, np.cross(up, across)])
-    own = _chelate_frame(ligand)
+    own = _chelate_frame(ligand, np.radians(fold))
     bite = float(np.linalg.norm(ligand.positions[first] - ligand.positions[second]))
     # metal on the donors' line at s from the second donor, at height h below it
     s = (bite**2 + distances.other**2 - distances.trans**2) / (2.0 * bite)
@@ -147,12 +156,16 @@ def place_half(ligand: Ligand, distances: Distances) -> tuple[tuple[str, ...], A
     return (*ligand.symbols, "N", "C", "S"), np.vstack([placed, anion]), fixed
 
 
-def _chelate_frame(ligand: Ligand) -> Array:
-    """Return rows: from the metal side into the ligand, from the second to the first donor, their cross product."""
+def _chelate_frame(ligand: Ligand, fold: float) -> Array:
+    """Return rows: from the metal side into the ligand, from the second to the first donor, their cross product.
+
+    The first is turned out of the ligand's plane by `fold`, radians.
+    """
     first, second = (ligand.positions[k] for k in ligand.donors)
     across = _unit(first - second)
     inward = ligand.positions[_chelate_carbons(ligand)].mean(axis=0) - (first + second) / 2.0
     inward = _unit(inward - (inward @ across) * across)
+    inward = np.cos(fold) * inward + np.sin(fold) * np.cross(inward, across)
     return np.array([inward, across, np.cross(inward, across)])
 
 
@@ -255,17 +268,27 @@ def bent(half: Array, turn: float) -> Array:
     return np.vstack([half[:-2], nitrogen + lengths[:, None] * anion])
 
 
-def relax_anions(half: Array, relax_one: Callable[[Array], tuple[Array, float]]) -> tuple[Array, float]:
-    """Relax a half as it is, and with its anions bent into BENDS directions; return the lowest half and its energy.
+def anion_starts(half: Array) -> list[Array]:
+    """Return a half as it is, and with its anions bent into BENDS directions.
 
     A relaxation ends in the valley that the direction of the bend chose: for the stand-in's high spin the others lie 1
-    to 9 kJ/mol (GFN2) above the lowest. A bent start that does not relax is left out.
+    to 9 kJ/mol (GFN2) above the lowest.
     """
-    found = [relax_one(half)]
-    for turn in 2.0 * np.pi * np.arange(BENDS) / BENDS:
+    return [half, *(bent(half, turn) for turn in 2.0 * np.pi * np.arange(BENDS) / BENDS)]
+
+
+def lowest(starts: Iterable[Array], relax_one: Callable[[Array], tuple[Array, float]]) -> Array:
+    """Relax every start and return the half lowest in energy; one that does not relax is left out.
+
+    NotConverged if none does.
+    """
+    found = []
+    for start in starts:
         with suppress(NotConverged):
-            found.append(relax_one(bent(half, turn)))
-    return min(found, key=lambda pair: pair[1])
+            found.append(relax_one(start))
+    if not found:
+        raise NotConverged("no start of the model relaxed with GFN2-xTB; try other distances")
+    return min(found, key=lambda pair: pair[1])[0]
 
 
 # --- judging and building --------------------------------------------------------------------------------------------
@@ -365,22 +388,17 @@ def build_complex(
 
     Returns
     -------
-    LS and HS molecules, same atoms in the same order, each with its anions in the lowest valley found (`relax_anions`);
-    the HS start is the relaxed LS ligand at the HS distances
+    LS and HS molecules, same atoms in the same order: the lowest found from FOLDS of the chelate rings, then from
+    `anion_starts`; HS starts from the ligand of LS
     """
-    best: tuple[float, Array, Ligand] | None = None
-    for ligand in embedded_ligands(smiles, trans, conformers):
-        symbols, half, fixed = place_half(ligand, distances["LS"])
-        half, energy = relax(symbols, half, fixed, multiplicity["LS"], metal, force=force)
-        if best is None or energy < best[0] - 1e-3:
-            best = (energy, half, Ligand(ligand.symbols, half[:-3], ligand.donors))
-    assert best is not None
-    built = {}
+    ligands, built = embedded_ligands(smiles, trans, conformers), {}
     for state in ("LS", "HS"):
-        symbols, start, fixed = place_half(best[2], distances[state])
-        start = best[1] if state == "LS" else start
+        placed = [place_half(ligand, distances[state], fold) for ligand in ligands for fold in FOLDS]
+        symbols, _, fixed = placed[0]
         options: dict[str, Any] = {"fixed": fixed, "multiplicity": multiplicity[state], "metal": metal, "force": force}
-        half, _ = relax_anions(start, partial(relax, symbols, **options))
+        relax_one = partial(relax, symbols, **options)
+        half = lowest(anion_starts(lowest((start for _, start, _ in placed), relax_one)), relax_one)
+        ligands = [replace(ligands[0], positions=half[:-3])]
         names, positions = whole(metal, symbols, half)
         built[state] = Molecule(names, positions * ANGSTROM_TO_BOHR, 0, "C2")
         check_model(built[state], _expected_bonds(smiles))
