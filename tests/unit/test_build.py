@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from spincross import __main__ as command
-from spincross import build, crystal, model_cif, pointgroup
+from spincross import build, crystal, ligands, model_cif, placement, pointgroup
 from spincross import species as species_of
 from spincross.errors import BadInput, BadStructure, NotConverged
 from spincross.molecule import Molecule, bonds
@@ -19,7 +19,7 @@ from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 STRUCTURES = Path(__file__).resolve().parents[2] / "structures"
 GLYOXAL_DIIMINE = "N=CC=N"
 PYRIDYLMETHANIMINE = "N=Cc1ccccn1"
-LOW = build.Distances(1.97, 1.95, 1.94)
+LOW = placement.Distances(1.97, 1.95, 1.94)
 BUILT = ["fe-pmi2-ncs2", "fe-phen2-ncs2", "fe-pm-pea2-ncs2", "fe-pm-pea2-ncs2-imine"]
 
 
@@ -28,14 +28,14 @@ def small() -> dict[str, Molecule]:
     """Return [Fe(glyoxal diimine)2(NCS)2], 23 atoms, built in a few seconds."""
     for package in ("rdkit", "tblite"):
         pytest.importorskip(package)
-    distances = {"LS": LOW, "HS": build.Distances(2.20, 2.18, 2.06)}
+    distances = {"LS": LOW, "HS": placement.Distances(2.20, 2.18, 2.06)}
     return build.build_complex(GLYOXAL_DIIMINE, "imine", distances, {"LS": 1, "HS": 5}, conformers=1, force=0.1)
 
 
 def half_of(smiles: str, trans: str) -> tuple[tuple[str, ...], Any, Any]:
     """Return a placed, unrelaxed half."""
     pytest.importorskip("rdkit")
-    return build.place_half(build.embedded_ligands(smiles, trans, 1)[0], LOW)
+    return placement.place_half(ligands.embedded_ligands(smiles, trans, 1)[0], LOW)
 
 
 def test_a_built_model_has_exact_c2_and_the_distances_asked_for(small: dict[str, Molecule]) -> None:
@@ -82,11 +82,11 @@ def test_molecules_of_neighbouring_cells_are_twelve_angstrom_apart(complex_id: s
 @pytest.mark.parametrize(("trans", "kind"), [("pyridine", True), ("imine", False)])
 def test_the_named_donors_are_mutually_trans(trans: str, kind: bool) -> None:
     symbols, half, fixed = half_of(PYRIDYLMETHANIMINE, trans)
-    names, positions = build.whole("Fe", symbols, half)
+    names, positions = placement.whole("Fe", symbols, half)
     donors = [k for k in np.flatnonzero(~np.isnan(fixed)) if k < len(half) - 3]
     neighbours = {k: sum(k in pair for pair in bonds(symbols, half * ANGSTROM_TO_BOHR)) for k in donors}
     ring = {k: symbols_near(symbols, half, k).count("C") == 2 for k in donors}
-    along = {k: half[k] @ (half[k] * build.TURN) / np.linalg.norm(half[k]) ** 2 for k in donors}
+    along = {k: half[k] @ (half[k] * placement.TURN) / np.linalg.norm(half[k]) ** 2 for k in donors}
     trans_donor = min(along, key=lambda k: along[k])
     assert along[trans_donor] < -0.9
     assert ring[trans_donor] is kind
@@ -136,7 +136,7 @@ def test_both_isomers_of_the_papers_complex_are_shipped(complex_id: str, pyridin
     donors = [k for p in bonds(molecule.symbols, molecule.positions) if iron in p for k in p if k != iron]
     units = (molecule.positions[donors] - molecule.positions[iron]).T
     units = (units / np.linalg.norm(units, axis=0)).T
-    image = [int(np.argmin(np.linalg.norm(units * build.TURN - u, axis=1))) for u in units]
+    image = [int(np.argmin(np.linalg.norm(units * placement.TURN - u, axis=1))) for u in units]
     trans = [donors[k] for k, partner in enumerate(image) if units[k] @ units[partner] < -0.9]
     assert len(trans) == 2
     assert [in_a_ring_of_six(molecule, k) for k in trans] == [pyridine] * 2
@@ -150,26 +150,26 @@ def test_the_command_line_builds_and_refuses_in_one_sentence(tmp_path: Path) -> 
 
 def test_a_bend_turns_the_anion_at_its_nitrogen_and_nothing_else() -> None:
     _, half, _ = half_of(GLYOXAL_DIIMINE, "imine")
-    turns = [build.bent(half, turn) for turn in (0.0, np.pi)]
+    turns = [placement.bent(half, turn) for turn in (0.0, np.pi)]
     for found in turns:
         np.testing.assert_array_equal(found[:-2], half[:-2])
         np.testing.assert_allclose(np.linalg.norm(found[-2:] - half[-3], axis=1), [1.17, 2.79], atol=1e-12)
         to_carbon, to_sulphur = found[-2:] - found[-3]
         angle = np.degrees(np.arccos(-to_carbon @ half[-3] / 1.17 / np.linalg.norm(half[-3])))
-        assert angle == pytest.approx(180.0 - build.BEND, abs=1e-9)
+        assert angle == pytest.approx(180.0 - placement.BEND, abs=1e-9)
         np.testing.assert_allclose(np.cross(to_carbon, to_sulphur), 0.0, atol=1e-12)
-    middle = half[-3] * (1.0 + 2.79 * np.cos(np.radians(build.BEND)) / 1.94)
+    middle = half[-3] * (1.0 + 2.79 * np.cos(np.radians(placement.BEND)) / 1.94)
     np.testing.assert_allclose((turns[0] + turns[1])[-1] / 2.0, middle, atol=1e-9)
 
 
 def test_a_fold_turns_the_ligand_about_its_donors_and_nothing_else() -> None:
     pytest.importorskip("rdkit")
-    ligand = build.embedded_ligands(GLYOXAL_DIIMINE, "imine", 1)[0]
+    ligand = ligands.embedded_ligands(GLYOXAL_DIIMINE, "imine", 1)[0]
     ligand = replace(ligand, positions=flat(ligand.positions))
-    _, plain, fixed = build.place_half(ligand, LOW)
+    _, plain, fixed = placement.place_half(ligand, LOW)
     donors, angles = list(ligand.donors), []
-    for fold in build.FOLDS:
-        _, half, held = build.place_half(ligand, LOW, fold)
+    for fold in placement.FOLDS:
+        _, half, held = placement.place_half(ligand, LOW, fold)
         np.testing.assert_array_equal(held, fixed)
         np.testing.assert_allclose(half[[*donors, -3, -2, -1]], plain[[*donors, -3, -2, -1]], atol=1e-9)
         np.testing.assert_allclose(distances_within(half[:-3]), distances_within(ligand.positions), atol=1e-9)
@@ -177,7 +177,7 @@ def test_a_fold_turns_the_ligand_about_its_donors_and_nothing_else() -> None:
         ligand_plane = np.linalg.svd(half[:-3] - half[:-3].mean(axis=0))[2][-1]
         cosine = abs(metal_plane @ ligand_plane) / np.linalg.norm(metal_plane)
         angles.append(np.degrees(np.arccos(min(cosine, 1.0))))
-    assert angles == pytest.approx(np.abs(build.FOLDS), abs=1e-4)
+    assert angles == pytest.approx(np.abs(placement.FOLDS), abs=1e-4)
 
 
 def flat(positions: Any) -> Any:
@@ -196,11 +196,11 @@ def test_a_chelate_ring_keeps_the_side_it_was_folded_to_and_the_lowest_is_not_th
     """High spin with one saturated carbon in the ring: without the folds a model 6 kJ/mol higher was built."""
     for package in ("rdkit", "tblite"):
         pytest.importorskip(package)
-    ligand = build.embedded_ligands("NCC=N", "amine", 1)[0]
-    high = build.Distances(2.20, 2.20, 2.06)
+    ligand = ligands.embedded_ligands("NCC=N", "amine", 1)[0]
+    high = placement.Distances(2.20, 2.20, 2.06)
     energies = []
-    for fold in build.FOLDS:
-        symbols, half, fixed = build.place_half(ligand, high, fold)
+    for fold in placement.FOLDS:
+        symbols, half, fixed = placement.place_half(ligand, high, fold)
         energies.append(build.relax(symbols, half, fixed, 5, force=0.1)[1])
     assert min(energies) < energies[0] - 0.03
     assert abs(energies[1] - energies[2]) > 0.03
@@ -216,8 +216,8 @@ def test_the_lowest_start_is_taken_and_one_that_fails_is_left_out() -> None:
             raise NotConverged("too few steps")
         return start, energy
 
-    found = build.lowest(build.anion_starts(half), relax_one)
-    np.testing.assert_allclose(found, build.bent(half, np.pi))
+    found = build.lowest(placement.anion_starts(half), relax_one)
+    np.testing.assert_allclose(found, placement.bent(half, np.pi))
     assert next(energies, "all asked") == "all asked"
 
 
@@ -238,7 +238,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(importlib, "import_module", absent)
     with pytest.raises(BadInput, match="needs rdkit"):
-        build.chelating_pair(GLYOXAL_DIIMINE)
+        ligands.chelating_pair(GLYOXAL_DIIMINE)
 
 
 @pytest.mark.parametrize(
@@ -247,13 +247,13 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_ligand_without_one_chelating_pair_is_refused(smiles: str, words: str) -> None:
     pytest.importorskip("rdkit")
     with pytest.raises(BadInput, match=words):
-        build.chelating_pair(smiles)
+        ligands.chelating_pair(smiles)
 
 
 def test_an_unknown_kind_of_donor_is_refused_with_those_found() -> None:
     pytest.importorskip("rdkit")
     with pytest.raises(BadInput, match="pyridine, imine|imine, pyridine"):
-        build.embedded_ligands(PYRIDYLMETHANIMINE, "amine", 1)
+        ligands.embedded_ligands(PYRIDYLMETHANIMINE, "amine", 1)
 
 
 def test_too_few_steps_are_a_failure() -> None:

@@ -1,17 +1,16 @@
 """Built models: cis-[M(N^N)2(X)2] in exact C2 from a ligand's SMILES and target metal-donor distances.
 
-The two ligands and the two anions are placed on the octahedral sites, everything but the metal-donor distances is
-relaxed with GFN2-xTB (Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 2019, 15, 1652) under C2, and the result is
-written as a CIF (see model_cif). Lengths here are in angstrom.
+The two ligands and the two anions are placed on the octahedral sites in several ways (see placement), everything but
+the metal-donor distances is relaxed with GFN2-xTB (Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 2019, 15, 1652)
+under C2, and the lowest is written as a CIF (see model_cif). Lengths here are in angstrom.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,174 +21,14 @@ from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from spincross.errors import BadInput, BadStructure, NotConverged
+from spincross.errors import BadStructure, NotConverged
+from spincross.ligands import chelating_pair, embedded_ligands, optional
 from spincross.model_cif import write_model
 from spincross.molecule import Molecule, bonds
+from spincross.placement import FOLDS, TURN, Distances, anion_starts, place_half, whole
 from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
-
-# --- the ligand ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Ligand:
-    """A chelating ligand: symbols, positions (N, 3) in angstrom, and its two donor atoms (the trans one first)."""
-
-    symbols: tuple[str, ...]
-    positions: Array
-    donors: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Distances:
-    """Target distances in angstrom: metal to the mutually trans donors, the other donors, the anions' nitrogen."""
-
-    trans: float
-    other: float
-    anion: float
-
-
-def _optional(name: str) -> Any:
-    """Import a package that only the builder needs; BadInput if it is missing."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.split(".")[0]
-        raise BadInput(f"building a model needs {package}; install it (pip install {package})") from error
-
-
-def chelating_pair(smiles: str) -> tuple[Any, dict[str, int]]:
-    """Return the RDKit molecule of a SMILES and its N-C-C-N donors, named by kind.
-
-    Kinds are `pyridine` (aromatic nitrogen), `imine` and `amine`; the second of one kind is called `pyridine 2`.
-    """
-    chem = _optional("rdkit.Chem")
-    molecule = chem.MolFromSmiles(smiles)
-    if molecule is None:
-        raise BadInput(f"the SMILES {smiles!r} cannot be read; correct it")
-    pairs = molecule.GetSubstructMatches(chem.MolFromSmarts("[#7;!+]~[#6]~[#6]~[#7;!+]"))
-    if len(pairs) != 1:
-        raise BadInput(f"the ligand {smiles!r} has {len(pairs)} chelating N-C-C-N pairs, exactly one is needed")
-    kinds: dict[str, int] = {}
-    for index in (pairs[0][0], pairs[0][-1]):
-        atom = molecule.GetAtomWithIdx(index)
-        double = any(bond.GetBondTypeAsDouble() == 2.0 for bond in atom.GetBonds())
-        kind = "pyridine" if atom.GetIsAromatic() else "imine" if double else "amine"
-        kinds[f"{kind} 2" if kind in kinds else kind] = index
-    return molecule, kinds
-
-
-def embedded_ligands(smiles: str, trans: str, count: int, seed: int = 7) -> list[Ligand]:
-    """Return conformers of a ligand with both donors on one side.
-
-    A silicon bridge between the donors (Si-N about 1.8 angstrom) closes the chelate ring, so that every embedded
-    conformer can chelate; it is taken away afterwards.
-
-    Parameters
-    ----------
-    smiles : the free ligand
-    trans : kind of the donor that will be mutually trans
-    count : number of conformers
-    """
-    chem, forms = _optional("rdkit.Chem"), _optional("rdkit.Chem.AllChem")
-    molecule, kinds = chelating_pair(smiles)
-    if trans not in kinds:
-        raise BadInput(f"the ligand has the donors {', '.join(kinds)}, none is called {trans!r}; choose one of them")
-    donors = (kinds[trans], next(index for kind, index in kinds.items() if kind != trans))
-    bridged = chem.RWMol(molecule)
-    bridge = bridged.AddAtom(chem.Atom("Si"))
-    for donor in donors:
-        bridged.AddBond(donor, bridge, chem.BondType.SINGLE)
-        bridged.GetAtomWithIdx(donor).SetFormalCharge(1)
-        bridged.GetAtomWithIdx(donor).SetNoImplicit(False)
-    chem.SanitizeMol(bridged)
-    full = chem.AddHs(bridged)
-    if not list(forms.EmbedMultipleConfs(full, numConfs=count, randomSeed=seed)):
-        raise BadStructure(f"RDKit found no conformer of {smiles!r} with both donors on one side; give another ligand")
-    forms.UFFOptimizeMoleculeConfs(full, maxIters=2000)
-    added = {bridge} | {a.GetIdx() for a in full.GetAtomWithIdx(bridge).GetNeighbors() if a.GetSymbol() == "H"}
-    kept = [a.GetIdx() for a in full.GetAtoms() if a.GetIdx() not in added]
-    symbols = tuple(full.GetAtomWithIdx(k).GetSymbol() for k in kept)
-    return [Ligand(symbols, np.array(c.GetPositions())[kept], donors) for c in full.GetConformers()]
-
-
-# --- placing ---------------------------------------------------------------------------------------------------------
-
-
-def _unit(vector: Array) -> Array:
-    return np.asarray(vector / np.linalg.norm(vector))
-
-
-FOLDS = (0.0, 30.0, -30.0)
-"""Angles (degrees) between a ligand and the plane of metal and donors at which it starts: the chelate rings of ligands
-with saturated carbons fold at the donors, to either side, and a relaxation keeps the side it was given."""
-
-
-def place_half(ligand: Ligand, distances: Distances, fold: float = 0.0) -> tuple[tuple[str, ...], Array, Array]:
-    """Put one ligand and one NCS on half of an octahedron around the origin, the 2-fold along z.
-
-    The trans donor points along y, the other donor opposite to the NCS.
-
-    Parameters
-    ----------
-    fold : by how much the ligand is turned about the line of its donors, degrees
-
-    Returns
-    -------
-    symbols, positions (n, 3) in angstrom, and (n,) fixed distances to the metal, NaN for atoms that are no donors
-    """
-    first, second = ligand.donors
-    towards_anion = _unit(np.array([1.0, 0.0, 1.0]))
-    up, across = _unit(np.array([0.0, 1.0, 0.0]) - towards_anion), _unit(np.array([0.0, 1.0, 0.0]) + towards_anion)
-    target = np.array([up, across, np.cross(up, across)])
-    own = _chelate_frame(ligand, np.radians(fold))
-    bite = float(np.linalg.norm(ligand.positions[first] - ligand.positions[second]))
-    # metal on the donors' line at s from the second donor, at height h below it
-    s = (bite**2 + distances.other**2 - distances.trans**2) / (2.0 * bite)
-    height = np.sqrt(max(distances.other**2 - s**2, 0.25))
-    metal = ligand.positions[second] + s * own[1] - height * own[0]
-    placed = (ligand.positions - metal) @ own.T @ target
-    anion = towards_anion * (distances.anion + np.array([[0.0], [1.17], [2.79]]))
-    fixed = np.full(len(placed) + 3, np.nan)
-    fixed[[first, second, len(placed)]] = distances.trans, distances.other, distances.anion
-    return (*ligand.symbols, "N", "C", "S"), np.vstack([placed, anion]), fixed
-
-
-def _chelate_frame(ligand: Ligand, fold: float) -> Array:
-    """Return rows: from the metal side into the ligand, from the second to the first donor, their cross product.
-
-    The first is turned out of the ligand's plane by `fold`, radians.
-    """
-    first, second = (ligand.positions[k] for k in ligand.donors)
-    across = _unit(first - second)
-    inward = ligand.positions[_chelate_carbons(ligand)].mean(axis=0) - (first + second) / 2.0
-    inward = _unit(inward - (inward @ across) * across)
-    inward = np.cos(fold) * inward + np.sin(fold) * np.cross(inward, across)
-    return np.array([inward, across, np.cross(inward, across)])
-
-
-def _chelate_carbons(ligand: Ligand) -> list[int]:
-    """Return the two carbon atoms between the donors."""
-    near: dict[int, set[int]] = {k: set() for k in ligand.donors}
-    joined = bonds(ligand.symbols, ligand.positions * ANGSTROM_TO_BOHR)
-    for i, j in joined:
-        for donor, other in ((i, j), (j, i)):
-            if donor in near and ligand.symbols[other] == "C":
-                near[donor].add(other)
-    a, b = (near[k] for k in ligand.donors)
-    return next([i, j] for i, j in joined for i, j in ((i, j), (j, i)) if i in a and j in b)
-
-
-# --- relaxing --------------------------------------------------------------------------------------------------------
-
-TURN = np.array([-1.0, -1.0, 1.0])
-"""The 2-fold axis along z acts on a position by these factors."""
-
-
-def whole(metal: str, symbols: tuple[str, ...], half: Array) -> tuple[tuple[str, ...], Array]:
-    """Return the molecule of a half: the metal at the origin, the half, its partner; angstrom."""
-    return (metal, *symbols, *symbols), np.vstack([np.zeros((1, 3)), half, half * TURN])
 
 
 def relax(
@@ -216,7 +55,7 @@ def relax(
     -------
     half (n, 3) in angstrom and the energy of the whole molecule in eV; NotConverged if the steps do not suffice
     """
-    tblite = _optional("tblite.interface")
+    tblite = optional("tblite.interface")
     numbers = Atoms([metal, *symbols, *symbols]).numbers
     engine = tblite.Calculator("GFN2-xTB", numbers, whole(metal, symbols, half)[1] / Bohr, charge, multiplicity - 1)
     engine.set("verbosity", 0)
@@ -251,32 +90,6 @@ def relax(
     return held(found.x), float(found.fun)
 
 
-BENDS = 4
-"""Directions into which the anions are bent before they relax."""
-BEND = 25.0
-"""By how much, degrees. Fe-N-C of the stand-in's recorded minima is 168 (LS) and 140 degrees (HS)."""
-
-
-def bent(half: Array, turn: float) -> Array:
-    """Return a half (see `place_half`) with its NCS straight and bent at nitrogen by BEND, `turn` (radians) around."""
-    nitrogen = half[-3]
-    along = _unit(nitrogen)
-    side = _unit(np.cross(along, np.eye(3)[np.abs(along).argmin()]))
-    direction = np.cos(turn) * side + np.sin(turn) * np.cross(along, side)
-    anion = np.cos(np.radians(BEND)) * along + np.sin(np.radians(BEND)) * direction
-    lengths = np.linalg.norm(half[-2:] - nitrogen, axis=1)
-    return np.vstack([half[:-2], nitrogen + lengths[:, None] * anion])
-
-
-def anion_starts(half: Array) -> list[Array]:
-    """Return a half as it is, and with its anions bent into BENDS directions.
-
-    A relaxation ends in the valley that the direction of the bend chose: for the stand-in's high spin the others lie 1
-    to 9 kJ/mol (GFN2) above the lowest.
-    """
-    return [half, *(bent(half, turn) for turn in 2.0 * np.pi * np.arange(BENDS) / BENDS)]
-
-
 def lowest(starts: Iterable[Array], relax_one: Callable[[Array], tuple[Array, float]]) -> Array:
     """Relax every start and return the half lowest in energy; one that does not relax is left out.
 
@@ -289,9 +102,6 @@ def lowest(starts: Iterable[Array], relax_one: Callable[[Array], tuple[Array, fl
     if not found:
         raise NotConverged("no start of the model relaxed with GFN2-xTB; try other distances")
     return min(found, key=lambda pair: pair[1])[0]
-
-
-# --- judging and building --------------------------------------------------------------------------------------------
 
 
 def check_model(molecule: Molecule, expected_bonds: int) -> dict[str, float]:
@@ -363,7 +173,7 @@ def _out_of_plane(positions: Array, ring: list[int]) -> float:
 
 def _expected_bonds(smiles: str) -> int:
     """Return the number of bonds of the complex: two ligands, two NCS, six to the metal."""
-    chem = _optional("rdkit.Chem")
+    chem = optional("rdkit.Chem")
     return 2 * int(chem.AddHs(chelating_pair(smiles)[0]).GetNumBonds()) + 4 + 6
 
 
