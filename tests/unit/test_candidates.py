@@ -1,9 +1,11 @@
 """Which of the states of one multiplicity is the lowest."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pyscf import gto
 
 from spincross import candidates, electronic
 from spincross.errors import NotConverged, StaleData, Stopped
@@ -34,7 +36,7 @@ def test_without_a_metal_the_irreps_are_tried_and_all_are_listed():
 
 def test_a_start_moves_one_d_electron_and_nothing_else(difluoride):
     molecule, solution = difluoride
-    starts = candidates.d_swaps(solution)
+    starts = candidates.d_swaps(solution, molecule)
     overlap = solution.mean_field.mol.intor_symmetric("int1e_ovlp")
     assert len(starts) == candidates.T2G_LEFT
     for occupation, (alpha, beta) in starts:
@@ -49,7 +51,7 @@ def test_a_state_that_began_in_the_wrong_d_orbital_is_left(difluoride):
     """From every start, also from the highest of the states, the same lowest energy is found."""
     molecule, first = difluoride
     lowest, _ = candidates.lowest_state(molecule, LEVEL, QUINTET)
-    others = [electronic.solve(molecule, LEVEL, State("HS", 5, o), s) for o, s in candidates.d_swaps(first)]
+    others = [electronic.solve(molecule, LEVEL, State("HS", 5, o), s) for o, s in candidates.d_swaps(first, molecule)]
     worst = max([first, *others], key=lambda s: s.energy)
     assert worst.energy > lowest.energy + 1e-4
     state = State("HS", 5, worst.occupation)
@@ -148,7 +150,49 @@ def test_a_candidate_that_does_not_converge_is_listed_with_its_rungs_and_no_erro
 def test_a_closed_shell_and_a_molecule_without_a_metal_have_no_d_electron_to_move():
     for multiplicity in (1, 3):
         molecule = Molecule(("C", "O", "H", "H"), FORMALDEHYDE, 0, "C2")
-        assert candidates.d_swaps(electronic.solve(molecule, LEVEL, State("x", multiplicity))) == []
+        assert candidates.d_swaps(electronic.solve(molecule, LEVEL, State("x", multiplicity)), molecule) == []
+
+
+OCTAHEDRON = np.vstack([np.zeros(3), 2.0 * np.eye(3), -2.0 * np.eye(3)]) * ANGSTROM_TO_BOHR
+BETA_D = {"xy": 10, "yz": 11, "z2": 12, "xz": 13, "x2-y2": 14}
+"""Places of iron's d functions in PySCF's minimal basis, in its order, after 1s 2s 3s 4s and two sets of p."""
+
+
+def octahedral(filled: list[str]) -> tuple[SimpleNamespace, Molecule]:
+    """Return a bare metal's quintet in an octahedron whose beta orbitals are its functions, some d ones filled.
+
+    The e_g-like ones are the lowest of all, as they are in no octahedron: only the shape tells them apart.
+    """
+    mol = gto.M(atom=[("Fe", (0, 0, 0))], basis="minao", spin=4, charge=0, verbose=0)
+    energies = np.arange(mol.nao) * 0.1
+    energies[[BETA_D["z2"], BETA_D["x2-y2"]]] = -5.0
+    occupied = np.isin(np.arange(mol.nao), [*range(10), *(BETA_D[name] for name in filled)]) * 1.0
+    method = SimpleNamespace(mol=mol, mo_coeff=[np.eye(mol.nao)] * 2, mo_energy=[energies] * 2, mo_occ=[occupied] * 2)
+    orbitals = (np.eye(mol.nao)[:, :15], np.eye(mol.nao)[:, occupied > 0])
+    return SimpleNamespace(mean_field=method, orbitals=orbitals, point_group="C1"), Molecule(
+        ("Fe", *["N"] * 6), OCTAHEDRON, 0, "C1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("filled", "moved"),
+    [
+        (["xy"], [["yz"], ["xz"]]),
+        (["xy", "xz"], [["yz", "xz"], ["xy", "yz"]]),
+        (["z2"], [["xy"], ["yz"], ["xz"]]),
+        (["xy", "yz", "xz"], []),
+        ([], []),
+    ],
+    ids=["d6: the electron", "d7: the hole", "an e_g electron is put right", "d8: nothing to move", "d5: nothing"],
+)
+def test_in_an_octahedron_the_t2g_like_orbitals_are_tried_and_no_other(filled, moved):
+    solution, molecule = octahedral(filled)
+    names = {place: name for name, place in BETA_D.items()}
+    found = [
+        sorted(names[int(k)] for k in np.flatnonzero(beta.sum(axis=1)) if int(k) in names)
+        for _, (_, beta) in candidates.d_swaps(solution, molecule)
+    ]
+    assert sorted(found) == sorted(map(sorted, moved))
 
 
 def test_a_search_whose_damaged_orbitals_were_deleted_begins_anew(monkeypatch, tmp_path):

@@ -2,7 +2,7 @@
 
 High-spin iron(II) has one beta electron for three t2g-like orbitals. An SCF keeps the one it began with, and in C2 two
 of the three share an irrep, so electrons per irrep alone cannot tell them apart: here the beta electron is put into
-each of them in turn. Without a metal, one beta electron is moved between the irreps instead.
+each of them in turn (of cobalt(II) the hole). Without a metal, one beta electron is moved between the irreps instead.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pyscf import gto
 
-from spincross import electronic
+from spincross import electronic, populations
 from spincross.checkpoints import Orbitals, load_orbitals, store_orbitals
 from spincross.electronic import Solution
 from spincross.errors import NotConverged, StaleData
@@ -24,13 +25,14 @@ from spincross.mean_field import electrons_per_irrep, transition_metals
 from spincross.molecule import Molecule
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
 Occupation = tuple[tuple[int, int], ...]
 Start = tuple[Occupation | None, Orbitals]
 
 D_SHARE = 0.5
 """Share of the metal's d functions from which an occupied orbital counts as a d orbital."""
 T2G_LEFT = 2
-"""Empty t2g-like beta orbitals beside the filled one."""
+"""Empty orbitals tried where no octahedron tells the t2g-like ones: high-spin iron(II) has so many."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def lowest_state(
     best: Solution | None = None
     if not candidates:
         best = electronic.solve(molecule, level, state, guess, max_memory)
-        starts = d_swaps(best) or [(o, best.orbitals) for o in irrep_swaps(best)]
+        starts = d_swaps(best, molecule) or [(o, best.orbitals) for o in irrep_swaps(best)]
         candidates = [_finished(best, state, molecule), *(Candidate(o, orbitals) for o, orbitals in starts)]
         if search:
             search.write(candidates)
@@ -169,24 +171,26 @@ def irrep_swaps(solution: Solution) -> list[Occupation]:
     return [m for m in moved if min(m[0] + m[1]) >= 0]
 
 
-def d_swaps(solution: Solution) -> list[Start]:
-    """Return starts with the highest beta d electron in each empty t2g-like orbital; none without a metal or a spin.
+def d_swaps(solution: Solution, molecule: Molecule) -> list[Start]:
+    """Return starts with one beta electron moved from a filled to an empty t2g-like orbital; none without a metal.
 
-    The t2g-like ones are the lowest in energy of the empty orbitals with the largest shares on the metal's d functions.
+    All pairs of the three most t2g-like orbitals (`populations`) where the metal has six donors; elsewhere from the
+    highest d orbital to the lowest two of the empty ones. None of a closed shell.
     """
     method = solution.mean_field
     mol = method.mol
-    shares = None if mol.spin == 0 else d_shares(solution)
-    if shares is None:
+    metals = transition_metals(mol)
+    if mol.spin == 0 or not metals:
         return []
     coefficients, energies, filled = (np.asarray(x[1]) for x in (method.mo_coeff, method.mo_energy, method.mo_occ))
-    donors = [i for i in np.flatnonzero(filled > 0) if shares[i] > D_SHARE]
-    if not donors:
-        return []
-    source = int(max(donors, key=lambda i: energies[i]))
-    empty = sorted(np.flatnonzero(filled == 0), key=lambda i: -shares[i])[: 5 - len(donors)]
+    frame = populations.octahedral_frame(molecule, metals[0])
+    if frame is None:
+        pairs = _pairs_by_energy(d_shares(mol, metals[0], coefficients), energies, filled > 0)
+    else:
+        shares, eg = populations.d_parts(mol, metals[0], frame, coefficients)
+        pairs = _pairs_of(np.argsort(shares * (1 - eg))[-3:], shares, energies, filled > 0)
     starts: list[Start] = []
-    for target in map(int, sorted(empty, key=lambda i: energies[i])[:T2G_LEFT]):
+    for source, target in pairs:
         beta = np.array(coefficients[:, filled > 0], dtype=np.float64)
         beta[:, np.flatnonzero(filled > 0) == source] = coefficients[:, [target]]
         orbitals = (solution.orbitals[0], beta)
@@ -194,14 +198,30 @@ def d_swaps(solution: Solution) -> list[Start]:
     return starts
 
 
-def d_shares(solution: Solution) -> Array | None:
-    """Return the Mulliken share of every beta orbital on the d functions of the first transition metal, or None."""
-    mol = solution.mean_field.mol
-    metals = transition_metals(mol)
-    if not metals:
-        return None
-    rows = [k for k, label in enumerate(mol.ao_labels(fmt=None)) if label[0] == metals[0] and label[2][-1:] == "d"]
-    coefficients = np.asarray(solution.mean_field.mo_coeff[1])
+def _pairs_of(chosen: Indices, shares: Array, energies: Array, filled: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return every pair of a filled and an empty orbital among the chosen ones, both by energy.
+
+    Where none of them is filled, the electron of the most d-like filled orbital is moved: an e_g-like one.
+    """
+    ordered = sorted(map(int, chosen), key=lambda i: energies[i])
+    others = [int(i) for i in np.argsort(-shares * filled)[:1] if filled[i] and shares[i] > D_SHARE]
+    sources = [i for i in ordered if filled[i]] or others
+    return [(i, j) for i in sources for j in ordered if not filled[j]]
+
+
+def _pairs_by_energy(shares: Array, energies: Array, filled: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return pairs of the highest filled d orbital with the lowest T2G_LEFT of the empty ones."""
+    donors = [int(i) for i in np.flatnonzero(filled) if shares[i] > D_SHARE]
+    if not donors:
+        return []
+    empty = sorted(np.flatnonzero(~filled), key=lambda i: -shares[i])[: 5 - len(donors)]
+    targets = sorted(map(int, empty), key=lambda i: energies[i])[:T2G_LEFT]
+    return [(max(donors, key=lambda i: energies[i]), target) for target in targets]
+
+
+def d_shares(mol: gto.Mole, metal: int, coefficients: Array) -> Array:
+    """Return the Mulliken share (n,) of orbitals (nao, n) on the d functions of a metal."""
+    rows = [k for k, label in enumerate(mol.ao_labels(fmt=None)) if label[0] == metal and label[2][-1:] == "d"]
     overlap = mol.intor_symmetric("int1e_ovlp")
     return np.asarray(np.einsum("mi,mi->i", coefficients[rows], overlap[rows] @ coefficients))
 

@@ -63,7 +63,8 @@ class Solution:
     s_squared : <S^2>
     occupation : electrons per irrep of the imposed group, None without symmetry
     point_group : the group imposed
-    trace : one entry per rung of the ladder: rung, reason, cycles, energy_hartree, converged, seconds
+    trace : one entry per rung of the ladder: rung, reason, cycles, energy_hartree, converged, seconds; of a Newton step
+        also what comes before those cycles, newton_products (orbital Hessian times vector) and newton_seconds
     mean_field : PySCF's object on the CPU, arrays in numpy
     engine : the same on the device that solved it (`mean_field` itself on the CPU)
     """
@@ -84,7 +85,7 @@ class Solution:
 
     @property
     def cycles(self) -> int:
-        """SCF cycles over all rungs."""
+        """SCF cycles over all rungs; what Newton steps do between them is no cycle."""
         return sum(rung["cycles"] for rung in self.trace)
 
 
@@ -99,9 +100,16 @@ class Ladder:
     fitting: Any = None
 
     def run(
-        self, method: Any, rung: str, reason: str, density: Array, max_cycles: int, since: float | None = None
+        self,
+        method: Any,
+        rung: str,
+        reason: str,
+        density: Array,
+        max_cycles: int,
+        since: float | None = None,
+        **facts: Any,
     ) -> None:
-        """Converge a method from a density, at most `max_cycles`, and add the rung to the trace, timed `since`."""
+        """Converge a method from a density, at most `max_cycles`, and add the rung, timed `since`, with more facts."""
         start = time.perf_counter() if since is None else since
         method.max_cycle = max_cycles
         method.kernel(dm0=density if self.place == CPU else to_numpy(density))
@@ -113,6 +121,7 @@ class Ladder:
             "energy_hartree": float(method.e_tot),
             "converged": bool(method.converged),
             "seconds": round(seconds, 2),
+            **facts,
         }
         self.trace.append(row)
         if seconds > SILENCE:
@@ -160,12 +169,15 @@ class Ladder:
     def newton_steps(self, method: Any) -> None:
         """Take up to NEWTON_STEPS Newton steps on the low-rank response, each followed by DIIS."""
         for _ in range(NEWTON_STEPS):
-            start, slope = time.perf_counter(), 0.0 if method.converged else _slope(method)
+            slope = 0.0 if method.converged else _slope(method)
             if not 0.0 < slope < NEWTON_START:
                 return
+            start = time.perf_counter()
             fx = response.induced_potential(method, min(self.level.grid_level, NEWTON_GRID))
             reason = f"DIIS is slow near the solution: orbital gradient {slope:.1e}"
-            self.run(method, "Newton step, DIIS", reason, response.newton_density(method, fx), 4, start)
+            density, products = response.newton_density(method, fx)
+            step = {"newton_products": products, "newton_seconds": round(time.perf_counter() - start, 2)}
+            self.run(method, "Newton step, DIIS", reason, density, 4, start, **step)
 
     def level_shift(self, method: Any, max_cycles: int) -> None:
         """Converge roughly with level shift and damping, then again without.
@@ -182,8 +194,16 @@ class Ladder:
         self.run(method, "DIIS", "converges again without aids", method.make_rdm1(), max_cycles)
 
     def second_order(self, method: Any, max_cycles: int) -> Any:
-        """Return what a second-order solver converged; as itself it would not see a changed Hamiltonian later on."""
-        newton = method.newton().set(conv_tol=self.level.scf_energy_tolerance)
+        """Return what a second-order solver converged; as itself it would not see a changed Hamiltonian later on.
+
+        PySCF's solver does not count its (macro) cycles.
+        """
+
+        def count(environment: dict[str, Any]) -> None:
+            """Keep the number of cycles, as PySCF's callback."""
+            newton.cycles = environment.get("imacro", -1) + 1
+
+        newton = method.newton().set(conv_tol=self.level.scf_energy_tolerance, callback=count, cycles=0)
         newton.conv_tol_grad = self.level.scf_gradient_tolerance
         reason = "neither DIIS nor level shift converged"
         self.run(newton, "second order", reason, method.make_rdm1(), max_cycles)

@@ -157,6 +157,12 @@ def _atomic_d(mol: gto.Mole, metal: int) -> Array:
     return np.asarray(gto.intor_cross("int1e_ovlp", atom, mol))[rows]
 
 
+def d_parts(mol: gto.Mole, metal: int, frame: Array, coefficients: Array) -> tuple[Array, Array]:
+    """Return how much of orbitals (nao, n) is atomic 3d of a metal (n,), and the e_g-like part of that (n,)."""
+    components = _atomic_d(mol, metal) @ coefficients
+    return (components**2).sum(axis=0), eg_share(components, frame)
+
+
 def d_levels(solution: Solution, molecule: Molecule, metal: int | None) -> dict[str, list[dict[str, Any]]] | None:
     """Return three t2g-like and two e_g-like orbitals per spin, by energy; None without an octahedron.
 
@@ -168,11 +174,9 @@ def d_levels(solution: Solution, molecule: Molecule, metal: int | None) -> dict[
     if metal is None or frame is None:
         return None
     mol = solution.mean_field.mol
-    atomic = _atomic_d(mol, metal)
     levels = {}
     for spin, coefficients, energies, occupied in _spins(solution):
-        components = atomic @ coefficients
-        shares, eg_fractions = (components**2).sum(axis=0), eg_share(components, frame)
+        shares, eg_fractions = d_parts(mol, metal, frame, coefficients)
         t2g = np.argsort(shares * (1 - eg_fractions))[-3:]
         eg = [i for i in np.argsort(shares * eg_fractions) if i not in t2g][-2:]
         chosen = np.sort([*t2g, *eg])

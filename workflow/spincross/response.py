@@ -271,8 +271,8 @@ def _relaxation(mol: Any, atoms: list[int], occupied: Array, energies: Array, h1
     return np.vstack(rows)
 
 
-def newton_density(mean_field: Any, fx: Callable[[Array], Array], tolerance: float = 0.05) -> Array:
-    r"""Return the density after one Newton step from a nearly converged SCF.
+def newton_density(mean_field: Any, fx: Callable[[Array], Array], tolerance: float = 0.05) -> tuple[Array, int]:
+    r"""Return the density after one Newton step from a nearly converged SCF, and the number of products it took.
 
     Solves :math:`(\epsilon_a - \epsilon_i) x_{ai} + V[x]_{ai} = -F_{ai}` by preconditioned conjugate gradients to a
     relative `tolerance` and rotates the occupied orbitals. DIIS crawls along soft rotations (two d orbitals of one
@@ -293,7 +293,11 @@ def newton_density(mean_field: Any, fx: Callable[[Array], Array], tolerance: flo
     diagonal = np.concatenate([g.reshape(-1) for g in gaps])[mask]
     slope = np.concatenate([m[:, o].reshape(-1) for m, o in zip(matrices, occupied, strict=True)])[mask]
 
+    products = 0
+
     def product(vector: Array) -> Array:
+        nonlocal products
+        products += 1
         full = np.zeros((1, len(mask)))
         full[0, mask] = vector
         return np.asarray(diagonal * vector + fx(full)[0, mask])
@@ -307,4 +311,4 @@ def newton_density(mean_field: Any, fx: Callable[[Array], Array], tolerance: flo
     borders = np.cumsum([m.size for m in masks])[:-1]
     parts = zip(coefficients, occupied, np.split(full, borders), strict=True)
     moved = [c[:, o] + c @ part.reshape(len(o), -1) for c, o, part in parts]
-    return tagged_density(moved, mean_field.get_ovlp())
+    return tagged_density(moved, mean_field.get_ovlp()), products
