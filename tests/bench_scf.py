@@ -5,7 +5,8 @@ folder, finished variants are read from it and a killed one goes on; seconds are
 run counts right. --start takes an XYZ file in the point group, principal axis z through the origin, in place of the
 shipped start. --limit ends the stock recipe after so many seconds: what it would have taken is then more.
 Seconds of the processor (all threads) are those of the last start and do not depend on what else the machine does.
-`cold` are the cycles of the first SCF in its own basis, `small` those in a minimal one before it.
+`cold` are the cycles of the first SCF in its own basis, `small` those in a minimal one before it; `products` of the
+orbital Hessian with a vector are what the Newton steps of a warm step take besides its cycles.
 Compare energies first: without symmetry the stock recipe may end in a lower minimum (triplet formaldehyde does). It is
 dft.RKS or dft.UKS(...).density_fit(), default guess, pyscf.geomopt.geometric_solver.optimize. It ends where an SCF does
 not converge (the quintet of the iron stand-in); `stock, unconverged too` goes on from such gradients.
@@ -95,6 +96,7 @@ def stock(molecule: Molecule, settings: config.Settings, multiplicity: int, limi
     cycles = [n for n, _ in runs]
     return {
         "cold_cycles": cycles[0], "small_cycles": 0, "warm_cycles": cycles[1:], "gradients": len(cycles),
+        "warm_products": [0] * len(cycles[1:]),
         "seconds": time.perf_counter() - start, "processor": time.process_time() - processor,
         "energy": runs[-1][1], "converged": bool(converged),
     }  # fmt: skip
@@ -116,6 +118,7 @@ def ours(molecule: Molecule, settings: config.Settings, state: Any, complex_id: 
     return {
         "cold_cycles": found.candidates[0]["cycles"] - small, "small_cycles": small,
         "warm_cycles": [s["scf_cycles"] for s in found.steps[1:]], "gradients": len(found.steps),
+        "warm_products": [sum(r.get("newton_products", 0) for r in s["rungs"]) for s in found.steps[1:]],
         "seconds": sum(step["seconds"] for step in found.steps) + max(outside, sum(r["seconds"] for r in rungs)),
         "processor": time.process_time() - processor, "energy": found.solution.energy, "converged": True,
     }  # fmt: skip
@@ -136,11 +139,12 @@ def line(name: str, rows: list[Row], reference: float | None) -> str:
         k: statistics.median(row[k] for row in rows)
         for k in ("cold_cycles", "small_cycles", "gradients", "seconds", "processor", "energy")
     }
-    warm = [c for row in rows for c in row["warm_cycles"]] or [0]
+    warm, products = ([c for row in rows for c in row[k]] or [0] for k in ("warm_cycles", "warm_products"))
     ratio = f"{reference / middle['seconds']:5.2f}x" if reference else "      "
     return (
         f"{name:28s} {middle['cold_cycles']:6.0f} {middle['small_cycles']:6.0f} {statistics.median(warm):6.1f} "
-        f"{max(warm):5d} {middle['gradients']:9.0f} {middle['seconds']:9.1f} {ratio} {middle['processor']:9.1f}"
+        f"{max(warm):5d} {statistics.median(products):8.1f} {middle['gradients']:9.0f} "
+        f"{middle['seconds']:9.1f} {ratio} {middle['processor']:9.1f}"
         f"  {middle['energy']:.8f}" + ("" if all(row["converged"] for row in rows) else "  not converged")
     )
 
@@ -164,7 +168,7 @@ def main() -> None:
         molecule = stages.load_molecule(settings, options.complex, options.start, molecule.point_group).symmetrised()
     state = settings.state(options.complex, options.state)
     print(f"{options.complex} {options.state}, {settings.level_name}, {settings.optimisation.convergence}; medians")
-    print(f"{'recipe':28s}   cold  small   warm   max gradients   seconds  speed processor  energy (Eh)")
+    print(f"{'recipe':28s}   cold  small   warm   max products gradients   seconds  speed processor  energy (Eh)")
     with tempfile.TemporaryDirectory() as scratch:
         root = options.workdir or Path(scratch)
         reference = None

@@ -1,6 +1,7 @@
 """Restart data: a lock for one process, steps that survive a kill, orbitals to start from."""
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +11,33 @@ from spincross import checkpoints
 from spincross.errors import BadInput, CannotWrite, StaleData
 
 
+def step(number):
+    """Return what is kept of a step of one atom, with its number."""
+    return {
+        "step": number,
+        "positions_bohr": [[0, 0, 0]],
+        "energy_hartree": -1.0,
+        "gradient_hartree_per_bohr": [[0] * 3],
+    }
+
+
 def test_a_half_written_last_line_is_dropped_and_counted(tmp_path):
     path, header = tmp_path / "steps.jsonl", {"fingerprint": "x"}
     first = checkpoints.StepFile(path, header)
     for number in range(3):
-        first.append({"step": number})
+        first.append(step(number))
     path.write_text(path.read_text()[:-5])
     again = checkpoints.StepFile(path, header)
-    assert (again.steps, again.dropped) == ([{"step": 0}, {"step": 1}], 1)
-    again.append({"step": 2})
+    assert (again.steps, again.dropped) == ([step(0), step(1)], 1)
+    again.append(step(2))
     assert checkpoints.StepFile(path, header).steps == first.steps
 
 
 @pytest.mark.parametrize("other", [{"fingerprint": "y", "grid_level": 1}, {"fingerprint": "x", "grid_level": 2}, {}])
 def test_steps_begun_for_something_else_are_refused(tmp_path, other):
     header = {"fingerprint": "x", "grid_level": 1}
-    checkpoints.StepFile(tmp_path / "steps.jsonl", header).append({"step": 0})
-    assert checkpoints.StepFile(tmp_path / "steps.jsonl", header | {"of a later version": 1}).steps == [{"step": 0}]
+    checkpoints.StepFile(tmp_path / "steps.jsonl", header).append(step(0))
+    assert checkpoints.StepFile(tmp_path / "steps.jsonl", header | {"of a later version": 1}).steps == [step(0)]
     with pytest.raises(StaleData, match="another level, state or start geometry"):
         checkpoints.StepFile(tmp_path / "steps.jsonl", other)
 
@@ -34,7 +45,7 @@ def test_steps_begun_for_something_else_are_refused(tmp_path, other):
 def test_a_step_answers_for_its_geometry_alone(tmp_path):
     file = checkpoints.StepFile(tmp_path / "steps.jsonl", {})
     places = np.arange(6.0).reshape(2, 3)
-    file.append({"positions_bohr": places.tolist()})
+    file.append(step(0) | {"positions_bohr": places.tolist()})
     assert file.find(places + 0.9 * checkpoints.SAME_GEOMETRY) == file.steps[0]
     assert file.find(places + 1.1 * checkpoints.SAME_GEOMETRY) is None
 
@@ -56,8 +67,18 @@ def test_a_step_that_does_not_fit_is_named_and_not_counted(tmp_path):
     file = checkpoints.StepFile(tmp_path / "steps.jsonl", {"fingerprint": "x"})
     file.path = Path("/dev/full")
     with pytest.raises(CannotWrite, match="No space left"):
-        file.append({"step": 0})
+        file.append(step(0))
     assert file.steps == []
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_work_folder_that_exists_and_cannot_be_written_is_refused_by_its_lock(tmp_path, monkeypatch, code):
+    def refuse(path, *arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CannotWrite, match=os.strerror(code)), checkpoints.locked(tmp_path):
+        pytest.fail("went on in a folder that cannot be written")
 
 
 def test_a_file_system_without_locks_is_said_and_does_not_refuse_for_ever(tmp_path, monkeypatch, capsys):
@@ -71,8 +92,8 @@ def test_a_file_system_without_locks_is_said_and_does_not_refuse_for_ever(tmp_pa
 
 def test_lines_that_are_no_step_are_dropped(tmp_path):
     path = tmp_path / "steps.jsonl"
-    checkpoints.StepFile(path, {"fingerprint": "x"}).append({"step": 0})
-    path.write_bytes(path.read_bytes() + b'null\n1\n"text"\n\xff\xfe\x00\n')
+    checkpoints.StepFile(path, {"fingerprint": "x"}).append(step(0))
+    path.write_bytes(path.read_bytes() + b'null\n1\n"text"\n\xff\xfe\x00\n{}\n[]\n{"step": 1}\n')
     found = checkpoints.StepFile(path, {"fingerprint": "x"})
-    assert found.steps == [{"step": 0}]
-    assert found.dropped == 4
+    assert found.steps == [step(0)]
+    assert found.dropped == 7

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from pyscf import gto
+from pyscf.lo import orth
 from pyscf.scf import uhf
 from pyscf.tools import molden
 
@@ -29,6 +30,18 @@ def test_mulliken_spin_populations_are_pyscfs(triplet):
     method = triplet[0].mean_field
     expected = uhf.mulliken_spin_pop(method.mol, method.make_rdm1(), verbose=0)[1]
     np.testing.assert_allclose(populations.spin_populations(triplet[0]), expected, atol=1e-9)
+
+
+def test_loewdin_spin_populations_are_those_of_orthogonalised_functions(triplet):
+    method = triplet[0].mean_field
+    overlap = method.get_ovlp()
+    functions = orth.lowdin(overlap)
+    alpha, beta = np.asarray(method.make_rdm1())
+    per_function = np.diag(functions.T @ overlap @ (alpha - beta) @ overlap @ functions)
+    expected = [per_function[a:b].sum() for _, _, a, b in method.mol.aoslice_by_atom()]
+    found = populations.loewdin_spin_populations(triplet[0])
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert np.abs(found - populations.spin_populations(triplet[0])).max() > 1e-3
 
 
 def test_frontier_levels_have_the_irreps_and_occupations(triplet):

@@ -7,7 +7,7 @@ import pytest
 
 from sample_h2co import EXCITED, H2CO, LEVEL
 from spincross import descent, optimise, relaxation
-from spincross.errors import BadInput, SymmetryLost, WrongState
+from spincross.errors import BadInput, NotConverged, SymmetryLost, WrongState
 from spincross.levels import State
 from spincross.orbital_rotations import Rotation, Stability
 from test_gates import LIMITS, WARN
@@ -49,6 +49,17 @@ def test_a_failed_descent_is_an_error_or_a_warning(start, tmp_path, monkeypatch)
     found, facts = relaxation.relax(task(tmp_path, EXCITED, WARN), start)
     assert found.solution.occupation == EXCITED
     assert ["3.00 kJ/mol" in facts["warnings"][0], "unstable" in facts["warnings"][1]] == [True, True]
+
+
+def test_a_stability_test_that_does_not_end_is_an_error_or_a_warning(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(relaxation.gates.orbital_rotations, "MAX_CYCLES", 1)
+    with pytest.raises(NotConverged, match="found no lowest rotation of block A in 1 rounds"):
+        relaxation.relax(task(tmp_path, EXCITED), start)
+    found, facts = relaxation.relax(task(tmp_path, EXCITED, WARN), start)
+    assert found.solution.occupation == EXCITED
+    assert facts["stability_blocks"] == []
+    (said,) = facts["warnings"]
+    assert said.startswith("gate failed: the stability test found no lowest rotation of block A")
 
 
 def test_no_test_and_no_descent_where_stability_is_off(start, tmp_path):

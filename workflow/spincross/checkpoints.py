@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 Orbitals = tuple[Array, Array]
 """Occupied alpha and beta orbitals, (nao, n_alpha) and (nao, n_beta)."""
 
+STEP_KEYS = {"positions_bohr", "energy_hartree", "gradient_hartree_per_bohr"}
+"""What a step of an optimisation must have to answer for a geometry."""
 SAME_GEOMETRY = 1e-6
 """Largest difference of a coordinate (bohr) at which a stored gradient answers for a geometry."""
 
@@ -63,9 +65,10 @@ class StepFile:
         entries = [entry for entry in map(_parse, lines) if entry is not None]
         if entries and not entries[0].items() <= json.loads(json.dumps(self.header)).items():
             raise StaleData(f"{self.path} belongs to another level, state or start geometry; remove its folder")
-        self.steps, self.dropped = entries[1:], len(lines) - len(entries)
+        self.steps = [entry for entry in entries[1:] if entry.keys() >= STEP_KEYS]
+        self.dropped = max(len(lines) - 1, 0) - len(self.steps)
         with replacing(self.path) as temporary:
-            temporary.write_text("".join(json.dumps(e) + "\n" for e in entries or [self.header]))
+            temporary.write_text("".join(json.dumps(e) + "\n" for e in [*(entries[:1] or [self.header]), *self.steps]))
 
     def append(self, step: dict[str, Any]) -> None:
         """Add one step and flush it to disk."""

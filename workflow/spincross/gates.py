@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spincross import descent, device, fitted_response, orbital_rotations, pointgroup, populations, response
 from spincross.electronic import Solution
-from spincross.errors import SpincrossError, SymmetryLost, WrongState
+from spincross.errors import NotConverged, SpincrossError, SymmetryLost, WrongState
 from spincross.files import Json, print_line
 from spincross.levels import Level, State
 from spincross.molecule import Molecule, metal_bonds
@@ -40,7 +40,7 @@ def ideal_s_squared(multiplicity: int) -> float:
 def stability(solution: Solution, limits: Json) -> Stability:
     """Test a solution against rotations of its orbitals, of any symmetry; nothing where the configuration says so.
 
-    On the device that solved it.
+    On the device that solved it. NotConverged if it finds no lowest rotation, where a failed gate is an error.
     """
     if not limits["stability"]:
         return Stability()
@@ -49,9 +49,12 @@ def stability(solution: Solution, limits: Json) -> Stability:
         needed, given = fitted_response.megabytes(host, keep=False), host.mol.max_memory
         print_line(f"  stability test from integrals on disk: in memory they need {needed:.0f} MB of {given:.0f} MB")
     group = solution.point_group
-    found = device.with_fallback(
-        solution.device, lambda place: orbital_rotations.lowest_rotations(host, group, STABILITY_GRID, place)
-    )
+    try:
+        found = device.with_fallback(
+            solution.device, lambda place: orbital_rotations.lowest_rotations(host, group, STABILITY_GRID, place)
+        )
+    except NotConverged as error:
+        return Stability(failure=failed(error, limits)[0])
     return Stability(tuple(found))
 
 
@@ -135,7 +138,7 @@ def judge_forces(steps: list[Json], state: State, group: str, limits: Json) -> l
 
 def _unstable(state: State, tested: Stability, limits: Json) -> list[str]:
     if not tested.rotations:
-        return [f"the stability of {state.name} was not tested (gates.stability: false)"]
+        return [tested.failure or f"the stability of {state.name} was not tested (gates.stability: false)"]
     warnings, text = [], f"the solution of {state.name} is unstable: orbital Hessian eigenvalue"
     if tested.downward is not None:
         lower = f"{tested.downward.eigenvalue:.4f} Eh (rotations {tested.downward.block}), a lower state lies nearby"

@@ -2,7 +2,8 @@
 
 A restart replays the optimiser from its first step: geometries whose gradient is stored are answered from there, so a
 killed run repeats one gradient at most and ends where it would have ended. The surface far from the minimum is a coarse
-one (small grid, loose SCF); the last steps, and every number reported, are on the level asked for.
+one (small grid, loose SCF), and so are the states tried at the start; the last steps, and every other number
+reported, are on the level asked for.
 """
 
 from __future__ import annotations

@@ -50,9 +50,13 @@ class Rotation:
 
 @dataclass(frozen=True)
 class Stability:
-    """Outcome of a stability test: the lowest rotation of every block; none where it was not tested."""
+    """Outcome of a stability test: the lowest rotation of every block; none where it was not tested.
+
+    `failure` says why a test that was asked for gave none.
+    """
 
     rotations: tuple[Rotation, ...] = ()
+    failure: str = ""
 
     @property
     def eigenvalue(self) -> float | None:

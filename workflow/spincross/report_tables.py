@@ -51,7 +51,7 @@ def state_table(data: Json) -> Table:
         row("energy relative to LS (kJ/mol)", lambda s: number(energies[s], 2)),
         row("total energy (hartree)", lambda s: number(optimise[s]["energy_hartree"], 6)),
         row("⟨S²⟩ (ideal)", lambda s: f"{optimise[s]['s_squared']:.3f} ({optimise[s]['s_squared_ideal']:.2f})"),
-        row("electronic states tried, at the start (kJ/mol)", lambda s: tried_text(optimise[s])),
+        row("electronic states tried, at the start on the coarse grid (kJ/mol)", lambda s: tried_text(optimise[s])),
         row(
             "lowest stability eigenvalue (hartree)",
             lambda s: stability_text(optimise[s]),
