@@ -90,6 +90,7 @@ def crossover_temperature(energy: float, low: StateModes, high: StateModes, othe
     """
 
     def gibbs(temperature: float) -> float:
+        """Return the difference of Gibbs energy, kJ/mol."""
         return _gibbs(energy, low, high, other_entropy, temperature)[1]
 
     grid = np.linspace(5.0, 2000.0, 400)

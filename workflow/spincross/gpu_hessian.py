@@ -47,7 +47,10 @@ def hessian(method: Any, report: Report, keep: Keep) -> Array:
     spins = 1 if method.mol.spin == 0 else 2
 
     def kept(name: str, compute: Callable[[], Arrays]) -> Arrays:
+        """Return a part from where it is stored, or compute it and tell how long it took."""
+
         def timed() -> Arrays:
+            """Compute the part and report its seconds."""
             start = time.perf_counter()
             found = compute()
             report(f"  {name}  {time.perf_counter() - start:.0f} s")
@@ -56,15 +59,20 @@ def hessian(method: Any, report: Report, keep: Keep) -> Array:
         return keep(name, timed)
 
     def partial_hess_elec(*arguments: Any) -> Any:
+        """Return the second derivatives at fixed orbitals, Eh/bohr2, as gpu4pyscf's method of this name."""
         found = kept("gpu_fixed_orbitals", lambda: {"hessian": to_numpy(fixed(*arguments))})
         return alike(found["hessian"], method.mo_coeff)
 
     def make_h1(*arguments: Any) -> Any:
+        """Return the first-order Hamiltonians, Eh/bohr, as gpu4pyscf's method of this name."""
         found = kept("gpu_first_order", lambda: _split("h1", first_order(*arguments), spins))
         return _joined("h1", {name: alike(values, method.mo_coeff) for name, values in found.items()}, spins)
 
     def solve_mo1(*arguments: Any) -> Any:
+        """Return first-order orbitals and energies, as gpu4pyscf's method of this name."""
+
         def solved() -> Arrays:
+            """Solve for them and return them as named arrays."""
             mo1, e1 = solve(*arguments)
             return _split("mo1", mo1, spins) | _split("e1", e1, spins)
 

@@ -96,6 +96,7 @@ def show_memory(share: float) -> None:
     whole = getattr(runtime.memGetInfo, "whole", runtime.memGetInfo)
 
     def shown() -> tuple[int, int]:
+        """Return free and total bytes, the free ones cut to the share."""
         free, total = whole()
         return int(share * free), total
 
