@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyscf import gto
 
 from spincross import electronic, populations
 from spincross.checkpoints import Orbitals, load_orbitals, store_orbitals
@@ -30,7 +29,7 @@ Occupation = tuple[tuple[int, int], ...]
 Start = tuple[Occupation | None, Orbitals]
 
 D_SHARE = 0.5
-"""Share of the metal's d functions from which an occupied orbital counts as a d orbital."""
+"""Part of atomic 3d (`populations.d_parts`) from which an occupied orbital counts as a d orbital."""
 T2G_LEFT = 2
 """Empty orbitals tried where no octahedron tells the t2g-like ones: high-spin iron(II) has so many."""
 
@@ -184,11 +183,11 @@ def d_swaps(solution: Solution, molecule: Molecule) -> list[Start]:
         return []
     coefficients, energies, filled = (np.asarray(x[1]) for x in (method.mo_coeff, method.mo_energy, method.mo_occ))
     frame = populations.octahedral_frame(molecule, metals[0])
+    shares, eg_fractions = populations.d_parts(mol, metals[0], np.eye(3) if frame is None else frame, coefficients)
     if frame is None:
-        pairs = _pairs_by_energy(d_shares(mol, metals[0], coefficients), energies, filled > 0)
+        pairs = _pairs_by_energy(shares, energies, filled > 0)
     else:
-        shares, eg = populations.d_parts(mol, metals[0], frame, coefficients)
-        pairs = _pairs_of(np.argsort(shares * (1 - eg))[-3:], shares, energies, filled > 0)
+        pairs = _pairs_of(populations.t2g_like(shares, eg_fractions), shares, energies, filled > 0)
     starts: list[Start] = []
     for source, target in pairs:
         beta = np.array(coefficients[:, filled > 0], dtype=np.float64)
@@ -217,13 +216,6 @@ def _pairs_by_energy(shares: Array, energies: Array, filled: NDArray[np.bool_]) 
     empty = sorted(np.flatnonzero(~filled), key=lambda i: -shares[i])[: 5 - len(donors)]
     targets = sorted(map(int, empty), key=lambda i: energies[i])[:T2G_LEFT]
     return [(max(donors, key=lambda i: energies[i]), target) for target in targets]
-
-
-def d_shares(mol: gto.Mole, metal: int, coefficients: Array) -> Array:
-    """Return the Mulliken share (n,) of orbitals (nao, n) on the d functions of a metal."""
-    rows = [k for k, label in enumerate(mol.ao_labels(fmt=None)) if label[0] == metal and label[2][-1:] == "d"]
-    overlap = mol.intor_symmetric("int1e_ovlp")
-    return np.asarray(np.einsum("mi,mi->i", coefficients[rows], overlap[rows] @ coefficients))
 
 
 def _row(

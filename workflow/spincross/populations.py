@@ -163,6 +163,11 @@ def d_parts(mol: gto.Mole, metal: int, frame: Array, coefficients: Array) -> tup
     return (components**2).sum(axis=0), eg_share(components, frame)
 
 
+def t2g_like(shares: Array, eg_fractions: Array) -> NDArray[np.intp]:
+    """Return the places (3,) of the three orbitals with the largest t2g-like part of metal 3d, from `d_parts`."""
+    return np.argsort(shares * (1 - eg_fractions))[-3:]
+
+
 def d_levels(solution: Solution, molecule: Molecule, metal: int | None) -> dict[str, list[dict[str, Any]]] | None:
     """Return three t2g-like and two e_g-like orbitals per spin, by energy; None without an octahedron.
 
@@ -177,7 +182,7 @@ def d_levels(solution: Solution, molecule: Molecule, metal: int | None) -> dict[
     levels = {}
     for spin, coefficients, energies, occupied in _spins(solution):
         shares, eg_fractions = d_parts(mol, metal, frame, coefficients)
-        t2g = np.argsort(shares * (1 - eg_fractions))[-3:]
+        t2g = t2g_like(shares, eg_fractions)
         eg = [i for i in np.argsort(shares * eg_fractions) if i not in t2g][-2:]
         chosen = np.sort([*t2g, *eg])
         labels = _labels(mol, molecule, coefficients[:, chosen])
