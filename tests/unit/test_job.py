@@ -148,7 +148,8 @@ def test_a_complex_or_a_folder_must_be_named():
 
 
 def test_start_hessians_are_packed_where_the_optimiser_looks_for_them(tmp_path, monkeypatch):
-    content = config.read_yaml(ROOT / "workflow/config/config.yaml") | {"complexes": ["fe-aai2-ncs2"]}
+    content = config.read_yaml(ROOT / "workflow/config/config.yaml")
+    content |= {"complexes": ["fe-aai2-ncs2"], "reference": "ignore"}
     settings = config.load(content, ROOT / "structures")
     asked = []
 
@@ -173,6 +174,25 @@ def test_start_hessians_are_packed_where_the_optimiser_looks_for_them(tmp_path, 
     guess = replace(settings, config=content | {"optimisation": content["optimisation"] | {"start_hessian": "guess"}})
     job.pack(guess, "fe-aai2-ncs2", tmp_path / "other")
     assert asked == [1, 5]
+
+
+def test_what_is_recorded_is_packed_as_finished(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cheap, "gfn2_hessian", lambda *arguments: pytest.fail("a start Hessian of a recorded minimum"))
+    __main__.main(["pack", "--complex", "fe-aai2-ncs2", "--into", str(tmp_path / "job")])
+    settings = config.load(config.read_yaml(tmp_path / "job/config.json"), tmp_path / "job/structures")
+    place = tmp_path / "job/results/fe-aai2-ncs2" / settings.level_name / "HS/C2/optimise"
+    assert files.read_json(place / "optimise.json")["provenance"]["origin"] == "recalled"
+    recorded = ROOT / "structures/reference/fe-aai2-ncs2" / settings.level_name / "HS/C2/optimise"
+    assert (place / "geometry.xyz").read_bytes() == (recorded / "geometry.xyz").read_bytes()
+    monkeypatch.setattr(electronic, "solve", lambda *arguments: pytest.fail("computed again"))
+    capsys.readouterr()
+    __main__.main(["chain", "--job", str(tmp_path / "job")])
+    finished = [line for line in capsys.readouterr().out.splitlines() if line.endswith("finished before")]
+    assert len(finished) == 8  # the molecule, three minima, three Hessians, the scan; what follows them is computed
+    capsys.readouterr()
+    __main__.main(["store", "--complex", "fe-aai2-ncs2", "--results", str(tmp_path / "job/results"),
+                   "--structures", str(tmp_path / "job/structures")])  # fmt: skip
+    assert capsys.readouterr().out == ""  # a recalled stage is no new record
 
 
 def commands_of_the_readme(name):

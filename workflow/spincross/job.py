@@ -9,12 +9,12 @@ stages run in an order that answers first what is asked first: is HS a saddle in
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from spincross import config, files, optimise, stages
+from spincross import config, files, optimise, reference, stages
 from spincross.config import MEASURED, Settings
 from spincross.errors import BadInput
 
@@ -57,7 +57,8 @@ def _minimum(state: str, group: str) -> list[Step]:
 
 
 def pack(settings: Settings, complex_id: str, folder: Path) -> None:
-    """Make the folder of a job: configuration, structures, the extracted molecule, and start Hessians of both states.
+    """Make the folder of a job: configuration, structures, the extracted molecule, fitting reference records as results
+    that are there already, and start Hessians of the states still to be optimised.
 
     Parameters
     ----------
@@ -68,9 +69,12 @@ def pack(settings: Settings, complex_id: str, folder: Path) -> None:
     _copy_structures(settings, complex_id, folder / "structures")
     molecules = folder / "results" / complex_id / "molecule"
     stages.extract_molecule(settings, complex_id, molecules)
+    one = replace(settings, config=settings.config | {"complexes": [complex_id]})
+    recalled = _recall(one, complex_id, folder / "results")
     for state, name in (("LS", "molecule.xyz"), ("HS", "molecule_high_spin.xyz")):
-        _start_hessian(settings, complex_id, state, molecules / name, folder / "work")
-    files.write_json(folder / "config.json", settings.config | {"complexes": [complex_id]})
+        if (state, stages.parent_group(settings, complex_id), "optimise") not in recalled:
+            _start_hessian(settings, complex_id, state, molecules / name, folder / "work")
+    files.write_json(folder / "config.json", one.config)
 
 
 def _copy_structures(settings: Settings, complex_id: str, target: Path) -> None:
@@ -81,6 +85,16 @@ def _copy_structures(settings: Settings, complex_id: str, target: Path) -> None:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(settings.structures / name, target / name)
     files.write_json(target / "complexes.json", {complex_id: entry})
+
+
+def _recall(settings: Settings, complex_id: str, results: Path) -> list[tuple[str, str, str]]:
+    """Copy every record that fits into the results of a job; return state, group and stage of each."""
+    found = [key[1:] for key in reference.available(settings)] if settings.config["reference"] == "use" else []
+    for where in found:
+        target = results.joinpath(complex_id, settings.level_name, *where)
+        reference.recall(reference.folder(settings, complex_id, *where), target, where[-1])
+        files.print_line(f"{complex_id} {' '.join(where)}: recalled from the reference records")
+    return found
 
 
 def _start_hessian(settings: Settings, complex_id: str, state: str, xyz: Path, work: Path) -> None:
