@@ -57,8 +57,9 @@ def _minimum(state: str, group: str) -> list[Step]:
 
 
 def pack(settings: Settings, complex_id: str, folder: Path) -> None:
-    """Make the folder of a job: configuration, structures, the extracted molecule, fitting reference records as results
-    that are there already, and start Hessians of the states still to be optimised.
+    """Make the folder of a job: configuration, structures, the extracted molecule, records, start Hessians.
+
+    Records that fit are results that are there already; start Hessians are made for the states still to be optimised.
 
     Parameters
     ----------
