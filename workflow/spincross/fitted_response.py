@@ -7,7 +7,7 @@ For a first-order change :math:`Y` of the occupied orbitals :math:`C` of one spi
 :math:`X_P = B_P C`, :math:`O_P = C^T X_P`, :math:`\rho_P = 2 \sum_\sigma \mathrm{tr}(Y^T X_P)`. In a point group of
 order 2 every quantity falls into blocks by the irreps of P, functions and orbitals (0 and 1; products are `^`): half
 the memory, and a quarter of the work for a totally symmetric change. Exchange is contracted in single precision: 1e-7
-relative, below the integration error of a Hessian.
+relative, below the integration error of a Hessian. Without exchange (a pure functional) only :math:`X_P` is needed.
 """
 
 from __future__ import annotations
@@ -99,14 +99,15 @@ class Spin:
     Parameters
     ----------
     occupied : (nao, nocc)
+    exchange : whether `o` is wanted
 
     Attributes
     ----------
     x : per irrep of P and of orbitals i, (nP, nocc, n) of X_P transposed; its functions are of the product
-    o : per irrep of P and of orbitals j, (nP, nocc_j, nocc_i) of O_P; i is of the product
+    o : per irrep of P and of orbitals j, (nP, nocc_j, nocc_i) of O_P; i is of the product; empty without exchange
     """
 
-    def __init__(self, integrals: Integrals, occupied: Array) -> None:
+    def __init__(self, integrals: Integrals, occupied: Array, exchange: bool) -> None:
         functions, self.shape = integrals.functions, occupied.shape
         self.functions, count = functions, len(functions.parts)
         adapted = functions.to(occupied.T)
@@ -118,7 +119,10 @@ class Spin:
         counts, filled = integrals.counts(), [len(own) for own in self.members]
         each = range(count)
         self.x = [[np.empty((n, filled[i], width[i ^ p]), np.float32) for i in each] for p, n in enumerate(counts)]
-        self.o = [[np.empty((n, filled[j], filled[j ^ p]), np.float32) for j in each] for p, n in enumerate(counts)]
+        self.o = [
+            [np.empty((n, filled[j], filled[j ^ p]), np.float32) for j in each if exchange]
+            for p, n in enumerate(counts)
+        ]
 
     def fill(self, irrep: int, rows: slice, block: list[Single]) -> None:
         """Transform a block of integrals."""
@@ -164,6 +168,14 @@ class Spin:
             _add(found, (j ^ irrep, i), own.reshape(-1, own.shape[2]).T @ swapped)
         return found, charges
 
+    def charges(self, irrep: int, rows: slice, change: Change) -> Array:
+        """Return tr(Y^T X_P) (nP,) of a block of integrals."""
+        found = np.zeros(rows.stop - rows.start)
+        for (m, j), values in change.items():
+            if m == j ^ irrep:
+                found += self.x[irrep][j][rows].reshape(len(found), -1) @ values.T.astype(np.float32).ravel()
+        return found
+
     def coulomb(self, charges: list[Array]) -> Change:
         """Return J C of fitted charges (nP,) of each irrep."""
         return {
@@ -193,15 +205,16 @@ class FittedResponse:
     ----------
     integrals : of the method
     occupied : (nao, nocc) of every spin
-    keep : whether the integrals are kept unpacked in single precision, or converted for every product
+    hybrid : share of exchange
+    keep : whether the integrals, for exchange, are kept unpacked in single precision, or converted for every product
     """
 
-    def __init__(self, integrals: Integrals, occupied: list[Array], keep: bool) -> None:
-        self.integrals, self.ranges = integrals, integrals.ranges()
-        self.spins = [Spin(integrals, orbitals) for orbitals in occupied]
+    def __init__(self, integrals: Integrals, occupied: list[Array], hybrid: float, keep: bool) -> None:
+        self.integrals, self.ranges, self.hybrid = integrals, integrals.ranges(), hybrid
+        self.spins = [Spin(integrals, orbitals, hybrid != 0) for orbitals in occupied]
         self.kept: list[list[Single]] = []
         with threads.pool() as pool:
-            kept = pool.map(partial(self._prepare, keep), self.ranges)
+            kept = pool.map(partial(self._prepare, keep and hybrid != 0), self.ranges)
             self.kept = [block for block in kept if block is not None]
 
     def _prepare(self, keep: bool, where: tuple[int, slice]) -> list[Single] | None:
@@ -210,7 +223,7 @@ class FittedResponse:
             spin.fill(*where, block)
         return block if keep else None
 
-    def __call__(self, changes: list[Array], hybrid: float, scale: float) -> list[Array]:
+    def __call__(self, changes: list[Array], scale: float) -> list[Array]:
         """Return (J - hybrid K) C of every spin, (nao, nocc), for changes (nao, nocc).
 
         Parameters
@@ -226,7 +239,7 @@ class FittedResponse:
                 for total, (blocks_, charge) in zip(totals, found, strict=True):
                     charges[irrep][rows] += scale * charge
                     for key, values in blocks_.items():
-                        _add(total, key, -hybrid * values)
+                        _add(total, key, -self.hybrid * values)
         for spin, total in zip(self.spins, totals, strict=True):
             for key, values in spin.coulomb(charges).items():
                 _add(total, key, values)
@@ -234,6 +247,8 @@ class FittedResponse:
 
     def _block(self, split: list[Change], number: int) -> list[tuple[Change, Array]]:
         irrep, rows = self.ranges[number]
+        if not self.hybrid:
+            return [({}, spin.charges(irrep, rows, own)) for spin, own in zip(self.spins, split, strict=True)]
         block = self.kept[number] if self.kept else self.integrals.block(irrep, rows)
         return [spin.exchange(irrep, rows, block, own) for spin, own in zip(self.spins, split, strict=True)]
 
@@ -243,5 +258,6 @@ def megabytes(method: Any, keep: bool) -> float:
     mol, naux = method.mol, method.with_df.get_naoaux()
     tensor = method.with_df.adapted() if isinstance(method.with_df, SymmetricFitting) else None
     whole, halves = (0.375, 0.5) if tensor is not None else (1.0, 1.0)
-    turned = sum(count * (mol.nao + count) for count in mol.nelec)
-    return float(naux * (whole * mol.nao**2 * keep + halves * turned) * 4e-6)
+    exchange = method._numint.hybrid_coeff(method.xc, spin=mol.spin) != 0
+    turned = sum(count * (mol.nao + count * exchange) for count in mol.nelec)
+    return float(naux * (whole * mol.nao**2 * (keep and exchange) + halves * turned) * 4e-6)

@@ -52,7 +52,7 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
     occupations = [np.asarray(o) for o in ([mean_field.mo_occ] if closed else mean_field.mo_occ)]
     occupied = [c[:, o > 0] for c, o in zip(coefficients, occupations, strict=True)]
     hybrid = ni.hybrid_coeff(mean_field.xc, spin=0 if closed else 1)
-    fitted = FittedResponse(integrals_of(mean_field, occupied), occupied, _kept(mean_field))
+    fitted = FittedResponse(integrals_of(mean_field, occupied), occupied, hybrid, _kept(mean_field))
     grids = dft.gen_grid.Grids(mol).set(level=grid_level)
     grids.build(with_non0tab=True)
     density = np.asarray(mean_field.make_rdm1())
@@ -65,7 +65,7 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
         halves = np.array([y @ o.T for y, o in zip(ys, occupied, strict=True)])
         densities = halves + halves.transpose(0, 2, 1)
         potentials = ni.kernel_potential(mol, grids, kernel, densities * (2.0 if closed else 1.0), symmetric)
-        parts = zip(coefficients, occupied, fitted(ys, hybrid, 4.0 if closed else 2.0), potentials, strict=True)
+        parts = zip(coefficients, occupied, fitted(ys, 4.0 if closed else 2.0), potentials, strict=True)
         return [c.T @ (fixed + v @ o) for c, o, fixed, v in parts]
 
     return _by_rows(one, coefficients, occupied)
