@@ -9,7 +9,9 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+from pyscf import df
 from pyscf.df import df_jk
+from pyscf.dft import numint
 
 from spincross import device
 
@@ -84,6 +86,8 @@ def installed(monkeypatch, log):
 
     def to_gpu(method):
         assert not method.mol.symmetry
+        assert type(method.with_df) is df.DF  # PySCF's to_gpu() finds no twin of a derived class and leaves it as it is
+        assert type(method._numint) is numint.NumInt
         log.append(("to_gpu", type(method).__name__))
         return Method(method, log)
 

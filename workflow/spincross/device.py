@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pyscf import df, dft
 
 from spincross import files, gpu_libraries
 from spincross.errors import BadInput
@@ -156,11 +157,20 @@ def moved(method: Any, device: Device) -> Any:
     """
     if device.name == "cpu":
         return method
+    method = _stock(method)
     method.conv_tol_cpscf = 1e-8
     gpu = method.to_gpu()
     gpu.with_df.use_gpu_memory = not device.tensor_on_host
     gpu.cphf_grids = gpu.grids
     return gpu
+
+
+def _stock(method: Any) -> Any:
+    """Return a copy with PySCF's own integrator and density fitting: `to_gpu()` leaves derived classes on the CPU."""
+    plain = method.copy()
+    plain._numint = dft.numint.NumInt()
+    plain.with_df = df.DF(method.mol, method.with_df.auxbasis)
+    return plain
 
 
 def to_numpy(values: Any) -> NDArray[np.float64]:
