@@ -158,7 +158,7 @@ def test_start_hessians_are_packed_where_the_optimiser_looks_for_them(tmp_path, 
         return springs(molecule)
 
     monkeypatch.setattr(cheap, "gfn2_hessian", hessian)
-    job.pack(settings, "fe-aai2-ncs2", tmp_path / "job")
+    job.pack(settings, "fe-aai2-ncs2", tmp_path / "job", tmp_path / "nothing")
     assert asked == [1, 5]
     compute = stages.start_hessian(settings, "fe-aai2-ncs2")
     for state, name in (("LS", "molecule"), ("HS", "molecule_high_spin")):
@@ -172,7 +172,7 @@ def test_start_hessians_are_packed_where_the_optimiser_looks_for_them(tmp_path, 
             optimise.kept_hessian(folder, compute, (other, None, None, None))
     assert asked == [1, 5]
     guess = replace(settings, config=content | {"optimisation": content["optimisation"] | {"start_hessian": "guess"}})
-    job.pack(guess, "fe-aai2-ncs2", tmp_path / "other")
+    job.pack(guess, "fe-aai2-ncs2", tmp_path / "other", tmp_path / "nothing")
     assert asked == [1, 5]
 
 
@@ -193,6 +193,37 @@ def test_what_is_recorded_is_packed_as_finished(tmp_path, monkeypatch, capsys):
     __main__.main(["store", "--complex", "fe-aai2-ncs2", "--results", str(tmp_path / "job/results"),
                    "--structures", str(tmp_path / "job/structures")])  # fmt: skip
     assert capsys.readouterr().out == ""  # a recalled stage is no new record
+
+
+def test_what_was_begun_is_packed_and_gone_on_with(tmp_path, capsys):
+    changes = [word for change in SMALL for word in ("--set", change)]
+    here = ["--results", str(tmp_path / "results"), "--workdir", str(tmp_path / "work"), *changes]
+    __main__.main(["molecule", "--complex", "h2co", *here])
+    with pytest.raises(SystemExit) as stop:
+        __main__.main(["optimise", "--complex", "h2co", *here, "--set", "optimisation.max_steps=2"])
+    assert "NotConverged" in str(stop.value)
+    steps = Path("work/h2co/small/HS/C2/optimise/coarse/steps.jsonl")
+    before = (tmp_path / steps).read_text()
+    assert before.count("\n") > 1
+    __main__.main(["pack", "--complex", "h2co", "--into", str(tmp_path / "job"), *here])
+    assert (tmp_path / "job" / steps).read_text() == before
+    assert not list((tmp_path / "job").rglob("lock"))
+    capsys.readouterr()
+    __main__.main(["optimise", "--job", str(tmp_path / "job")])
+    said = capsys.readouterr().out
+    assert "resuming in optimise" in said
+    assert (tmp_path / "job" / steps).read_text().startswith(before)
+
+
+def test_results_of_other_structures_are_no_records(worked_off, tmp_path):
+    folder = worked_off["folder"]
+    (tmp_path / "h2co").mkdir()
+    (tmp_path / "h2co/h2co.xyz").write_text((ROOT / "structures/h2co/h2co.xyz").read_text() + "\n")
+    (tmp_path / "complexes.json").write_bytes((folder / "structures/complexes.json").read_bytes())
+    with pytest.raises(SystemExit, match="made from other structure files than h2co has now"):
+        __main__.main(["store", "--complex", "h2co", "--config", str(folder / "config.json"), "--results",
+                       str(folder / "results"), "--structures", str(tmp_path)])  # fmt: skip
+    assert not (tmp_path / "reference").exists()
 
 
 def commands_of_the_readme(name):

@@ -215,7 +215,7 @@ def _chain(settings: Settings, place: Place) -> None:
 def _pack(settings: Settings, place: Place) -> None:
     if place.options.into is None:
         raise BadInput("pack needs --into with the folder to make")
-    job.pack(settings, place.complex, place.options.into)
+    job.pack(settings, place.complex, place.options.into, place.options.workdir)
 
 
 def _store(settings: Settings, place: Place) -> None:

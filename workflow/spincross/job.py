@@ -56,14 +56,15 @@ def _minimum(state: str, group: str) -> list[Step]:
     ]
 
 
-def pack(settings: Settings, complex_id: str, folder: Path) -> None:
-    """Make the folder of a job: configuration, structures, the extracted molecule, records, start Hessians.
+def pack(settings: Settings, complex_id: str, folder: Path, work: Path) -> None:
+    """Make the folder of a job: configuration, structures, the extracted molecule, records, what was begun.
 
-    Records that fit are results that are there already; start Hessians are made for the states still to be optimised.
+    Records that fit are results that are there already; for states still to be optimised GFN2 start Hessians are made.
 
     Parameters
     ----------
     folder : is made; BadInput where it holds a job already, which may have results
+    work : restart data of runs that were begun here, with which the job goes on
     """
     if (folder / "config.json").exists():
         raise BadInput(f"{folder} holds a job already; give another --into, or remove it")
@@ -72,6 +73,10 @@ def pack(settings: Settings, complex_id: str, folder: Path) -> None:
     stages.extract_molecule(settings, complex_id, molecules)
     one = replace(settings, config=settings.config | {"complexes": [complex_id]})
     recalled = _recall(one, complex_id, folder / "results")
+    begun = Path(complex_id) / settings.level_name
+    if (work / begun).is_dir():
+        shutil.copytree(work / begun, folder / "work" / begun, ignore=shutil.ignore_patterns("lock"))
+        files.print_line(f"{complex_id}: restart data of {work / begun} goes along")
     for state, name in (("LS", "molecule.xyz"), ("HS", "molecule_high_spin.xyz")):
         if (state, stages.parent_group(settings, complex_id), "optimise") not in recalled:
             _start_hessian(settings, complex_id, state, molecules / name, folder / "work")

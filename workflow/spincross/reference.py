@@ -95,11 +95,13 @@ def recall(place: Path, target: Path, stage: str) -> None:
 def store(settings: Settings, results: Path) -> list[str]:
     """Turn every finished, computed DFT stage under `results` into a record; return what was stored.
 
-    BadInput if a result goes by this level's name but was computed with other settings.
+    BadInput if a result goes by this level's name but was computed with other settings, or from other structures than
+    those the complex has now.
     """
     stored = []
     for complex_id in settings.config["complexes"]:
         base = results / complex_id / settings.level_name
+        _check_structures(settings, complex_id, results / complex_id / "molecule/molecule.json")
         for stage, names in STAGE_FILES.items():
             for source in sorted(base.glob(f"*/*/{stage}")):
                 complete = all((source / name).is_file() for name in names)
@@ -116,6 +118,18 @@ def store(settings: Settings, results: Path) -> list[str]:
                 write_checked(place / "record.json", facts, "record")
                 stored.append(f"{complex_id} {state} {group} {stage}")
     return stored
+
+
+def _check_structures(settings: Settings, complex_id: str, molecule: Path) -> None:
+    """Raise BadInput if the molecule of these results came from other structure files."""
+    if not molecule.is_file():
+        return
+    used = files.read_json(molecule)["provenance"]["inputs_sha256"]
+    if used != structure_checksums(settings, complex_id):
+        raise BadInput(
+            f"{molecule} was made from other structure files than {complex_id} has now under {settings.structures}; "
+            "its results are not kept as records"
+        )
 
 
 def _check_level(path: Path, level: Json) -> None:
