@@ -52,6 +52,6 @@ def optimised(small_settings, tmp_path_factory):
         "point_group": "C2",
         "converged": True,
     }
-    content = {"provenance": facts, **facts, "energy_hartree": solution.energy} | CALIBRATION
+    content = {"provenance": facts, **facts, "energy_hartree": solution.energy, "s_squared": 0.0} | CALIBRATION
     files.write_json(folder / "optimise.json", content)
     return folder

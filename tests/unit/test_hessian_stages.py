@@ -8,7 +8,7 @@ import pytest
 
 import sample_gpu
 from spincross import checkpoints, electronic, files, hessian_stages, soft_modes, vibration_stages, vibrations
-from spincross.errors import StaleData
+from spincross.errors import StaleData, WrongState
 from spincross.molecule import Molecule
 from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
 
@@ -92,3 +92,43 @@ def test_an_analytic_hessian_says_its_grid_and_on_a_gpu_takes_that_of_displaced_
     vibration_stages.analyse_vibrations(settings, "h2co", "LS", optimised, folder)
     found = files.read_json(folder / "vibrations.json")["hessian_settings"]
     assert (found["grid_level"], found["grid_response"]) == (grid, moves)
+
+
+@pytest.mark.parametrize(("key", "change"), [("energy_hartree", 2e-5), ("s_squared", 0.02)])
+@pytest.mark.parametrize(("method", "grid"), [("analytic", 0), ("finite differences", 0), ("finite differences", 1)])
+def test_a_hessian_of_another_state_than_that_optimised_is_refused(
+    small_settings, optimised, tmp_path, method, grid, key, change
+):
+    """Finite differences compare energies only, and those of a coarse grid with none of another grid."""
+    config = deepcopy(small_settings.config)
+    config["hessian"] |= {"method": method, "displacement_grid_level": grid}
+    settings = replace(small_settings, config=config)
+    source = files.read_json(optimised / "optimise.json")
+    files.write_json(tmp_path / "optimise/optimise.json", source | {key: source[key] + change})
+    for name in ("geometry.xyz", "orbitals.npz"):
+        (tmp_path / "optimise" / name).write_bytes((optimised / name).read_bytes())
+    folder = tmp_path / "LS/C2/vibrations"
+
+    def compute():
+        hessian_stages.compute_hessian(settings, "h2co", "LS", tmp_path / "optimise", folder, tmp_path / "work")
+
+    if method == "finite differences" and (key == "s_squared" or grid == 1):
+        compute()
+        return
+    with pytest.raises(WrongState, match="another electronic state"):
+        compute()
+    assert not (folder / "hessian.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("grid", "energy", "s_squared", "same"),
+    [(3, 9e-6, 0.0, True), (3, 1.1e-5, 0.0, False), (4, 2.9e-3, 0.0, True), (4, -3.1e-3, 0.0, False),
+     (2, 0.5, 0.0, True), (4, 0.0, 0.011, False)],
+)  # fmt: skip
+def test_states_are_told_apart_by_energy_and_spin(grid, energy, s_squared, same):
+    source = {"energy_hartree": -100.0, "s_squared": 6.0, "provenance": {"state": "HS", "level": {"grid_level": 3}}}
+    if same:
+        hessian_stages.require_same_state(source, grid, -100.0 + energy, 6.0 + s_squared)
+        return
+    with pytest.raises(WrongState, match="the optimisation of HS at -100.000000 Eh"):
+        hessian_stages.require_same_state(source, grid, -100.0 + energy, 6.0 + s_squared)

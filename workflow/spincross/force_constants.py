@@ -7,7 +7,7 @@ or the analytic Hessian with its diagonal blocks rebuilt from the sum rule, H[A,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from spincross.levels import Level, State
 from spincross.molecule import Molecule
 
 Array = NDArray[np.float64]
+Check = Callable[[electronic.Solution], None]
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,18 @@ def rebuilt_diagonal(hessian: Array) -> Array:
 
 def analytic_hessian(
     molecule: Molecule, level: Level, state: State, guess: Orbitals, settings: Settings, report: Report = print_line,
-    keep: Keep = anew,
+    keep: Keep = anew, check: Check = lambda solution: None,
 ) -> ForceConstants:  # fmt: skip
     """Return the analytic Hessian, diagonal blocks rebuilt, and on the CPU dipole derivatives.
 
     Only atoms that the point group does not relate are displaced; the rest follows by symmetry.
+
+    Parameters
+    ----------
+    check : looks at the solution first, and may raise
     """
     solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, settings.max_memory)
+    check(solution)
     unique = unique_atoms(molecule)
     columns, dipoles = electronic.hessian_columns(solution, unique, settings.response_grid_level, report, keep)
     matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
@@ -169,18 +175,20 @@ def hessian_from_gradients(molecule: Molecule, gradients: list[Array], step: flo
 
 
 def analytic(
-    molecule: Molecule, surface: Surface, settings: Settings, report: Report = print_line, folder: Path | None = None
-) -> ForceConstants:
+    molecule: Molecule, surface: Surface, settings: Settings, report: Report = print_line, folder: Path | None = None,
+    check: Check = lambda solution: None,
+) -> ForceConstants:  # fmt: skip
     """Return the analytic Hessian of a geometry and dipole derivatives, on a GPU from gradients in an electric field.
 
     Parameters
     ----------
     folder : keeps finished blocks, so that a killed run goes on; StaleData if they belong to another calculation
+    check : as in `analytic_hessian`
     """
     level, state, guess = surface.level, surface.state, surface.guess
     key = fingerprint([surface.key(molecule), molecule.positions.round(6).tolist(), settings.response_grid_level])
     keep = anew if folder is None else Blocks(folder, key, report).keep
-    found = analytic_hessian(molecule, level, state, guess, settings, report, keep)
+    found = analytic_hessian(molecule, level, state, guess, settings, report, keep, check)
     if found.dipole_derivatives is not None:
         return found
     solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, surface.max_memory)

@@ -18,6 +18,7 @@ from spincross import (
     checkpoints,
     device,
     displacements,
+    electronic,
     files,
     force_constants,
     soft_modes,
@@ -25,7 +26,7 @@ from spincross import (
 )
 from spincross.config import Settings
 from spincross.displacements import Point, Surface
-from spincross.errors import StaleData
+from spincross.errors import StaleData, WrongState
 from spincross.files import Json
 from spincross.force_constants import ForceConstants
 from spincross.molecule import Molecule
@@ -35,6 +36,14 @@ from spincross.stages import load_molecule, state_facts, take_over
 Array = NDArray[np.float64]
 
 POINT_ARRAYS = ("gradient", "dipole", "energy", "cycles", "seconds")
+
+SAME_ENERGY = 1e-5
+"""Largest difference of energies (Eh) of one state at one geometry on one grid."""
+SAME_ENERGY_OTHER_GRID = 3e-3
+"""The same on two grids from 3 on. Coarser ones differ by more than states do (formaldehyde on 0 and 1: 0.015 Eh), and
+are not compared."""
+SAME_S_SQUARED = 0.01
+"""Largest difference of <S^2> of one state on two grids."""
 
 
 def plan_displacements(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path) -> None:
@@ -99,7 +108,7 @@ def gather_hessian(
     StaleData
         if a bundle belongs to another geometry, level or step
     WrongState
-        if a displaced SCF fell into another electronic state
+        if the undisplaced or a displaced SCF fell into another electronic state
     """
     source = files.read_json(optimised / "optimise.json")
     if _stable_parent(source, folder):
@@ -109,6 +118,7 @@ def gather_hessian(
     *displaced, undisplaced = displacements.planned_geometries(molecule, settings.hessian.step)
     surface = displaced_surface(settings, complex_id, state, optimised)
     *points, centre = _points(parts, [*displaced, undisplaced], surface.key(undisplaced))
+    require_same_state(source, surface.level.grid_level, centre.energy)
     found = force_constants.from_points(molecule, points, settings.hessian.step)
     seconds = sum(point.seconds for point in (*points, centre))
     facts = {
@@ -163,8 +173,13 @@ def _analytic_hessian(
     # On a GPU the grid moves with the atoms, as in displaced gradients, and needs what they need.
     near = surface_near if device.chosen(settings.level.device) == "cpu" else displaced_surface
     surface = near(settings, complex_id, state, optimised)
+
+    def check(solution: electronic.Solution) -> None:
+        """Raise WrongState if this is another state than that of the optimisation."""
+        require_same_state(source, surface.level.grid_level, solution.energy, solution.s_squared)
+
     with checkpoints.locked(work):
-        found = force_constants.analytic(molecule, surface, settings.hessian, folder=work / "analytic")
+        found = force_constants.analytic(molecule, surface, settings.hessian, folder=work / "analytic", check=check)
     facts = {"settled_modes": settled_modes(molecule, found.hessian, surface, work)}
     provenance = hessian_provenance(optimised, source, start)
     _write_hessian(settings, complex_id, molecule, found, surface, provenance, facts, folder)
@@ -184,6 +199,29 @@ def settled_modes(molecule: Molecule, hessian: Array, surface: Surface, work: Pa
         facts = settled.facts(float(found.wavenumbers[mode]))
         rows.append({**facts, "scan_grid_level": fine.level.grid_level})
     return rows
+
+
+def require_same_state(source: Json, grid_level: int, energy: float, s_squared: float | None = None) -> None:
+    """Raise WrongState where an SCF at an optimised geometry is in another state than its optimisation.
+
+    Parameters
+    ----------
+    source : optimise.json
+    grid_level : of the SCF
+    energy, s_squared : of the SCF, Eh; <S^2> is not compared without
+    """
+    before = source["energy_hartree"], source["s_squared"]
+    own = source["provenance"]["level"]["grid_level"]
+    other = SAME_ENERGY_OTHER_GRID if min(own, grid_level) >= 3 else np.inf
+    allowed = SAME_ENERGY if own == grid_level else other
+    other_spin = s_squared is not None and abs(s_squared - before[1]) > SAME_S_SQUARED
+    if abs(energy - before[0]) > allowed or other_spin:
+        spin = "" if s_squared is None else f", <S^2> {s_squared:.3f}"
+        raise WrongState(
+            f"the SCF before the Hessian ended at {energy:.6f} Eh{spin} on grid {grid_level}, the optimisation of "
+            f"{source['provenance']['state']} at {before[0]:.6f} Eh, <S^2> {before[1]:.3f}: another electronic state; "
+            "optimise again"
+        )
 
 
 def _stable_parent(source: Json, folder: Path) -> bool:
