@@ -243,7 +243,7 @@ def test_the_readmes_jobs_have_a_sound_configuration_for_a_gpu_without_phonopy(w
 
 
 def test_the_readme_stores_what_its_jobs_compute():
-    assert len(commands_of_the_readme("pack")) == 3
+    assert len(commands_of_the_readme("pack")) == 4
     for words in commands_of_the_readme("store"):
         results = words[words.index("--results") + 1]
         packed = next(w for w in commands_of_the_readme("pack") if results == f"{w[w.index('--into') + 1]}/results")

@@ -48,6 +48,21 @@ def test_a_limit_stops_the_block_and_is_lifted_after_it():
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_alarm_that_a_destructor_loses_rings_again(monkeypatch):
+    class Slow:
+        """Takes a while to be destroyed; Python drops what is raised meanwhile."""
+
+        def __del__(self):
+            time.sleep(0.2)
+
+    monkeypatch.setattr(__main__, "AGAIN", 0.3)
+    with pytest.raises(Stopped), __main__.stopping(0.05):
+        slow = Slow()
+        del slow
+        time.sleep(10)
+
+
 def test_a_limit_that_is_no_time_is_refused():
     with pytest.raises(BadInput, match="--stop-after -1"), __main__.stopping(-1):
         pass

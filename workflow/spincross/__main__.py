@@ -20,6 +20,8 @@ from spincross.errors import BadInput, MissingInput, SpincrossError, Stopped
 
 STOPPED = 75
 """Exit code of a run that stopped because its time was over (EX_TEMPFAIL: try again)."""
+AGAIN = 10.0
+"""Seconds after which the alarm of `--stop-after` rings again."""
 OTHERS = (
     "`python -m spincross build --help`: build a model of a complex from a SMILES. "
     "`python -m spincross check-gpu`: compare the GPU of this host with its CPU."
@@ -277,8 +279,9 @@ def naming_the_stage(options: argparse.Namespace) -> Iterator[None]:
 def stopping(seconds: float | None) -> Iterator[None]:
     """Raise Stopped inside the block once the seconds are over; no limit without.
 
-    The alarm waits for the call into compiled code that is running, at most a good part of an SCF cycle. Whatever was
-    finished before is in the work folder, written whole, so that stopping is as safe as a kill.
+    The alarm waits for the call into compiled code that is running, at most a good part of an SCF cycle, and rings again
+    every AGAIN seconds: what is raised inside a destructor or a callback is lost. Whatever was finished before is in
+    the work folder, written whole, so that stopping is as safe as a kill.
     """
 
     def stop(*_: Any) -> None:
@@ -291,7 +294,7 @@ def stopping(seconds: float | None) -> Iterator[None]:
     if seconds <= 0:
         raise BadInput(f"--stop-after {seconds:g}: give a positive number of seconds")
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
     finally:

@@ -38,7 +38,8 @@ class Settings:
     step : displacement of finite differences, bohr
     displacement_grid_level : grid of the displaced gradients where it is finer than that of the level
     response_grid_level : grid of the exchange-correlation kernel in the analytic route
-    scf_energy_tolerance, scf_gradient_tolerance : of the undisplaced and every displaced SCF
+    scf_energy_tolerance, scf_gradient_tolerance : of the undisplaced and every displaced SCF; it is the gradient that
+        decides, and less than 1e-10 Eh would be near the rounding of energies of 4000 Eh
     max_memory : MB
     """
 
@@ -46,7 +47,7 @@ class Settings:
     step: float = 5e-3
     displacement_grid_level: int = 4
     response_grid_level: int = 3
-    scf_energy_tolerance: float = 1e-11
+    scf_energy_tolerance: float = 1e-10
     scf_gradient_tolerance: float = 1e-7
     max_memory: float = 8000
 
