@@ -279,9 +279,9 @@ def naming_the_stage(options: argparse.Namespace) -> Iterator[None]:
 def stopping(seconds: float | None) -> Iterator[None]:
     """Raise Stopped inside the block once the seconds are over; no limit without.
 
-    The alarm waits for the call into compiled code that is running, at most a good part of an SCF cycle, and rings again
-    every AGAIN seconds: what is raised inside a destructor or a callback is lost. Whatever was finished before is in
-    the work folder, written whole, so that stopping is as safe as a kill.
+    The alarm waits for the call into compiled code that is running, at most a good part of an SCF cycle, and rings
+    again every AGAIN seconds: what is raised inside a destructor or a callback is lost. Whatever was finished before is
+    in the work folder, written whole, so that stopping is as safe as a kill.
     """
 
     def stop(*_: Any) -> None:
