@@ -13,6 +13,7 @@ from spincross.levels import State
 
 LEVEL = replace(gpu_check.LEVEL, basis="sto-3g", grid_level=5)
 SINGLET = State("singlet", 1)
+IN_GROUP = HYDROGEN.at(HYDROGEN.positions, "C2")
 PLAIN = HYDROGEN.at(HYDROGEN.positions, "C1")
 pytestmark = pytest.mark.usefixtures("device_chosen_anew")
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("device_chosen_anew")
 def command(monkeypatch):
     """The command with hydrogen in place of water, on the stand-in."""
     sample_gpu.installed(monkeypatch, [])
-    monkeypatch.setattr(gpu_check, "CASES", {"H2, RKS": (PLAIN, SINGLET)})
+    monkeypatch.setattr(gpu_check, "CASES", {"H2, RKS": (IN_GROUP, SINGLET)})
     monkeypatch.setattr(gpu_check, "LEVEL", LEVEL)
 
 
@@ -32,9 +33,10 @@ def test_the_cases_are_a_closed_and_an_open_shell():
 
 def test_numbers_that_agree_pass_and_are_told_with_gpu_and_libraries(command, capsys):
     __main__.main(["check-gpu"])
-    first, *lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("  gpu_")]
+    first, *lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("  g")]
     assert first == "Stand-in 1, 139.8 GiB, gpu4pyscf 1.9.0, cupy 14.0.1, cutensor 2.5.1"
-    assert [line.split()[2] for line in lines] == ["energy", "gradient", "Hessian"]
+    names = ["energy", "stability", "gradient", "Hessian", "dipole derivative", "energy in its group"]
+    assert [line.split(": ")[1].split(" differs")[0] for line in lines] == names
     assert all("(allowed 1e-0" in line and "GPU" in line and "WRONG" not in line for line in lines)
 
 
@@ -60,7 +62,7 @@ def test_a_number_that_differs_ends_the_command_with_it(command, monkeypatch, ca
 def test_a_hessian_without_the_response_of_the_grid_is_found(monkeypatch):
     """The stand-in's own has none: on a coarse grid that shows."""
     sample_gpu.installed(monkeypatch, [])
-    *others, hessian = gpu_check.checks(PLAIN, SINGLET, replace(LEVEL, grid_level=0))
+    *others, hessian, _ = gpu_check.checks(PLAIN, SINGLET, replace(LEVEL, grid_level=0))
     assert all(check.passed for check in others)
     assert not hessian.passed
     assert hessian.difference > 1e-3

@@ -4,10 +4,12 @@ import gc
 
 import numpy as np
 import pytest
-from pyscf import df, gto, lib
+from pyscf import df, dft, gto, lib
 
 from sample_groups import ATOMS, molecule, symmetric
 from spincross import symmetric_fitting
+from spincross.levels import Level
+from spincross.mean_field import kohn_sham
 from spincross.symmetric_fitting import SymmetricFitting
 
 AUXILIARY = "def2-universal-jkfit"
@@ -131,3 +133,15 @@ def test_threads_do_not_change_the_numbers():
             found.append(ours.get_jk(density)[1])
     assert lib.num_threads() == threads
     np.testing.assert_allclose(found[0], found[1], atol=1e-11)
+
+
+def test_where_an_irrep_has_no_functions_it_is_pyscfs():
+    """Hydrogen along the axis of C2, with s functions only."""
+    mol = gto.M(atom="H 0 0 0.4; H 0 0 -0.4", basis="sto-3g", symmetry="C2", verbose=0)
+    level = Level(basis="sto-3g", grid_level=0, scf_energy_tolerance=1e-9, scf_gradient_tolerance=1e-5)
+    method = kohn_sham(mol, level)
+    method.kernel()
+    assert method.with_df.adapted() is None
+    stock = dft.RKS(mol, xc="pbe0").density_fit(auxbasis=level.auxiliary_basis)
+    stock.grids.level = 0
+    assert method.e_tot == pytest.approx(stock.kernel(), abs=1e-8)

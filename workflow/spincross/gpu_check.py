@@ -1,4 +1,4 @@
-"""Does the GPU of this host give the numbers of its CPU? Energy, gradient and Hessian of water and its cation.
+"""Does the GPU of this host give the numbers of its CPU? What every stage needs of it, of water and its cation.
 
 The GPU's analytic Hessian has the response of the integration grid, PySCF's has not; so it is compared with central
 differences of the CPU's gradients, which have it.
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import device, electronic, gpu_libraries
+from spincross import device, electric_field, electronic, gpu_libraries, orbital_rotations
 from spincross.electronic import Solution
 from spincross.errors import DeviceDiffers
 from spincross.files import print_line
@@ -30,8 +30,8 @@ STEP = 3e-3
 """Displacement (bohr): what the fourth derivatives add to a difference stays near 1e-5 Eh/bohr2."""
 PLACES = np.array([[0.0, 0.0, 0.0], [0.0, 1.43, 1.11], [0.0, -1.43, 1.11]])
 CASES = {
-    "H2O, RKS": (Molecule(("O", "H", "H"), PLACES, 0, "C1"), State("singlet", 1)),
-    "H2O+, UKS": (Molecule(("O", "H", "H"), PLACES, 1, "C1"), State("doublet", 2)),
+    "H2O, RKS": (Molecule(("O", "H", "H"), PLACES, 0, "C2"), State("singlet", 1)),
+    "H2O+, UKS": (Molecule(("O", "H", "H"), PLACES, 1, "C2"), State("doublet", 2)),
 }
 
 
@@ -57,21 +57,47 @@ class Check:
 
 
 def checks(molecule: Molecule, state: State, level: Level) -> Iterator[Check]:
-    """Yield energy, gradient and Hessian of a molecule without symmetry, compared.
+    """Yield what GPU and CPU make of a molecule: energy, stability, gradient, Hessian, dipoles; all without its group.
+
+    At last the energy in its group, if it has one, with the electrons of each irrep held.
 
     BadInput without a GPU; DeviceDiffers if one did not compute what was compared, its memory being too small.
     """
-    levels = [replace(level, device=name) for name in ("gpu", "cpu")]
-    (gpu, gpu_seconds), (cpu, cpu_seconds) = (_timed(electronic.solve, molecule, each, state) for each in levels)
+    levels, plain = [replace(level, device=name) for name in ("gpu", "cpu")], molecule.at(molecule.positions, "C1")
+    (gpu, gpu_seconds), (cpu, cpu_seconds) = (_timed(electronic.solve, plain, each, state) for each in levels)
     _require(gpu.device == "gpu", "SCF")
     yield Check("energy", "Eh", abs(gpu.energy - cpu.energy), 1e-7, gpu_seconds, cpu_seconds)
-    (found, gpu_seconds), (expected, cpu_seconds) = (_timed(electronic.gradient, each) for each in (gpu, cpu))
-    yield Check("gradient", "Eh/bohr", float(np.abs(found - expected).max()), 1e-6, gpu_seconds, cpu_seconds)
+    yield _compared("stability", "Eh", 1e-4, _eigenvalues, (gpu, level.grid_level), (cpu, level.grid_level))
+    yield _compared("gradient", "Eh/bohr", 1e-6, electronic.gradient, (gpu,), (cpu,))
     atoms = list(range(len(molecule.symbols)))
     (columns, dipoles), gpu_seconds = _timed(electronic.hessian_columns, gpu, atoms, level.grid_level, print_line)
     _require(dipoles is None, "Hessian")
-    expected, cpu_seconds = _timed(_differences, molecule, levels[1], state, cpu)
+    expected, cpu_seconds = _timed(_differences, plain, levels[1], state, cpu)
     yield Check("Hessian", "Eh/bohr2", float(np.abs(columns - expected).max()), 1e-4, gpu_seconds, cpu_seconds)
+    fields = [(molecule, solution, print_line) for solution in (gpu, cpu)]
+    yield _compared("dipole derivative", "e", 1e-3, electric_field.dipole_derivatives, *fields)
+    if molecule.point_group != "C1":
+        held = replace(state, occupation=electronic.solve(molecule, levels[1], state).occupation)
+        yield _compared("energy in its group", "Eh", 1e-7, _energy, *[(molecule, each, held) for each in levels])
+
+
+def _compared(
+    what: str, unit: str, allowed: float, work: Callable[..., Any], on_gpu: tuple[Any, ...], on_cpu: tuple[Any, ...]
+) -> Check:
+    """Do work with the arguments of either device and compare the numbers."""
+    (found, gpu_seconds), (expected, cpu_seconds) = (_timed(work, *arguments) for arguments in (on_gpu, on_cpu))
+    return Check(what, unit, float(np.abs(found - expected).max()), allowed, gpu_seconds, cpu_seconds)
+
+
+def _energy(molecule: Molecule, level: Level, state: State) -> float:
+    return electronic.solve(molecule, level, state).energy
+
+
+def _eigenvalues(solution: Solution, grid_level: int) -> Array:
+    """Return the lowest eigenvalue of every block of the orbital Hessian, Eh, on the device of the solution."""
+    place = device.CPU if solution.device == "cpu" else device.GPU[0]
+    found = orbital_rotations.lowest_rotations(solution.mean_field, "C1", grid_level, place)
+    return np.array([rotation.eigenvalue for rotation in found])
 
 
 def _differences(molecule: Molecule, level: Level, state: State, centre: Solution) -> Array:

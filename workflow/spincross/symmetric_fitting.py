@@ -76,7 +76,8 @@ class Tensor:
 class SymmetricFitting(df.DF):
     """PySCF's density fitting with the tensor over adapted functions; for molecules that `images.of_molecule` knows.
 
-    Where the tensor does not fit into the memory, or fitting functions are linearly dependent, it is PySCF's object.
+    Where the tensor does not fit into the memory, fitting functions are linearly dependent, or an irrep is empty, it is
+    PySCF's object.
     """
 
     def __init__(self, mol: gto.Mole, auxbasis: Any) -> None:
@@ -170,15 +171,17 @@ def blocks(count: int, step: int) -> list[slice]:
 
 
 def _tensor(mol: gto.Mole, auxiliary: gto.Mole, mapped: Images) -> Tensor | None:
-    """Return the tensor, None if the fitting functions are linearly dependent."""
+    """Return the tensor, None if the fitting functions are linearly dependent or an irrep has no orbital functions."""
+    orbitals = mapped.adapted()
+    sizes = [part.stop - part.start for part in orbitals.parts]
+    if not all(sizes):
+        return None
     fitting = images.images(auxiliary, mol.groupname).adapted()
     metric = fitting.matrix(auxiliary.intor("int2c2e"))
     try:
         factors = tuple(cholesky(metric[part, part], lower=True) for part in fitting.parts)
     except LinAlgError:
         return None
-    orbitals = mapped.adapted()
-    sizes = [part.stop - part.start for part in orbitals.parts]
     packed = tuple(np.empty((len(factors[0]), n * (n + 1) // 2)) for n in sizes)
     tensor = Tensor(orbitals, fitting, factors, packed, np.empty((len(factors[1]), *sizes)))
     _fill(tensor, mol, auxiliary)
