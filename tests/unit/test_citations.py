@@ -14,8 +14,12 @@ SOURCE = (Path(__file__).parents[2] / "workflow/report/references.bib").read_tex
 def test_every_reference_that_can_be_used_is_in_the_file_with_a_doi():
     data = sample_report.sample()
     data["molecule"]["metal"] = "Fe"
-    text = citations.bibtex(SOURCE, citations.used(data))
-    assert len(re.findall(r"^@article\{", text, re.M)) == len(citations.used(data)) == SOURCE.count("@article")
+    pure = data["optimise"]["LS"]["level"] | {"auxiliary_basis": "def2-universal-jfit"}
+    fitted = citations.used(data | {"optimise": data["optimise"] | {"LS": data["optimise"]["LS"] | {"level": pure}}})
+    assert fitted ^ citations.used(data) == {"Weigend2006", "Weigend2008"}
+    names = citations.used(data) | fitted
+    text = citations.bibtex(SOURCE, names)
+    assert len(re.findall(r"^@article\{", text, re.M)) == len(names) == SOURCE.count("@article")
     assert len(re.findall(r"^  doi = \{10\.\d{4,}/\S+\}$", text, re.M)) == SOURCE.count("@article")
     assert text.count("{") == text.count("}")
 

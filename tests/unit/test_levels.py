@@ -40,6 +40,18 @@ def test_functionals_of_the_density_at_a_point_with_or_without_exact_exchange_ar
     levels.check_level(replace(LEVEL, functional=functional), ["H"])
 
 
+@pytest.mark.parametrize(
+    ("functional", "served"), [("bp86", True), ("r2scan", True), ("pbe0", False), ("camb3lyp", False)]
+)
+def test_a_basis_that_fits_no_exchange_serves_pure_functionals_only(functional, served):
+    level = replace(LEVEL, functional=functional, auxiliary_basis="def2-universal-jfit")
+    if served:
+        levels.check_level(level, ["Fe"])
+        return
+    with pytest.raises(BadInput, match="fits the Coulomb part only"):
+        levels.check_level(level, ["Fe"])
+
+
 def test_pyscf_still_has_no_hessian_of_an_open_shell_with_vv10():
     """What the sentence at the door says; once this fails, VV10 can be looked at again."""
     method = dft.UKS(gto.M(atom="H", basis="sto-3g", spin=1, verbose=0), xc="wb97x-v")

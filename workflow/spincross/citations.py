@@ -15,10 +15,12 @@ def used(data: Json) -> set[str]:
     """Return the names of the entries that a run used: those of every run, then by level, methods and metal."""
     level = data["optimise"]["LS"]["level"]
     methods = {v["method"] for v in data["vibrations"].values()}
+    fitting = str(level.get("auxiliary_basis") or "").lower()
     depending = {
         "Adamo1999": level["functional"].lower() == "pbe0",
         "Weigend2005": level["basis"].lower().startswith("def2"),
-        "Weigend2008": "jkfit" in str(level.get("auxiliary_basis") or "").lower(),
+        "Weigend2006": fitting.endswith("-jfit"),
+        "Weigend2008": fitting.endswith("-jkfit"),
         "Bannwarth2019": data["molecule"]["metal"] is not None,
         "Togo2023": "finite differences" in methods,
     }

@@ -73,7 +73,7 @@ def term(multiplicity: int, occupation: tuple[tuple[int, int], ...] | None, poin
 
 
 def check_level(level: Level, symbols: Iterable[str]) -> None:
-    """Raise BadInput if PySCF does not know the functional or has no basis for an element.
+    """Raise BadInput if PySCF does not know the functional, or the bases do not serve it or an element.
 
     Hartree-Fock, or nothing, is no functional: what follows needs a density functional, without VV10 or dispersion.
     """
@@ -88,6 +88,11 @@ def check_level(level: Level, symbols: Iterable[str]) -> None:
         name = level.functional
         raise BadInput(f"functional {name!r} holds no density functional; correct `functional` in the level")
     _check_local(level.functional)
+    if level.auxiliary_basis.endswith("-jfit") and dft.libxc.is_hybrid_xc(level.functional):
+        raise BadInput(
+            f"auxiliary_basis {level.auxiliary_basis!r} fits the Coulomb part only, and {level.functional} has exact "
+            "exchange; take def2-universal-jkfit"
+        )
     for key in ("basis", "auxiliary_basis"):
         for symbol in sorted(set(symbols)):
             try:
