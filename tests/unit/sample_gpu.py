@@ -88,6 +88,7 @@ def installed(monkeypatch, log):
         assert not method.mol.symmetry
         assert type(method.with_df) is df.DF  # PySCF's to_gpu() finds no twin of a derived class and leaves it as it is
         assert type(method._numint) is numint.NumInt
+        assert method.mol.basis != "minao"  # generally contracted, 20 primitives in a shell of iron
         log.append(("to_gpu", type(method).__name__))
         return Method(method, log)
 

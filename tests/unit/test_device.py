@@ -25,6 +25,7 @@ from spincross import (
 )
 from spincross.errors import BadInput, NotConverged, WrongState
 from spincross.levels import State
+from spincross.molecule import Molecule
 from test_gates import LIMITS
 
 GPU = replace(LEVEL, device="gpu")
@@ -300,6 +301,20 @@ def test_the_stability_test_runs_on_the_gpu_and_gives_the_cpus_eigenvalue(log, s
     assert gates.stability(found, LIMITS).eigenvalue == pytest.approx(expected, abs=1e-4)
     assert log[0] == ("to_gpu", "DFUKS")
     assert [name for name, _ in log if name == "gen_response"] == ["gen_response"]
+
+
+def test_a_cold_start_with_a_metal_begins_on_the_cpu(log):
+    """Copper hydride: the minimal basis is PySCF's work, the rest the GPU's."""
+    molecule = Molecule(("Cu", "H"), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.76]]))
+    found = electronic.solve(molecule, SMALL, State("LS", 1))
+    assert [rung["rung"] for rung in found.trace][:3] == [
+        "minimal basis, level shift",
+        "coarse grid, level shift",
+        "DIIS",
+    ]
+    assert [value for name, value in log if name == "to_gpu"] == ["DFRKS", "DFRKS"]
+    expected = electronic.solve(molecule, replace(SMALL, device="cpu"), State("LS", 1), found.orbitals)
+    assert found.energy == pytest.approx(expected.energy, abs=1e-7)
 
 
 def test_gates_read_a_gpu_solution_as_they_do_the_cpus(log, triplet):

@@ -148,19 +148,20 @@ class Ladder:
         return method.make_rdm1(), "density of the coarse grid"
 
     def small_basis_density(self) -> Array:
-        """Return the density of a rough minimal-basis SCF, projected.
+        """Return the density of a rough minimal-basis SCF, projected; always on the CPU.
 
-        PySCF's minao is contracted from a large basis; in STO-3G an electron of high-spin iron goes to the ligands.
+        PySCF's minao has four contractions of 20 primitives in a shell of iron, which is nothing for a GPU; in STO-3G an
+        electron of high-spin iron goes to the ligands.
         """
         small = self.mol.copy()
         small.basis = "minao"
         small.build(False, False)
-        method = kohn_sham(small, replace(self.level, grid_level=0), self.place)
+        method = kohn_sham(small, replace(self.level, grid_level=0))
         method.set(level_shift=0.3, conv_tol=1e-4, conv_tol_grad=1e-1)
         start = np.asarray(kohn_sham(small, self.level).get_init_guess(key="atom"))
         reason = "cold start with a metal: larger bases swing by 100 Eh"
         self.run(method, "minimal basis, level shift", reason, start, 50)
-        return np.asarray(addons.project_dm_nr2nr(small, to_numpy(method.make_rdm1()), self.mol))
+        return np.asarray(addons.project_dm_nr2nr(small, method.make_rdm1(), self.mol))
 
     def newton_possible(self, method: Any) -> bool:
         """Tell whether Newton steps are taken: not on a GPU, where a cycle is cheap, nor where PySCF must respond."""
