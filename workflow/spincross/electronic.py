@@ -150,8 +150,8 @@ class Ladder:
     def small_basis_density(self) -> Array:
         """Return the density of a rough minimal-basis SCF, projected; always on the CPU.
 
-        PySCF's minao has four contractions of 20 primitives in a shell of iron, nothing for a GPU; in STO-3G an electron
-        of high-spin iron goes to the ligands.
+        PySCF's minao has four contractions of 20 primitives in a shell of iron, nothing for a GPU. In STO-3G an
+        electron of high-spin iron goes to the ligands.
         """
         small = self.mol.copy()
         small.basis = "minao"
