@@ -136,6 +136,7 @@ def contraction(numerical: Any, slab: int = SLAB) -> Callable[..., Any]:
     """
 
     def contract(pattern: str, a: Any, b: Any, alpha: float = 1.0, beta: float = 0.0, out: Any = None) -> Any:
+        """Return alpha times the product of a and b in einsum's pattern, plus beta times `out`, written into `out`."""
         operands, result = pattern.replace(" ", "").split("->")
         indices = (*operands.split(","), result)
         if out is None:
@@ -165,6 +166,7 @@ def _pieces(indices: tuple[str, ...], arrays: tuple[Any, ...], adds: bool, slab:
         return
 
     def saved(index: str) -> tuple[int, bool, int]:
+        """Return what speaks for halving an index: bytes of what it cuts, whether it is the result's, its size."""
         bytes_saved = sum(x.nbytes for x, names in zip(arrays, indices, strict=True) if index in names)
         return bytes_saved, index in indices[2], sizes[index]
 

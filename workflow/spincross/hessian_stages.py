@@ -191,6 +191,7 @@ def settled_modes(molecule: Molecule, hessian: Array, surface: Surface, work: Pa
     fine, rows = soft_modes.finer(surface), []
 
     def point(geometry: Molecule, name: str) -> Point:
+        """Return gradient and energy of a geometry on the finer grid, kept under a name."""
         return displacements.kept_point(geometry, fine, work / "soft_modes", name, files.print_line)
 
     for mode in found.undetermined:

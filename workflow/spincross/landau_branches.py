@@ -168,6 +168,7 @@ def _jump_between(
     near, far = before.q, _steepest(model, end, before.q, after.q, -side)
 
     def barrier_slope(temperature: float) -> float:
+        """Return the largest slope against the way of the jump at a temperature, K: zero where the barrier vanishes."""
         place = _steepest(model, temperature, near, far, side)
         return side * float(model.slope(temperature, place))
 
@@ -209,6 +210,7 @@ def equal_energy_temperature(model: LandauModel, up: Jump | None, down: Jump | N
         return None
 
     def difference(temperature: float) -> float:
+        """Return the energy of the outermost minimum at high q minus that at low q, at a temperature in K."""
         minima = model.minima(temperature)
         return minima[-1].energy - minima[0].energy
 

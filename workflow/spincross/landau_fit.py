@@ -190,6 +190,7 @@ def _solve(problem: _Problem, guess: Array, weights: dict[str, float]) -> Any:
     """Return scipy's least-squares result; residuals are divided by the weights of their kind."""
 
     def residuals(scaled: Array) -> Array:
+        """Return all weighted residuals (size,) of parameters in units of their guesses."""
         try:
             parts = problem.parts(scaled * scale)
         except BadInput:  # a step out of the bounded potentials: as bad as any

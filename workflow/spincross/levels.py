@@ -88,7 +88,7 @@ def check_level(level: Level, symbols: Iterable[str]) -> None:
         name = level.functional
         raise BadInput(f"functional {name!r} holds no density functional; correct `functional` in the level")
     _check_local(level.functional)
-    if level.auxiliary_basis.endswith("-jfit") and dft.libxc.is_hybrid_xc(level.functional):
+    if level.auxiliary_basis.lower().endswith("-jfit") and dft.libxc.is_hybrid_xc(level.functional):
         raise BadInput(
             f"auxiliary_basis {level.auxiliary_basis!r} fits the Coulomb part only, and {level.functional} has exact "
             "exchange; take def2-universal-jkfit"

@@ -133,6 +133,7 @@ def hold_occupation(
     functions = irreps.adapted(mol, point_group)
 
     def one_spin(energies: Array, coefficients: Array, electrons: list[int]) -> Array:
+        """Return occupations 0 or 1 (n,) of one spin: of each irrep the lowest, as many as it has electrons."""
         labels = functions.shares(coefficients).argmax(axis=0)
         filled = np.zeros(len(energies))
         for irrep, count in enumerate(electrons):
@@ -141,6 +142,7 @@ def hold_occupation(
         return filled
 
     def get_occ(mo_energy: Any = None, mo_coeff: Any = None) -> Any:
+        """Return the occupations of both spins on the method's device, as PySCF's function of this name."""
         energies = to_numpy(method.mo_energy if mo_energy is None else mo_energy)
         coefficients = to_numpy(method.mo_coeff if mo_coeff is None else mo_coeff)
         alpha, beta = ([pair[k] for pair in occupation] for k in (0, 1))

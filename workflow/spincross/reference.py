@@ -101,7 +101,8 @@ def store(settings: Settings, results: Path) -> list[str]:
     stored = []
     for complex_id in settings.config["complexes"]:
         base = results / complex_id / settings.level_name
-        _check_structures(settings, complex_id, results / complex_id / "molecule/molecule.json")
+        if base.is_dir():
+            _check_structures(settings, complex_id, results / complex_id / "molecule/molecule.json")
         for stage, names in STAGE_FILES.items():
             for source in sorted(base.glob(f"*/*/{stage}")):
                 complete = all((source / name).is_file() for name in names)
@@ -121,9 +122,7 @@ def store(settings: Settings, results: Path) -> list[str]:
 
 
 def _check_structures(settings: Settings, complex_id: str, molecule: Path) -> None:
-    """Raise BadInput if the molecule of these results came from other structure files."""
-    if not molecule.is_file():
-        return
+    """Raise BadInput if the molecule of these results came from other structure files; MissingInput without it."""
     used = files.read_json(molecule)["provenance"]["inputs_sha256"]
     if used != structure_checksums(settings, complex_id):
         raise BadInput(
