@@ -103,6 +103,32 @@ def test_a_start_from_the_hessian_of_a_saddle_leads_downwards():
     assert len(engine.energies) <= 12
 
 
+class Hill(Model):
+    """The harmonic surface with a Gaussian hill, (Eh, bohr), across a mode (12,) at the start: there it curves down."""
+
+    def __init__(self, hessian, slope, mode, height, width):
+        self.mode, self.height, self.width = mode, height, width
+        super().__init__(hessian, slope)
+
+    def calc_new(self, coords, dirname):
+        found = super().calc_new(coords, dirname)
+        place = (np.asarray(coords).reshape(-1) - START.reshape(-1)) @ self.mode / self.width
+        hill = self.height * np.exp(-(place**2) / 2)
+        self.energies[-1] += hill
+        return {"energy": found["energy"] + hill, "gradient": found["gradient"] - hill * place / self.width * self.mode}
+
+
+@pytest.mark.parametrize(("height", "width"), [(1e-3, 0.2), (2e-3, 0.3)])
+def test_a_place_that_curves_down_does_not_make_the_optimiser_forget(height, width):
+    """With geomeTRIC's default 20 and 22 steps."""
+    hessian, slope, allowed = harmonic()
+    mode = np.linalg.svd(allowed @ hessian @ allowed)[0][:, 2]
+    engine = Hill(hessian, slope, mode, height, width)
+    positions, _ = group_optimizer.relax(engine, "GAU_TIGHT", 30, hessian, False)
+    assert len(engine.energies) <= 12
+    assert np.abs(engine.calc_new(positions, "")["gradient"]).max() < 3e-5
+
+
 METHYL = [[0, 0, 0], [1.02, 0, -0.38], [-0.51, 0.88, -0.38], [-0.51, -0.88, -0.38]]
 ISOTHIOCYANATE = np.array([*METHYL, [0, 0, 1.45], [0.1, 0, 2.64], [0.35, 0.03, 4.2]])
 CH3NCS = Molecule(("C", "H", "H", "H", "N", "C", "S"), ISOTHIOCYANATE * ANGSTROM_TO_BOHR, 0, "C1")
