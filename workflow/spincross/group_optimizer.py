@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +62,6 @@ class HeldCoordinates(DelocalizedInternalCoordinates):
         return np.asarray(super().calcHessCart(xyz, np.zeros_like(np.asarray(gradq)), hessq))
 
 
-def internal_coordinates(frame: GeometricMolecule) -> HeldCoordinates:
-    """Return the coordinates that suit a geometry; angles above some 162 degrees are taken as linear."""
-    return HeldCoordinates(frame, build=True, connect=True, addcart=False)
-
-
 class GroupOptimizer(Optimizer):
     """geomeTRIC's optimiser with every step kept in the point group.
 
@@ -75,9 +69,7 @@ class GroupOptimizer(Optimizer):
     """
 
     X: Array
-    G: Array
     H: Array
-    IC: HeldCoordinates
 
     def newCartesian(self, dy: Array) -> None:  # noqa: N802 - geomeTRIC's name
         """Take the internal step `dy` and project the displacement on the totally symmetric irrep.
@@ -100,23 +92,6 @@ class GroupOptimizer(Optimizer):
         super().UpdateHessian()
         if np.linalg.eigvalsh(self.H)[0] < min(self.params.epsilon, np.linalg.eigvalsh(kept)[0]):
             self.H = kept
-        self._renew_coordinates()
-
-    def _renew_coordinates(self) -> None:
-        """Build the coordinates anew where an angle has become linear, or bent, and carry the Hessian over.
-
-        A torsion about a nearly linear angle turns fast: a stiffness learned at Fe-N-C = 140 degrees is eleven times
-        too large at 169, and the bend out of plane stands still.
-        """
-        frame = deepcopy(self.molecule)
-        frame.xyzs = [self.X.reshape(-1, 3) * BOHR_TO_ANGSTROM]
-        coordinates = internal_coordinates(frame)
-        if coordinates == self.IC:
-            return
-        hessian = self.IC.calcHessCart(self.X, self.G, self.H)
-        self.IC = coordinates
-        self.H = coordinates.calcHess(self.X, self.gradx, hessian)
-        self.Y, self.G = coordinates.calculate(self.X), coordinates.calcGrad(self.X, self.gradx)
 
 
 def relax(
@@ -130,7 +105,7 @@ def relax(
     """
     logging.getLogger("geometric").setLevel(logging.WARNING)
     start = engine.molecule.positions.reshape(-1).copy()
-    coordinates = internal_coordinates(engine.frame)
+    coordinates = HeldCoordinates(engine.frame, build=True, connect=True, addcart=False)
     with writing(Path(tempfile.gettempdir())):
         temporary = tempfile.TemporaryDirectory()
     with temporary as scratch:
