@@ -180,6 +180,7 @@ def _orbital_hessian(
     diagonal = np.concatenate([g.reshape(-1) for g in gaps])[mask]
 
     def product(rows: Array) -> Array:
+        """Return the orbital Hessian times rotations; both (rows, allowed rotations), Eh."""
         full = np.zeros((len(rows), len(mask)))
         full[:, mask] = rows
         return np.asarray(diagonal * rows + fx(full)[:, mask])
@@ -204,6 +205,7 @@ def _lowest(block: Block, apply: Callable[[Array], Array], diagonal: Array) -> t
     mixture = np.random.default_rng(1).normal(size=len(gaps)) / np.maximum(gaps, 0.05) ** 2
 
     def product(rows: list[Array]) -> list[Array]:
+        """Return the Hessian of the block times each vector of its rotations, as PySCF's Davidson solver asks."""
         return list(block.gather(apply(block.spread(np.array(rows)))))
 
     done, values, vectors = lib.davidson1(

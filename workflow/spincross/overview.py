@@ -48,6 +48,7 @@ def cells(row: Json) -> list[str]:
     """Return the texts of a row; a dash where there is no number."""
 
     def value(key: str, digits: int = 1, sign: bool = False) -> str:
+        """Return the text of a number of the row, a dash where it has none."""
         found: Any = row.get(key, "")
         return "–" if found == "" else number(float(found), digits, sign)
 

@@ -203,10 +203,12 @@ def lowest_modes(
     values, vectors = np.linalg.eigh(basis.T @ scaled @ basis)
 
     def correction(residual: Array, value: float, *_: Any) -> Array:
+        """Return a residual (size,) divided by the gaps of the guess Hessian to an eigenvalue, in its eigenvectors."""
         gaps = values - value
         return np.asarray(vectors @ ((vectors.T @ residual) / np.where(np.abs(gaps) < 0.1, 0.1, gaps)))
 
     def apply(batch: list[Array]) -> list[Array]:
+        """Return the Hessian times each vector (size,), (100 cm-1)^2, and report the gradients taken so far."""
         found = [products(vector) for vector in batch]
         report(f"  {products.gradients} gradients")
         return found

@@ -47,6 +47,7 @@ def relax(task: Task, guess: Orbitals | None = None, hessian: Any = None) -> tup
 
 def _relaxed(task: Task, guess: Orbitals | None, hessian: Any) -> tuple[Optimisation, Json]:
     def check(solution: Solution) -> None:
+        """Raise WrongState, unless failures are to be warnings, if the state found at the start has another spin."""
         gates.judge_spin(solution, task.molecule, task.state, task.metal, task.limits)
 
     arguments = task.molecule, task.level, task.state, task.work, task.settings, guess, hessian

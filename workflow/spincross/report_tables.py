@@ -43,6 +43,7 @@ def state_table(data: Json) -> Table:
     energies = findings.relative_energies(data["optimise"])
 
     def row(name: str, cell: Callable[[str], str]) -> list[str]:
+        """Return the name of a row and its text for every state."""
         return [name, *(cell(state) for state in STATES)]
 
     optimise, vibrations = data["optimise"], data["vibrations"]

@@ -61,6 +61,7 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
     symmetric = mapped is not None and mapped.symmetric(density)
 
     def one(changes: list[Array]) -> list[Array]:
+        """Return the first-order potential (orbitals, occupied) of each spin for its change, of the same shape."""
         ys = [c @ u for c, u in zip(coefficients, changes, strict=True)]
         halves = np.array([y @ o.T for y, o in zip(ys, occupied, strict=True)])
         densities = halves + halves.transpose(0, 2, 1)
@@ -85,6 +86,7 @@ def full_potential(engine: Any) -> Callable[[Array], Array]:
     respond = engine.gen_response(hermi=1)
 
     def one(changes: list[Array]) -> list[Array]:
+        """Return the first-order potential (orbitals, occupied) of each spin for its change, of the same shape."""
         halves = np.array([c @ u @ o.T for c, u, o in zip(coefficients, changes, occupied, strict=True)])
         densities = device.alike(halves + halves.transpose(0, 2, 1), engine.mo_coeff)
         potentials = device.to_numpy(respond(densities))
