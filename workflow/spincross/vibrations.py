@@ -73,6 +73,12 @@ def external_motions(masses: Array, positions: Array) -> Array:
     return np.asarray(left[:, singular > 1e-4])
 
 
+def without_rigid_motion(positions: Array, vector: Array) -> Array:
+    """Return what is left of a Cartesian vector (3N,) orthogonal to every translation and rotation, without masses."""
+    external = external_motions(np.ones(len(positions)), positions)
+    return np.asarray(vector - external @ (external.T @ vector))
+
+
 def rigid_motions(masses: Array, positions: Array) -> tuple[Array, Array]:
     """Return unit translations (3N, 3) and rotations (3N, 3) about the centre of mass; zero columns where none."""
     count = len(masses)
