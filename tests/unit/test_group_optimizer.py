@@ -175,7 +175,7 @@ def test_the_torque_of_the_grid_does_not_hold_up_a_molecule_with_a_linear_group(
 def test_what_takes_away_the_torque_leaves_the_forces_that_change_the_shape(torque):
     """A surface in a fixed frame, as that of a grid: its lowest shape without turning is known from linear algebra.
 
-    The torque of an iron complex was 5e-4 Eh. With geomeTRIC's own measure, whose weights are masses, the optimiser ends
+    The torque of an iron complex was 5e-4 Eh. By geomeTRIC's own measure, whose weights are masses, the optimiser ends
     elsewhere: higher, and with a gradient above its threshold.
     """
     rigid, hessian = rigid_motions(CH3NCS), springs(CH3NCS)
