@@ -65,6 +65,7 @@ class GroupOptimizer(Optimizer):
 
     X: Array
     H: Array
+    gradx: Array
 
     def calcEnergyForce(self) -> None:  # noqa: N802 - geomeTRIC's name
         """Compute energy and gradient, and take from the gradient what moves or turns the molecule as a whole.
