@@ -79,6 +79,39 @@ def test_orbitals_that_left_the_group_are_searched_as_one_block():
     assert set(orbital_rotations._labels(method, "C2", alpha, filled)) == {"any"}
 
 
+def two_kinds(seed, size=300, gap=0.05):
+    """Return a matrix of two kinds that do not mix, its diagonal, and its lowest eigenvalue.
+
+    The smallest diagonal elements lead to one kind; the lowest state is collective, of the other, and `gap` lower.
+    """
+    rng = np.random.default_rng(seed)
+    kinds = np.arange(2 * size) % 2
+    diagonal = 0.1 + 3 * np.sort(rng.random(2 * size))
+    noise = 0.005 * rng.normal(size=(2 * size, 2 * size))
+    matrix = np.diag(diagonal) + np.where(kinds[:, None] == kinds, noise + noise.T, 0.0)
+    first, second = matrix[kinds == 0][:, kinds == 0], matrix[kinds == 1][:, kinds == 1]
+    target = np.linalg.eigvalsh(first)[0] - gap
+    shape = np.zeros(size)
+    shape[10:30] = 1 / np.sqrt(20)
+    # a rank-one change moves an eigenvalue to the target: 1 = k v.(M - target)^-1.v
+    strength = 1 / (shape @ np.linalg.solve(second - target * np.eye(size), shape))
+    matrix[np.ix_(kinds == 1, kinds == 1)] -= strength * np.outer(shape, shape)
+    return matrix, diagonal, target
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_lowest_rotation_is_found_though_the_smallest_gaps_are_of_another_kind(seed):
+    """What a symmetric molecule gives that is searched without its group.
+
+    Of 40 seeds a search for one root missed 12. With a gap of 0.01 it missed 32 of 40, and the search as it is 4.
+    """
+    matrix, diagonal, lowest = two_kinds(seed)
+    block = orbital_rotations.Block("any", np.arange(len(diagonal)), 0.0, 0, len(diagonal))
+    value, vector = orbital_rotations._lowest(block, lambda rows: rows @ matrix, diagonal)
+    assert value == pytest.approx(lowest, abs=1e-4)
+    assert np.linalg.norm(matrix @ vector - lowest * vector) < 0.02
+
+
 def test_an_eigenvalue_that_is_not_found_is_an_error_with_its_bound(monkeypatch):
     method = electronic.solve(H2CO, SMALL, State("x", 3)).mean_field
     monkeypatch.setattr(orbital_rotations, "MAX_CYCLES", 2)

@@ -199,19 +199,24 @@ def _labels(method: Any, point_group: str, coefficients: Array, filled: NDArray[
 
 
 def _lowest(block: Block, apply: Callable[[Array], Array], diagonal: Array) -> tuple[float, Array]:
-    """Return the lowest eigenvalue and its unit vector; starts are the smallest gaps and a mixture of all rotations."""
+    """Return the lowest eigenvalue and its unit vector; starts are the smallest gaps and mixtures of all rotations.
+
+    Two roots are sought. With one, a search may end on the lowest rotation of the kind that the smallest gaps belong to:
+    on an iron complex, symmetric but searched without its group, at 0.0074 Eh where 0.0003 Eh was lower.
+    """
     gaps = diagonal[block.index]
-    starts = [np.eye(1, len(gaps), int(k)).reshape(-1) for k in np.argsort(gaps)[:3]]
-    mixture = np.random.default_rng(1).normal(size=len(gaps)) / np.maximum(gaps, 0.05) ** 2
+    starts = [np.eye(1, len(gaps), int(k)).reshape(-1) for k in np.argsort(gaps)[:2]]
+    mixtures = np.random.default_rng(1).normal(size=(3, len(gaps))) / np.maximum(gaps, 0.05) ** 2
+    starts += list(mixtures / np.linalg.norm(mixtures, axis=1)[:, None])
 
     def product(rows: list[Array]) -> list[Array]:
         """Return the Hessian of the block times each vector of its rotations, as PySCF's Davidson solver asks."""
         return list(block.gather(apply(block.spread(np.array(rows)))))
 
     done, values, vectors = lib.davidson1(
-        product, [*starts, mixture / np.linalg.norm(mixture)], gaps, tol=1e-5, max_cycle=MAX_CYCLES, nroots=1, verbose=0
+        product, starts, gaps, tol=1e-5, max_cycle=MAX_CYCLES, nroots=min(2, len(gaps)), verbose=0
     )
-    if not all(done):
+    if not done[0]:
         raise NotConverged(
             f"the stability test found no lowest rotation of block {block.name} in {MAX_CYCLES} rounds; its eigenvalue "
             f"is at most {values[0]:.4f} Eh; set gates.stability: false to go on without the test"
