@@ -201,7 +201,7 @@ def _labels(method: Any, point_group: str, coefficients: Array, filled: NDArray[
 def _lowest(block: Block, apply: Callable[[Array], Array], diagonal: Array) -> tuple[float, Array]:
     """Return the lowest eigenvalue and its unit vector; starts are the smallest gaps and mixtures of all rotations.
 
-    Two roots are sought. With one, a search may end on the lowest rotation of the kind that the smallest gaps belong to:
+    Two roots are sought. With one, a search can end on the lowest rotation of a kind that the smallest gaps have:
     on an iron complex, symmetric but searched without its group, at 0.0074 Eh where 0.0003 Eh was lower.
     """
     gaps = diagonal[block.index]
