@@ -1,5 +1,6 @@
 """Start densities hold the electrons; fixed occupations are the same with and without symmetry-adapted orbitals."""
 
+import os
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,11 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from pyscf import gto, lib
+from pyscf.df.hessian import rhf as df_rhf
+from pyscf.df.hessian import uhf as df_uhf
 
 from sample_h2co import EXCITED, H2CO, LEVEL
-from spincross import electronic, mean_field, symmetric_fitting
+from spincross import electronic, mean_field, response, symmetric_fitting
 from spincross.device import CPU
-from spincross.errors import CannotWrite, WrongState
+from spincross.errors import BadInput, CannotWrite, WrongState
 from spincross.levels import State
 
 
@@ -68,6 +71,48 @@ def test_integrals_that_fit_neither_memory_nor_disk_are_refused_before_the_scf(m
     free[0] = 1.1 * size
     outside = electronic.solve(H2CO, LEVEL, state, triplet[0].orbitals, max_memory=1)
     assert inside.energy == pytest.approx(outside.energy, abs=1e-9)
+
+
+@pytest.mark.parametrize(("multiplicity", "functional"), [(1, "pbe0"), (3, "pbe0"), (3, "pbe")])
+def test_a_hessian_without_room_is_refused_and_the_room_is_what_pyscf_writes(multiplicity, functional, monkeypatch):
+    level = replace(LEVEL, grid_level=0, functional=functional)
+    method = electronic.solve(H2CO, level, State("x", multiplicity)).mean_field
+    module, opened = df_rhf if multiplicity == 1 else df_uhf, []
+
+    def scratch(file=lib.H5TmpFile):
+        """Open a scratch file and hold it, so that its size can be read."""
+        opened.append(file())
+        return opened[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lib, "H5TmpFile", scratch)
+        orbitals = method.mo_energy, method.mo_coeff, method.mo_occ
+        module._partial_hess_ejk(method.Hessian(), *orbitals, with_k=functional == "pbe0")
+    opened[0].flush()
+    written = os.fstat(opened[0].id.get_vfd_handle()).st_size
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1.02 * written))
+    mean_field.require_hessian_room(method)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0.95 * written))
+    lines = []
+    with pytest.raises(CannotWrite, match=r"puts \d+ MB of integrals into .* finite differences"):
+        response.skeleton(method.Hessian(), lines.append)
+    assert lines == []
+
+
+@pytest.mark.parametrize("multiplicity", [1, 3])
+def test_a_hessian_that_pyscf_refuses_for_memory_is_refused_in_a_sentence(multiplicity):
+    method = electronic.solve(H2CO, replace(LEVEL, grid_level=0), State("x", multiplicity)).mean_field
+    with pytest.raises(BadInput, match=r"needs memory_mb \d+, 0 is given") as refused:
+        method.mol.max_memory = 0.4
+        mean_field.require_hessian_room(method)
+    module, needed = df_rhf if multiplicity == 1 else df_uhf, float(str(refused.value).split()[5].rstrip(","))
+    orbitals = method.mo_energy, method.mo_coeff, method.mo_occ
+    hessian = method.Hessian()
+    hessian.max_memory = needed - 1
+    with pytest.raises(RuntimeError, match="Memory not enough"):
+        module._partial_hess_ejk(hessian, *orbitals)
+    hessian.max_memory = needed
+    module._partial_hess_ejk(hessian, *orbitals)
 
 
 def test_a_scratch_folder_that_is_not_there_is_named(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from pyscf import df, dft, gto, lib
 
 from spincross import device, images, irreps, symmetric_fitting
 from spincross.device import CPU, Device, to_numpy
-from spincross.errors import CannotWrite, WrongState
+from spincross.errors import BadInput, CannotWrite, WrongState
 from spincross.files import writing
 from spincross.levels import Level, check_spin
 from spincross.molecule import Molecule
@@ -80,6 +81,45 @@ def require_scratch(mol: gto.Mole, level: Level) -> None:
         raise CannotWrite(
             f"the fitted integrals take {needed:.0f} MB, {lib.param.TMPDIR} has {free:.0f} MB free: make room, name "
             f"another folder in PYSCF_TMPDIR, or raise memory_mb ({mol.max_memory:.0f})"
+        )
+
+
+def require_hessian_room(method: Any) -> None:
+    """Raise an error if PySCF has no room for the derivative integrals of an analytic Hessian.
+
+    PySCF keeps them in its folder for scratch files: arrays of 3 nao^2 naux numbers, four for a closed shell, seven for
+    an open one, one without exact exchange (df/hessian/rhf.py and uhf.py of PySCF 2.14).
+
+    Parameters
+    ----------
+    method : converged Kohn-Sham object of the CPU with density fitting
+
+    Raises
+    ------
+    CannotWrite
+        if the disk is too small; that ends the process inside the HDF5 library
+    BadInput
+        if the memory given is too small for what PySCF keeps there
+    """
+    mol, closed = method.mol, np.ndim(method.mo_occ) == 1
+    auxiliary = df.addons.make_auxmol(mol, method.with_df.auxbasis).nao
+    exchange = method._numint.rsh_and_hybrid_coeff(method.xc, spin=mol.spin)[2] != 0
+    arrays = (4 if closed else 7) if exchange else 1
+    needed = arrays * 3 * mol.nao**2 * auxiliary * 8e-6
+    instead = "take finite differences (hessian.method)"
+    with writing(Path(lib.param.TMPDIR)):
+        free = shutil.disk_usage(lib.param.TMPDIR).free / 1e6
+    if needed > free:
+        raise CannotWrite(
+            f"the analytic Hessian puts {needed:.0f} MB of integrals into {lib.param.TMPDIR}, which has {free:.0f} MB "
+            f"free: {instead}, or name another folder in PYSCF_TMPDIR"
+        )
+    filled = max(mol.nelec)
+    inside = auxiliary * filled * (filled + mol.nao) * 8e-6 / (0.8 if closed else 0.4)
+    if exchange and inside > mol.max_memory:
+        raise BadInput(
+            f"the analytic Hessian needs memory_mb {math.ceil(inside)}, {mol.max_memory:.0f} is given: raise it, "
+            f"or {instead}"
         )
 
 

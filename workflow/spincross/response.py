@@ -30,7 +30,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from spincross import device, images, xc_derivatives
 from spincross.checkpoints import Keep, anew
 from spincross.fitted_response import FittedResponse, in_memory, integrals_of, megabytes
-from spincross.mean_field import tagged_density
+from spincross.mean_field import require_hessian_room, tagged_density
 from spincross.xc_cache import CachedNumInt, plain_gga
 
 Array = NDArray[np.float64]
@@ -147,11 +147,13 @@ def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, ke
     coefficients, occupations, ni = method.mo_coeff, method.mo_occ, method._numint
     exchange = ni.rsh_and_hybrid_coeff(method.xc, spin=method.mol.spin)[2]
     if not plain_gga(method):
+        require_hessian_room(method)
         return np.asarray(hessian.partial_hess_elec()), hessian.make_h1(coefficients, occupations)
     closed = np.ndim(occupations) == 1
     fitted, stock = (df_rhf, rks_hess) if closed else (df_uhf, uks_hess)
 
     def coulomb_and_exchange() -> dict[str, Array]:
+        require_hessian_room(method)
         parts = fitted._partial_hess_ejk(hessian, method.mo_energy, coefficients, occupations, with_k=exchange != 0)
         report("second-derivative integrals")
         return {"explicit": np.asarray(parts[0] + parts[1] - exchange * parts[2])}
