@@ -40,6 +40,20 @@ def test_it_keeps_the_group_and_has_no_curvature_below_the_floor(found):
     assert np.linalg.eigvalsh(hessian).min() == pytest.approx(cheap.SOFTEST, rel=1e-6)  # rigid motions: nothing below
 
 
+def test_a_kink_is_told_from_a_saddle_by_a_longer_step():
+    """Along x a bond with a kink as GFN2 has one for iron, along y a saddle, along z a soft mode."""
+    depth, width = 0.08, 0.02
+
+    def gradient(shift):
+        kink = -2 * depth * shift[0] / width * np.exp(-((shift[0] / width) ** 2))
+        return np.array([0.36, -0.05, 1e-5]) * shift + np.array([kink, 0.0, 0.0])
+
+    narrow = np.diag([0.36 - 2 * depth / width, -0.05, 1e-5])
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    found = cheap.upright(turned @ narrow @ turned.T, lambda shift: turned @ gradient(turned.T @ shift))
+    np.testing.assert_allclose(turned.T @ found @ turned, np.diag([0.36, 0.05, cheap.SOFTEST]), atol=1e-9)
+
+
 def test_the_multiplicity_is_heeded():
     assert np.abs(cheap.gfn2_hessian(H2CO, 1) - cheap.gfn2_hessian(H2CO, 3)).max() > 0.05
 
