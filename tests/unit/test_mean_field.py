@@ -1,6 +1,7 @@
 """Start densities hold the electrons; fixed occupations are the same with and without symmetry-adapted orbitals."""
 
 import os
+import re
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -102,10 +103,11 @@ def test_a_hessian_without_room_is_refused_and_the_room_is_what_pyscf_writes(mul
 @pytest.mark.parametrize("multiplicity", [1, 3])
 def test_a_hessian_that_pyscf_refuses_for_memory_is_refused_in_a_sentence(multiplicity):
     method = electronic.solve(H2CO, replace(LEVEL, grid_level=0), State("x", multiplicity)).mean_field
+    method.mol.max_memory = 0.4
     with pytest.raises(BadInput, match=r"needs memory_mb \d+, 0 is given") as refused:
-        method.mol.max_memory = 0.4
         mean_field.require_hessian_room(method)
-    module, needed = df_rhf if multiplicity == 1 else df_uhf, float(str(refused.value).split()[5].rstrip(","))
+    needed = float(re.findall(r"memory_mb (\d+)", str(refused.value))[0])
+    module = df_rhf if multiplicity == 1 else df_uhf
     orbitals = method.mo_energy, method.mo_coeff, method.mo_occ
     hessian = method.Hessian()
     hessian.max_memory = needed - 1

@@ -109,7 +109,7 @@ def test_the_lowest_rotation_is_found_though_the_smallest_gaps_are_of_another_ki
     block = orbital_rotations.Block("any", np.arange(len(diagonal)), 0.0, 0, len(diagonal))
     value, vector = orbital_rotations._lowest(block, lambda rows: rows @ matrix, diagonal)
     assert value == pytest.approx(lowest, abs=1e-4)
-    assert np.linalg.norm(matrix @ vector - lowest * vector) < 0.02
+    assert np.linalg.norm(matrix @ vector - lowest * vector) < 5e-3
 
 
 def test_an_eigenvalue_that_is_not_found_is_an_error_with_its_bound(monkeypatch):

@@ -72,8 +72,8 @@ class GroupOptimizer(Optimizer):
 
         The integration grid does not turn with the molecule: a torque of 5e-4 Eh was seen on an iron complex. Beside a
         nearly linear N-C-S an ill-conditioned internal coordinate takes it for a force, without end. geomeTRIC's own
-        measure (subfrctor) weights with masses, and so puts a false force of 1e-5 Eh/bohr on iron and sulfur in its
-        place; steps are aligned without weights (`newCartesian`), and the same must hold here.
+        measure (subfrctor) weights with masses and so leaves a false force, there up to 1.4e-5 Eh/bohr on an atom.
+        Steps are aligned without weights (`newCartesian`), and the same must hold here.
         """
         super().calcEnergyForce()
         self.gradx = vibrations.without_rigid_motion(self.X.reshape(-1, 3), self.gradx)

@@ -75,13 +75,18 @@ def require_scratch(mol: gto.Mole, level: Level) -> None:
     needed = auxiliary * mol.nao * (mol.nao + 1) / 2 * 8e-6
     in_memory = symmetric_fitting.megabytes(mol, auxiliary) if images.of_molecule(mol) else needed
     inside = symmetric_fitting.room(mol.max_memory)
-    with writing(Path(lib.param.TMPDIR)):
-        free = shutil.disk_usage(lib.param.TMPDIR).free / 1e6
+    free = _free_scratch()
     if needed > free and in_memory > inside:
         raise CannotWrite(
             f"the fitted integrals take {needed:.0f} MB, {lib.param.TMPDIR} has {free:.0f} MB free: make room, name "
             f"another folder in PYSCF_TMPDIR, or raise memory_mb ({mol.max_memory:.0f})"
         )
+
+
+def _free_scratch() -> float:
+    """Return the room in PySCF's folder for scratch files, MB; CannotWrite if there is no such folder."""
+    with writing(Path(lib.param.TMPDIR)):
+        return shutil.disk_usage(lib.param.TMPDIR).free / 1e6
 
 
 def require_hessian_room(method: Any) -> None:
@@ -103,12 +108,11 @@ def require_hessian_room(method: Any) -> None:
     """
     mol, closed = method.mol, np.ndim(method.mo_occ) == 1
     auxiliary = df.addons.make_auxmol(mol, method.with_df.auxbasis).nao
-    exchange = method._numint.rsh_and_hybrid_coeff(method.xc, spin=mol.spin)[2] != 0
+    exchange = dft.libxc.is_hybrid_xc(method.xc)  # PySCF's own question
     arrays = (4 if closed else 7) if exchange else 1
     needed = arrays * 3 * mol.nao**2 * auxiliary * 8e-6
     instead = "take finite differences (hessian.method)"
-    with writing(Path(lib.param.TMPDIR)):
-        free = shutil.disk_usage(lib.param.TMPDIR).free / 1e6
+    free = _free_scratch()
     if needed > free:
         raise CannotWrite(
             f"the analytic Hessian puts {needed:.0f} MB of integrals into {lib.param.TMPDIR}, which has {free:.0f} MB "

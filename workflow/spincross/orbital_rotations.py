@@ -216,7 +216,7 @@ def _lowest(block: Block, apply: Callable[[Array], Array], diagonal: Array) -> t
     done, values, vectors = lib.davidson1(
         product, starts, gaps, tol=1e-5, max_cycle=MAX_CYCLES, nroots=min(2, len(gaps)), verbose=0
     )
-    if not done[0]:
+    if not all(done):
         raise NotConverged(
             f"the stability test found no lowest rotation of block {block.name} in {MAX_CYCLES} rounds; its eigenvalue "
             f"is at most {values[0]:.4f} Eh; set gates.stability: false to go on without the test"

@@ -103,6 +103,7 @@ def _by_rows(
     borders = np.cumsum([a * b for a, b in shapes])
 
     def fx(orbitals: Array) -> Array:
+        """Return the first-order potentials of first-order orbitals, both (n, sum of nmo * nocc)."""
         rows = orbitals.reshape(-1, borders[-1])
         out = np.empty_like(rows)
         for row, target in zip(rows, out, strict=True):
@@ -153,6 +154,7 @@ def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, ke
     fitted, stock = (df_rhf, rks_hess) if closed else (df_uhf, uks_hess)
 
     def coulomb_and_exchange() -> dict[str, Array]:
+        """Return the second derivatives of all but exchange and correlation at fixed orbitals, Eh/bohr2."""
         require_hessian_room(method)
         parts = fitted._partial_hess_ejk(hessian, method.mo_energy, coefficients, occupations, with_k=exchange != 0)
         report("second-derivative integrals")
@@ -195,9 +197,11 @@ def hessian_columns(
     hessian = mean_field.Hessian()
 
     def timed(text: str) -> None:
+        """Report a text with the seconds since the start."""
         report(f"  {text}  {time.perf_counter() - start:.0f} s")
 
     def integrals() -> dict[str, Array]:
+        """Return what `skeleton` does, under the names it is kept by."""
         explicit, h1 = skeleton(hessian, timed, keep)
         return {"explicit": explicit, "h1": np.asarray(h1)}
 
@@ -233,6 +237,7 @@ def _relaxed(
     count = 0
 
     def counted(orbitals: Array) -> Array:
+        """Return the first-order potentials of first-order orbitals, and report the iteration."""
         nonlocal count
         count += 1
         result = apply(orbitals)
@@ -300,6 +305,7 @@ def newton_density(mean_field: Any, fx: Callable[[Array], Array], tolerance: flo
     products = 0
 
     def product(vector: Array) -> Array:
+        """Return the orbital Hessian times a rotation, both flat, Eh."""
         nonlocal products
         products += 1
         full = np.zeros((1, len(mask)))

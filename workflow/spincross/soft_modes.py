@@ -115,6 +115,7 @@ def settle(molecule: Molecule, mode: Array, index: int, point: Callable[[Molecul
     steps = np.array([shift / largest for shift in SHIFTS])
 
     def both(number: int) -> list[Point]:
+        """Return the points of one shift, forwards and backwards."""
         moved = [molecule.positions + sign * steps[number] * direction.reshape(-1, 3) for sign in (1, -1)]
         names = (f"mode_{index:04d}_{number}{side}" for side in ("plus", "minus"))
         return [point(molecule.at(x, "C1"), name) for x, name in zip(moved, names, strict=True)]

@@ -110,6 +110,7 @@ def start_hessian(settings: Settings, complex_id: str) -> optimise.StartHessian 
     """Return how to get the optimiser's first Hessian; None (geomeTRIC's guess) for molecules without a metal."""
 
     def gfn2(molecule: Molecule, level: Level, state: State, guess: checkpoints.Orbitals) -> Array | None:
+        """Return the GFN2 Hessian (3N, 3N), Eh/bohr2, or say why there is none."""
         try:
             return cheap.gfn2_hessian(molecule, state.multiplicity)
         except NotConverged as error:
@@ -117,6 +118,7 @@ def start_hessian(settings: Settings, complex_id: str) -> optimise.StartHessian 
             return None
 
     def analytic(molecule: Molecule, level: Level, state: State, guess: checkpoints.Orbitals) -> Array:
+        """Return the analytic Hessian (3N, 3N), Eh/bohr2, at the level it starts."""
         return force_constants.analytic_hessian(molecule, level, state, guess, settings.hessian).hessian
 
     if settings.entry(complex_id)["metal"] is None:

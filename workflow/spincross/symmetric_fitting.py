@@ -212,6 +212,7 @@ def _share(tensor: Tensor, targets: list[dict[int, tuple[int, float]]], start: i
     first, second = tensor.orbitals.parts
 
     def run(rows: slice) -> None:
+        """Write these rows of the block."""
         full = tensor.orbitals.matrix(lib.unpack_tril(np.ascontiguousarray(integrals[rows])))
         for row, matrix in zip(range(rows.start, rows.stop), full, strict=True):
             hits = [target.get(start + row) for target in targets]

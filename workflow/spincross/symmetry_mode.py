@@ -121,6 +121,7 @@ def scan(molecule: Molecule, mode: Array, energy: Callable[[Molecule, str], floa
     """
 
     def at(side: str, number: int, q: float) -> float:
+        """Return the energy (Eh) at Q, kept by its side and number."""
         return energy(displaced(molecule, mode, q), f"{side}_{number}")
 
     centre = energy(molecule.at(molecule.positions, "C1"), "centre")

@@ -105,6 +105,7 @@ class CachedNumInt(numint.NumInt):
             kernel = kernel[None, :, None]
 
         def weights(rho: Array, points: slice) -> Array:
+            """Return the first-order potential of changes on these points, unweighted."""
             return np.einsum("sxg,sxtyg->tyg", rho, kernel[..., self._chosen[points]], optimize=True)
 
         return self._contract(changes, weights)
@@ -155,6 +156,7 @@ class CachedNumInt(numint.NumInt):
         electrons, energies = np.zeros((len(dms), self._points.size)), np.zeros(self._points.size)
 
         def weights(rho: Array, points: slice) -> Array:
+            """Return the potential of densities on these points, unweighted; keep electrons and energies."""
             energy, wv = self.eval_xc_eff(xc_code, rho if spin else rho[0], deriv=1, xctype="GGA", spin=spin)[:2]
             electrons[:, points], energies[points] = rho[:, 0], energy
             return np.reshape(wv, rho.shape)
@@ -167,6 +169,7 @@ class CachedNumInt(numint.NumInt):
         """Return potentials (spins, nao, nao): densities on the points of each block, `weights` of them, and back."""
 
         def run(blocks: list[Block]) -> Array:
+            """Return what a share of the blocks adds to the potentials."""
             potential = np.zeros_like(dms)
             for block in blocks:
                 values, pick = self._values(block), np.ix_(block.index, block.index)

@@ -64,6 +64,7 @@ def second_derivatives(mean_field: Any) -> tuple[Array, Array]:
     blocks = [(points, index) for points, index in screened_blocks(mol, grids) if len(index)]
 
     def run(share: list[tuple[slice, Index]]) -> None:
+        """Add a share of the blocks to the sums."""
         for points, index in share:
             values = mean_field._numint.eval_ao(mol, grids.coords[points], deriv=2)[:, :, index]
             _add_block(mean_field, np.asarray(values), grids.weights[points], index, owner[index], densities, sums)

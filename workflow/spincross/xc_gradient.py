@@ -140,6 +140,7 @@ def _two_electron_part(method: Any) -> Callable[..., Any]:
     usual.grid_response = True
 
     def get_veff(mol: Any = None, dm: Any = None) -> Any:
+        """Return PySCF's potential, or zeros tagged with the gradients (N, 3), Eh/bohr, of grid and fit."""
         fitted = fitted_gradient(method)
         if fitted is None:
             return usual.get_veff(mol, dm)
@@ -168,6 +169,7 @@ def gradient(method: Any, density: Array) -> Array:
     blocks = [block for block in _blocks(method.grids) if orbits[block[0]]]
 
     def run(share: list[tuple[int, Array, Array]]) -> Array:
+        """Return what a share of the blocks adds to the derivatives (N, 3), Eh/bohr."""
         total = np.zeros((mol.natm, 3))
         for block in share:
             total += orbits[block[0]] * _block(method, partition, owner, densities, *block)
