@@ -12,6 +12,7 @@ from spincross import (
     electric_field,
     electronic,
     files,
+    fitted_hessian,
     force_constants,
     hessian_stages,
     infrared,
@@ -215,7 +216,8 @@ def test_a_hessian_stopped_among_its_integrals_keeps_the_dearest(small, tmp_path
     with monkeypatch.context() as first, pytest.raises(Stopped):
         counted(first, xc_derivatives, "second_derivatives", deadly=1)
         force_constants.analytic(H2CO, surface, settings, lambda text: None, tmp_path)
-    monkeypatch.setattr(response.df_uhf, "_partial_hess_ejk", lambda *a, **k: pytest.fail("computed again"))
+    for name in ("_three_index", "_moved_charges", "_moved_pairs"):
+        monkeypatch.setattr(fitted_hessian, name, lambda *a, **k: pytest.fail("computed again"))
     found = force_constants.analytic(H2CO, surface, settings, lambda text: None, tmp_path)
     np.testing.assert_allclose(found.hessian, whole.hessian, atol=1e-6)
 

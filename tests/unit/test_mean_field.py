@@ -13,7 +13,7 @@ from pyscf.df.hessian import rhf as df_rhf
 from pyscf.df.hessian import uhf as df_uhf
 
 from sample_h2co import EXCITED, H2CO, LEVEL
-from spincross import electronic, mean_field, response, symmetric_fitting
+from spincross import electronic, mean_field, symmetric_fitting
 from spincross.device import CPU
 from spincross.errors import BadInput, CannotWrite, WrongState
 from spincross.levels import State
@@ -94,10 +94,8 @@ def test_a_hessian_without_room_is_refused_and_the_room_is_what_pyscf_writes(mul
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1.02 * written))
     mean_field.require_hessian_room(method)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0.95 * written))
-    lines = []
     with pytest.raises(CannotWrite, match=r"puts \d+ MB of integrals into .* finite differences"):
-        response.skeleton(method.Hessian(), lines.append)
-    assert lines == []
+        mean_field.require_hessian_room(method)
 
 
 @pytest.mark.parametrize("multiplicity", [1, 3])

@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 D_BLOCK = frozenset((*range(21, 31), *range(39, 49), *range(72, 81)))
 """Atomic numbers of the transition metals with d electrons."""
+INSTEAD = "take finite differences (hessian.method)"
+"""What can be done without room for an analytic Hessian."""
 
 
 def transition_metals(mol: gto.Mole) -> list[int]:
@@ -90,7 +92,7 @@ def _free_scratch() -> float:
 
 
 def require_hessian_room(method: Any) -> None:
-    """Raise an error if PySCF has no room for the derivative integrals of an analytic Hessian.
+    """Raise an error if PySCF's own analytic Hessian has no room for its derivative integrals.
 
     PySCF keeps them in its folder for scratch files: arrays of 3 nao^2 naux numbers, four for a closed shell, seven for
     an open one, one without exact exchange (df/hessian/rhf.py and uhf.py of PySCF 2.14).
@@ -110,20 +112,23 @@ def require_hessian_room(method: Any) -> None:
     auxiliary = df.addons.make_auxmol(mol, method.with_df.auxbasis).nao
     exchange = dft.libxc.is_hybrid_xc(method.xc)  # PySCF's own question
     arrays = (4 if closed else 7) if exchange else 1
-    needed = arrays * 3 * mol.nao**2 * auxiliary * 8e-6
-    instead = "take finite differences (hessian.method)"
-    free = _free_scratch()
-    if needed > free:
-        raise CannotWrite(
-            f"the analytic Hessian puts {needed:.0f} MB of integrals into {lib.param.TMPDIR}, which has {free:.0f} MB "
-            f"free: {instead}, or name another folder in PYSCF_TMPDIR"
-        )
+    require_free(arrays * 3 * mol.nao**2 * auxiliary * 8e-6)
     filled = max(mol.nelec)
     inside = auxiliary * filled * (filled + mol.nao) * 8e-6 / (0.8 if closed else 0.4)
     if exchange and inside > mol.max_memory:
         raise BadInput(
             f"the analytic Hessian needs memory_mb {math.ceil(inside)}, {mol.max_memory:.0f} is given: raise it, "
-            f"or {instead}"
+            f"or {INSTEAD}"
+        )
+
+
+def require_free(megabytes: float) -> None:
+    """Raise CannotWrite if PySCF's folder for scratch files has no room for what an analytic Hessian puts there."""
+    free = _free_scratch()
+    if megabytes > free:
+        raise CannotWrite(
+            f"the analytic Hessian puts {megabytes:.0f} MB of integrals into {lib.param.TMPDIR}, which has "
+            f"{free:.0f} MB free: {INSTEAD}, or name another folder in PYSCF_TMPDIR"
         )
 
 

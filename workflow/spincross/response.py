@@ -19,18 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pyscf import dft, lib
-from pyscf.df.hessian import rhf as df_rhf
-from pyscf.df.hessian import uhf as df_uhf
 from pyscf.hessian import rhf as rhf_hess
 from pyscf.hessian import rks as rks_hess
 from pyscf.hessian import uhf as uhf_hess
 from pyscf.hessian import uks as uks_hess
 from scipy.sparse.linalg import LinearOperator, cg
 
-from spincross import device, images, xc_derivatives
+from spincross import device, fitted_hessian, fitted_potentials, images, xc_derivatives
 from spincross.checkpoints import Keep, anew
+from spincross.fitted_hessian import fitting_of
 from spincross.fitted_response import FittedResponse, in_memory, integrals_of, megabytes
-from spincross.mean_field import require_hessian_room, tagged_density
+from spincross.mean_field import require_free, require_hessian_room, tagged_density
 from spincross.xc_cache import CachedNumInt, plain_gga
 
 Array = NDArray[np.float64]
@@ -141,35 +140,50 @@ def possible(mean_field: Any) -> bool:
 def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, keep: Keep = anew) -> tuple[Array, Any]:
     """Return PySCF's ``partial_hess_elec()`` and ``make_h1()`` of a density-fitted Kohn-Sham Hessian.
 
-    (N, N, 3, 3), Eh/bohr2, and (N, 3, nao, nao) for a closed shell, two of them otherwise. The Coulomb and exchange
-    parts are PySCF's; those of a GGA come from `xc_derivatives`, and anything else goes through PySCF as a whole.
+    (N, N, 3, 3), Eh/bohr2, and (N, 3, nao, nao) for a closed shell, two of them otherwise. Other functionals than plain
+    GGAs, and linearly dependent fitting functions, go through PySCF as a whole.
+
+    Parameters
+    ----------
+    keep : stores the second derivatives of all but exchange and correlation, part by part
     """
     method = hessian.base
-    coefficients, occupations, ni = method.mo_coeff, method.mo_occ, method._numint
-    exchange = ni.rsh_and_hybrid_coeff(method.xc, spin=method.mol.spin)[2]
-    if not plain_gga(method):
+    fitting = fitting_of(method) if plain_gga(method) else None
+    if fitting is None:
         require_hessian_room(method)
-        return np.asarray(hessian.partial_hess_elec()), hessian.make_h1(coefficients, occupations)
-    closed = np.ndim(occupations) == 1
-    fitted, stock = (df_rhf, rks_hess) if closed else (df_uhf, uks_hess)
-
-    def coulomb_and_exchange() -> dict[str, Array]:
-        """Return the second derivatives of all but exchange and correlation at fixed orbitals, Eh/bohr2."""
-        require_hessian_room(method)
-        parts = fitted._partial_hess_ejk(hessian, method.mo_energy, coefficients, occupations, with_k=exchange != 0)
-        report("second-derivative integrals")
-        return {"explicit": np.asarray(parts[0] + parts[1] - exchange * parts[2])}
-
-    explicit = keep("coulomb_and_exchange", coulomb_and_exchange)["explicit"]
+        return np.asarray(hessian.partial_hess_elec()), hessian.make_h1(method.mo_coeff, method.mo_occ)
+    require_free(fitted_hessian.scratch_megabytes(fitting))
+    explicit = fitted_hessian.second_derivatives(fitting, keep)
+    report("second-derivative integrals")
+    explicit += keep("one_electron", lambda: {"found": _one_electron(hessian)})["found"]
     pairs, potentials = xc_derivatives.second_derivatives(method)
-    explicit += pairs + _diagonal(method, stock._get_vxc_diag(hessian, coefficients, occupations, 4000))
+    stock = rks_hess if len(potentials) == 1 else uks_hess
+    explicit += pairs + _diagonal(method, stock._get_vxc_diag(hessian, method.mo_coeff, method.mo_occ, 4000))
     report("derivatives of exchange and correlation")
-    for atom, core, coulomb, swaps in fitted._gen_jk(hessian, coefficients, occupations, with_k=exchange != 0):
-        for spin in range(len(potentials)):
-            k = 0.5 * swaps if closed and exchange else swaps[spin] if exchange else 0.0
-            potentials[spin, atom] += core + coulomb - exchange * k
+    core = method.nuc_grad_method().hcore_generator(method.mol)
+    for atom in range(method.mol.natm):
+        potentials[:, atom] += core(atom)
+    fitted_potentials.add_potentials(fitting, method._numint.hybrid_coeff(method.xc, spin=method.mol.spin), potentials)
     report("first-order Hamiltonians")
-    return explicit, potentials[0] if closed else potentials
+    return explicit, potentials[0] if len(potentials) == 1 else potentials
+
+
+def _one_electron(hessian: Any) -> Array:
+    """Return the second derivatives (N, N, 3, 3) of one-electron integrals and overlaps at fixed orbitals, Eh/bohr2."""
+    method = hessian.base
+    mol, core = method.mol, hessian.hcore_generator(method.mol)
+    both_densities = method.make_rdm1(), method.nuc_grad_method().make_rdm1e()
+    density, weighted = (np.asarray(d).reshape(-1, mol.nao, mol.nao).sum(axis=0) for d in both_densities)
+    twice, both, _ = rhf_hess.get_ovlp(mol)
+    functions = [slice(a, b) for _, _, a, b in mol.aoslice_by_atom()]
+    found = np.zeros((mol.natm, mol.natm, 3, 3))
+    for first, own in enumerate(functions):
+        for second, other in enumerate(functions[: first + 1]):
+            found[first, second] = np.einsum("xypq,pq->xy", core(first, second), density)
+            found[first, second] -= 2 * np.einsum("xypq,pq->xy", both[:, :, own, other], weighted[own, other])
+            found[second, first] = found[first, second].T
+        found[first, first] -= 2 * np.einsum("xypq,pq->xy", twice[:, :, own], weighted[own])
+    return found
 
 
 def _diagonal(method: Any, potentials: Any) -> Array:
