@@ -7,7 +7,7 @@ LOCK := envs/requirements-cpu.txt
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources dft=1 --rerun-triggers mtime params input code
 export PYTHONPATH := workflow
 
-.PHONY: run plan test test-slurm demo verify store lint bench bench-scatter bench-landau clean
+.PHONY: run plan test test-slurm demo verify store lint bench bench-hessian bench-scatter bench-landau clean
 
 run: $(VENV)/ready  ## compute the configured complexes, down to the report
 	$(SNAKEMAKE)
@@ -44,6 +44,9 @@ lint: $(VENV)/ready  ## format, style, types, workflow
 
 bench: $(VENV)/ready  ## optimisation against the stock recipe, and what each measure buys (h2co)
 	$(BIN)/python tests/bench_scf.py $(BENCH)
+
+bench-hessian: $(VENV)/ready  ## derivatives of Coulomb and exchange in an analytic Hessian, against PySCF's (h2co)
+	$(BIN)/python tests/bench_hessian.py $(BENCH)
 
 bench-scatter: $(VENV)/ready  ## scatter on two cores, and the start-up of a job (nothing else should run)
 	$(BIN)/python tests/bench_scatter.py $(BENCH)
