@@ -158,6 +158,21 @@ def test_infrared_intensities_of_both_routes_agree_within_1_percent(routes):
     np.testing.assert_allclose(found[0], found[1], rtol=0.01, atol=0.1)
 
 
+@pytest.mark.parametrize("multiplicity", [1, 3])
+def test_columns_of_a_solution_in_the_group_are_those_without(multiplicity):
+    """Orbital response by irreps against none; displaced atoms off the axis mix both irreps."""
+    level, state = Level(grid_level=0).tightened(1e-11, 1e-7), State("x", multiplicity)
+    inside = electronic.solve(H2CO, level, state)
+    outside = electronic.solve(H2CO.at(H2CO.positions, "C1"), level, state, inside.orbitals)
+    assert inside.mean_field.mol.symmetry
+    for found, expected in zip(
+        electronic.hessian_columns(inside, [0, 2], 0, quiet),
+        electronic.hessian_columns(outside, [0, 2], 0, quiet),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
 @pytest.fixture(scope="module")
 def small():
     """A cheap surface and the Hessian of its geometry in one go."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import electric_field, electronic, pointgroup
+from spincross import device, electric_field, electronic, pointgroup
 from spincross.checkpoints import Blocks, Keep, Orbitals, anew
 from spincross.displacements import Point, Surface, displaced_cell, plan_displacements
 from spincross.errors import StaleData
@@ -131,7 +131,8 @@ def analytic_hessian(
     ----------
     check : looks at the solution first, and may raise
     """
-    solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, settings.max_memory)
+    group = molecule.point_group if device.chosen(level.device) == "cpu" else "C1"  # GPUs know no irreps
+    solution = electronic.solve(molecule.at(molecule.positions, group), level, state, guess, settings.max_memory)
     check(solution)
     unique = unique_atoms(molecule)
     columns, dipoles = electronic.hessian_columns(solution, unique, settings.response_grid_level, report, keep)

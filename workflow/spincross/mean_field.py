@@ -68,6 +68,21 @@ def kohn_sham(mol: gto.Mole, level: Level, place: Device = CPU) -> Any:
     return device.moved(method, place)
 
 
+def without_group(method: Any) -> Any:
+    """Return a Kohn-Sham object of the CPU with the same orbitals and grid whose molecule has no point group."""
+    if not method.mol.symmetry:
+        return method
+    mol = method.mol.copy()
+    mol.symmetry = False
+    mol.build(False, False)
+    plain = (dft.RKS if mol.spin == 0 else dft.UKS)(mol).density_fit(auxbasis=method.with_df.auxbasis)
+    plain.xc, plain.grids.level, plain._numint = method.xc, method.grids.level, method._numint
+    plain.mo_coeff, plain.mo_occ, plain.mo_energy = map(np.array, (method.mo_coeff, method.mo_occ, method.mo_energy))
+    plain.e_tot, plain.converged = method.e_tot, method.converged
+    plain.grids.build(with_non0tab=True)
+    return plain
+
+
 def require_scratch(mol: gto.Mole, level: Level) -> None:
     """Raise CannotWrite if the fitted integrals fit neither into the memory nor into PySCF's folder for scratch files.
 

@@ -29,7 +29,7 @@ from spincross import device, fitted_hessian, fitted_potentials, images, xc_deri
 from spincross.checkpoints import Keep, anew
 from spincross.fitted_hessian import fitting_of
 from spincross.fitted_response import FittedResponse, in_memory, integrals_of, megabytes
-from spincross.mean_field import require_free, require_hessian_room, tagged_density
+from spincross.mean_field import require_free, require_hessian_room, tagged_density, without_group
 from spincross.xc_cache import CachedNumInt, plain_gga
 
 Array = NDArray[np.float64]
@@ -205,10 +205,11 @@ def hessian_columns(
 
     Parameters
     ----------
+    mean_field : converged RKS or UKS, in its point group or without; in it the response takes half the work and memory
     keep : stores the derivative integrals and each BLOCK of displaced atoms as they finish
     """
     start = time.perf_counter()
-    hessian = mean_field.Hessian()
+    hessian = without_group(mean_field).Hessian()
 
     def timed(text: str) -> None:
         """Report a text with the seconds since the start."""
@@ -227,7 +228,7 @@ def hessian_columns(
     for first in range(0, len(atoms), BLOCK):
         block = atoms[first : first + BLOCK]
         name = f"response_{'_'.join(map(str, block))}"
-        relaxed = keep(name, partial(_relaxed, hessian, block, h1, grid_level, timed))
+        relaxed = keep(name, partial(_relaxed, mean_field, hessian, block, h1, grid_level, timed))
         columns.append(fixed[:, block].transpose(0, 2, 1, 3).reshape(3 * natoms, -1) + relaxed["columns"])
         nuclei = np.hstack([mean_field.mol.atom_charge(atom) * np.eye(3) for atom in block])
         dipoles.append(nuclei + moving[:, block].reshape(3, -1) + relaxed["dipoles"])
@@ -242,12 +243,11 @@ def moving_dipoles(mol: Any, density: Array) -> Array:
 
 
 def _relaxed(
-    hessian: Any, atoms: list[int], h1: Array, grid_level: int, report: Callable[[str], None]
+    mean_field: Any, hessian: Any, atoms: list[int], h1: Array, grid_level: int, report: Callable[[str], None]
 ) -> dict[str, Array]:
     """Return what the relaxation of the orbitals adds to the `columns` (3N, 3n) and `dipoles` (3, 3n) of n atoms."""
-    mean_field = hessian.base
     closed = np.ndim(mean_field.mo_occ) == 1
-    coefficients, occupations = mean_field.mo_coeff, mean_field.mo_occ
+    coefficients, occupations = hessian.base.mo_coeff, mean_field.mo_occ
     count = 0
 
     def counted(orbitals: Array) -> Array:
