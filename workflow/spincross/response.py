@@ -33,7 +33,7 @@ from spincross.mean_field import require_free, require_hessian_room, tagged_dens
 from spincross.xc_cache import CachedNumInt, plain_gga
 
 Array = NDArray[np.float64]
-BLOCK = 14
+BLOCK = 7
 """Atoms displaced at once: what a kill of an analytic Hessian can cost."""
 
 
