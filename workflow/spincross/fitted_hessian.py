@@ -302,12 +302,12 @@ def _moved_block(
     for atom, own in enumerate(fitting.functions):
         found[atom] = np.matmul(second[own].T, halves[0][:, :, own]).transpose(1, 0, 2, 3)
         found[atom] += np.matmul(first[own].T, halves[1][:, :, own]).transpose(1, 2, 0, 3)
-    static = found.sum(axis=0) @ fitting.lower.T
-    static += (fit.reshape(-1, fit.shape[2]) @ fitting.slopes.transpose(0, 2, 1)).reshape(static.shape)
+    naux, flat = fit.shape[2], fit.reshape(-1, fit.shape[2])
+    static = found.sum(axis=0).reshape(-1, naux) @ fitting.lower.T  # one product: of a few rows each, they take longer
+    static += (flat @ fitting.slopes.transpose(0, 2, 1)).reshape(static.shape)
     found *= -1.0
     for atom, own in enumerate(fitting.members):
-        found[atom] += static[..., own] @ inverse[:, own].T
-        found[atom] -= (fit[..., own].reshape(-1, own.stop - own.start) @ turned[:, :, own].transpose(0, 2, 1)).reshape(
-            static.shape
-        )
+        change = (static[:, own] @ inverse[:, own].T).reshape(3, -1, naux)
+        change -= flat[:, own] @ turned[:, :, own].transpose(0, 2, 1)
+        found[atom] += change.reshape(found[atom].shape)
     return found
