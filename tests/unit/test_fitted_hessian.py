@@ -95,7 +95,7 @@ def test_the_scratch_file_has_the_size_that_is_asked_for_first(method, monkeypat
     assert lines == []
 
 
-def test_linearly_dependent_fitting_functions_are_left_to_pyscf(monkeypatch):
+def test_linearly_dependent_fitting_functions_are_left_to_pyscf():
     doubled = {
         element: [*gto.basis.load("def2-universal-jkfit", element), *gto.basis.load("def2-universal-jkfit", element)]
         for element in "COH"
