@@ -38,7 +38,10 @@ def test_the_kernel_potential_is_the_derivative_of_the_potential(case):
     step = 1e-4
     potentials = [ni.nr_uks(mol, grids, "pbe0", densities + s * step * change)[2] for s in (1, -1)]
     slope = (potentials[0] - potentials[1]) / (2 * step)
-    np.testing.assert_allclose(ni.kernel_potential(mol, grids, kernel, change), slope, atol=1e-6)
+    found = ni.kernel_potential(mol, grids, kernel, np.array([change, -2 * change]))
+    np.testing.assert_allclose(found, [slope, -2 * slope], atol=1e-6)
+    single = CachedNumInt(1000, np.float32).kernel_potential(mol, grids, kernel, change[None])[0]
+    np.testing.assert_allclose(single, found[0], atol=1e-6 * np.abs(found[0]).max())
 
 
 @pytest.mark.parametrize("functional", ["svwn", "tpss"])
@@ -85,7 +88,7 @@ def test_the_kernel_of_a_symmetric_change_is_that_of_all_points(group):
     grids.build(with_non0tab=True)
     start = np.array([dft.RKS(mol).get_init_guess(key="atom") / 2] * 2)
     kernel = CachedNumInt(1000).cache_xc_kernel1(mol, grids, "pbe0", start, spin=1)[2]
-    change = 0.01 * symmetric(mol)
+    change = 0.01 * symmetric(mol)[None]
     whole = CachedNumInt(1000).kernel_potential(plain, grids, kernel, change)
     for kept in (True, False):
         ours = CachedNumInt(1000)

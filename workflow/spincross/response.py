@@ -33,6 +33,8 @@ from spincross.mean_field import require_free, require_hessian_room, tagged_dens
 from spincross.xc_cache import CachedNumInt, plain_gga
 
 Array = NDArray[np.float64]
+AT_ONCE = 7
+"""Density changes for which the orbitals of a grid point are fetched from memory once."""
 BLOCK = 7
 """Atoms displaced at once: what a kill of an analytic Hessian can cost."""
 
@@ -45,7 +47,7 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
     mean_field : converged RKS or UKS with density fitting and a plain GGA
     grid_level : grid of the exchange-correlation kernel
     """
-    mol, ni = mean_field.mol, CachedNumInt(0.5 * mean_field.mol.max_memory)
+    mol, ni = mean_field.mol, CachedNumInt(0.5 * mean_field.mol.max_memory, np.float32)
     closed = np.ndim(mean_field.mo_occ) == 1
     coefficients = [np.asarray(c) for c in ([mean_field.mo_coeff] if closed else mean_field.mo_coeff)]
     occupations = [np.asarray(o) for o in ([mean_field.mo_occ] if closed else mean_field.mo_occ)]
@@ -59,16 +61,17 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
     mapped = images.of_molecule(mol)
     symmetric = mapped is not None and mapped.symmetric(density)
 
-    def one(changes: list[Array]) -> list[Array]:
-        """Return the first-order potential (orbitals, occupied) of each spin for its change, of the same shape."""
+    def several(changes: list[Array]) -> list[Array]:
+        """Return the first-order potentials (n, orbitals, occupied) of each spin for its changes, of the same shape."""
         ys = [c @ u for c, u in zip(coefficients, changes, strict=True)]
-        halves = np.array([y @ o.T for y, o in zip(ys, occupied, strict=True)])
-        densities = halves + halves.transpose(0, 2, 1)
-        potentials = ni.kernel_potential(mol, grids, kernel, densities * (2.0 if closed else 1.0), symmetric)
-        parts = zip(coefficients, occupied, fitted(ys, 4.0 if closed else 2.0), potentials, strict=True)
-        return [c.T @ (fixed + v @ o) for c, o, fixed, v in parts]
+        halves = np.stack([y @ o.T for y, o in zip(ys, occupied, strict=True)], axis=1)
+        densities = (halves + halves.transpose(0, 1, 3, 2)) * (2.0 if closed else 1.0)
+        potentials = ni.kernel_potential(mol, grids, kernel, densities, symmetric)
+        fixed = zip(*(fitted(list(y), 4.0 if closed else 2.0) for y in zip(*ys, strict=True)), strict=True)
+        spins = zip(coefficients, occupied, fixed, potentials.transpose(1, 0, 2, 3), strict=True)
+        return [c.T @ (np.array(f) + v @ o) for c, o, f, v in spins]
 
-    return _by_rows(one, coefficients, occupied)
+    return _by_rows(several, coefficients, occupied)
 
 
 def full_potential(engine: Any) -> Callable[[Array], Array]:
@@ -84,20 +87,20 @@ def full_potential(engine: Any) -> Callable[[Array], Array]:
     occupied = [c[:, o > 0] for c, o in zip(coefficients, occupations, strict=True)]
     respond = engine.gen_response(hermi=1)
 
-    def one(changes: list[Array]) -> list[Array]:
-        """Return the first-order potential (orbitals, occupied) of each spin for its change, of the same shape."""
-        halves = np.array([c @ u @ o.T for c, u, o in zip(coefficients, changes, occupied, strict=True)])
-        densities = device.alike(halves + halves.transpose(0, 2, 1), engine.mo_coeff)
-        potentials = device.to_numpy(respond(densities))
+    def several(changes: list[Array]) -> list[Array]:
+        """Return the first-order potentials (n, orbitals, occupied) of each spin for its changes, of the same shape."""
+        halves = np.stack([c @ u @ o.T for c, u, o in zip(coefficients, changes, occupied, strict=True)], axis=1)
+        densities = device.alike(halves + halves.transpose(0, 1, 3, 2), engine.mo_coeff)
+        potentials = np.stack([device.to_numpy(respond(density)) for density in densities], axis=1)
         return [c.T @ (v @ o) for c, v, o in zip(coefficients, potentials, occupied, strict=True)]
 
-    return _by_rows(one, coefficients, occupied)
+    return _by_rows(several, coefficients, occupied)
 
 
 def _by_rows(
-    one: Callable[[list[Array]], list[Array]], coefficients: list[Array], occupied: list[Array]
+    several: Callable[[list[Array]], list[Array]], coefficients: list[Array], occupied: list[Array]
 ) -> Callable[[Array], Array]:
-    """Return ``fx`` from a function of one first-order change: matrices (nmo, nocc) per spin."""
+    """Return ``fx`` from a function of a few first-order changes: matrices (n, nmo, nocc) per spin."""
     shapes = [(c.shape[1], o.shape[1]) for c, o in zip(coefficients, occupied, strict=True)]
     borders = np.cumsum([a * b for a, b in shapes])
 
@@ -105,9 +108,11 @@ def _by_rows(
         """Return the first-order potentials of first-order orbitals, both (n, sum of nmo * nocc)."""
         rows = orbitals.reshape(-1, borders[-1])
         out = np.empty_like(rows)
-        for row, target in zip(rows, out, strict=True):
-            changes = [part.reshape(s) for part, s in zip(np.split(row, borders[:-1]), shapes, strict=True)]
-            target[:] = np.concatenate([v.reshape(-1) for v in one(changes)])
+        for first in range(0, len(rows), AT_ONCE):
+            few = rows[first : first + AT_ONCE]
+            parts = np.split(few, borders[:-1], axis=1)
+            found = several([part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)])
+            out[first : first + AT_ONCE] = np.hstack([v.reshape(len(few), -1) for v in found])
         return out
 
     return fx

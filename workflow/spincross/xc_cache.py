@@ -62,11 +62,13 @@ class CachedNumInt(numint.NumInt):
     Parameters
     ----------
     max_memory : MB that the cached orbitals may take; others are evaluated anew in each call
+    precision : of orbitals and of products with them. Single precision has half the work and memory, and an error of
+        1e-6 of the result: for the response, not for energies.
     """
 
-    def __init__(self, max_memory: float) -> None:
+    def __init__(self, max_memory: float, precision: type[np.floating[Any]] = np.float64) -> None:
         super().__init__()
-        self.cache_limit = max_memory
+        self.cache_limit, self.precision = max_memory, np.dtype(precision)
         self._owner: tuple[Any, bool] = (None, False)
         self._points: Any = None
         self._chosen: NDArray[np.intp] = np.arange(0)
@@ -91,24 +93,26 @@ class CachedNumInt(numint.NumInt):
         return self._integrate(xc_code, dms, spin=1)
 
     def kernel_potential(self, mol: Any, grids: Any, kernel: Array, changes: Array, symmetric: bool = False) -> Array:
-        """Return the potentials (spins, nao, nao) that density changes induce through the GGA kernel.
+        """Return the potentials (n, spins, nao, nao) that n density changes induce through the GGA kernel.
 
         Parameters
         ----------
         kernel : second functional derivatives on the grid, (4, 4, points) for a closed shell,
             (2, 4, 2, 4, points) otherwise
-        changes : (spins, nao, nao) symmetric changes of the density; the total one for a closed shell
+        changes : (n, spins, nao, nao) symmetric changes of the density; the total ones for a closed shell
         symmetric : whether the density of the kernel keeps the molecule's group
         """
-        self._usable(mol, grids, "pbe", 1, changes, symmetric)
-        if len(changes) == 1:
-            kernel = kernel[None, :, None]
+        count, spins, nao = changes.shape[:3]
+        flat = changes.reshape(count * spins, nao, nao)
+        self._usable(mol, grids, "pbe", 1, flat, symmetric)
+        kernel = kernel.reshape(spins, 4, spins, 4, -1)
 
         def weights(rho: Array, points: slice) -> Array:
-            """Return the first-order potential of changes on these points, unweighted."""
-            return np.einsum("sxg,sxtyg->tyg", rho, kernel[..., self._chosen[points]], optimize=True)
+            """Return the first-order potentials of changes on these points, unweighted."""
+            rho = rho.reshape(count, spins, 4, -1)
+            return np.einsum("nsxg,sxtyg->ntyg", rho, kernel[..., self._chosen[points]]).reshape(len(flat), 4, -1)
 
-        return self._contract(changes, weights)
+        return self._contract(flat, weights).reshape(changes.shape)
 
     def _usable(self, mol: Any, grids: Any, xc_code: str, hermi: int, densities: Array, symmetric: bool = True) -> bool:
         """Tell whether this call is done here, and have its points and orbitals at hand.
@@ -134,12 +138,12 @@ class CachedNumInt(numint.NumInt):
     def _evaluate_orbitals(self, mol: Any, grids: Any) -> list[Block]:
         left, blocks = self.cache_limit, []
         for chunk in _chunks(screened_blocks(mol, grids), BLOCKS_AT_ONCE):
-            left -= sum(4 * len(index) * (p.stop - p.start) for p, index in chunk) * 8e-6
+            left -= sum(4 * len(index) * (p.stop - p.start) for p, index in chunk) * self.precision.itemsize * 1e-6
             begin = chunk[0][0].start
             values = self._orbitals(grids, slice(begin, chunk[-1][0].stop)) if left > 0 else None
             for points, index in chunk:
                 here = None if values is None else values[:, points.start - begin : points.stop - begin]
-                blocks.append(Block(index, points, None if here is None else _picked(here, index)))
+                blocks.append(Block(index, points, None if here is None else self._picked(here, index)))
         return blocks
 
     def _orbitals(self, grids: Any, points: slice) -> Array:
@@ -150,7 +154,10 @@ class CachedNumInt(numint.NumInt):
     def _values(self, block: Block) -> Array:
         if block.values is not None:
             return block.values
-        return _picked(self._orbitals(self._points, block.points), block.index)
+        return self._picked(self._orbitals(self._points, block.points), block.index)
+
+    def _picked(self, values: Array, index: NDArray[np.intp]) -> Array:
+        return np.ascontiguousarray(values[:, :, index].transpose(0, 2, 1), dtype=self.precision)
 
     def _integrate(self, xc_code: str, dms: Array, spin: int) -> tuple[Array, float, Array]:
         electrons, energies = np.zeros((len(dms), self._points.size)), np.zeros(self._points.size)
@@ -166,16 +173,18 @@ class CachedNumInt(numint.NumInt):
         return electrons.sum(axis=1), float(electrons.sum(axis=0) @ energies), potential
 
     def _contract(self, dms: Array, weights: Callable[[Array, slice], Array]) -> Array:
-        """Return potentials (spins, nao, nao): densities on the points of each block, `weights` of them, and back."""
+        """Return potentials (n, nao, nao): densities on the points of each block, `weights` of them, and back."""
+        densities = dms.astype(self.precision, copy=False)
 
         def run(blocks: list[Block]) -> Array:
             """Return what a share of the blocks adds to the potentials."""
             potential = np.zeros_like(dms)
             for block in blocks:
                 values, pick = self._values(block), np.ix_(block.index, block.index)
-                weighted = weights(_density(values, dms, pick), block.points) * self._points.weights[block.points]
+                rho = _density(values, densities, pick)
+                weighted = weights(rho, block.points) * self._points.weights[block.points]
                 weighted[:, 0] *= 0.5
-                for w, out in zip(weighted, potential, strict=True):
+                for w, out in zip(weighted.astype(self.precision, copy=False), potential, strict=True):
                     out[pick] += values[0] @ np.einsum("cg,cig->ig", w, values).T
             return potential
 
@@ -210,12 +219,8 @@ def _chunks(items: list[Any], size: int) -> list[list[Any]]:
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
-def _picked(values: Array, index: NDArray[np.intp]) -> Array:
-    return np.ascontiguousarray(values[:, :, index].transpose(0, 2, 1))
-
-
 def _density(values: Array, dms: Array, pick: Any) -> Array:
-    """Return density and gradient (spins, 4, points) of orbitals (4, n, points) on the points of a block."""
-    rho = np.array([np.einsum("ig,cig->cg", density[pick] @ values[0], values) for density in dms])
+    """Return densities and gradients (n, 4, points) of orbitals (4, n, points) on the points of a block."""
+    rho = np.array([np.einsum("ig,cig->cg", density[pick] @ values[0], values) for density in dms], dtype=float)
     rho[:, 1:] *= 2.0
     return rho
