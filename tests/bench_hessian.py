@@ -59,7 +59,7 @@ def this_way(method: Any) -> tuple[Any, Any]:
     assert fitting is not None
     potentials = np.zeros((len(fitting.orbitals), method.mol.natm, 3, method.mol.nao, method.mol.nao))
     second = fitted_hessian.second_derivatives(fitting)
-    fitted_potentials.add_potentials(fitting, method._numint.hybrid_coeff(method.xc, spin=method.mol.spin), potentials)
+    fitted_potentials.add_potentials(fitting, potentials)
     return second, potentials[0] if len(potentials) == 1 else potentials.transpose(1, 0, 2, 3, 4)
 
 

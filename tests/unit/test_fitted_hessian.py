@@ -64,7 +64,7 @@ def test_first_order_potentials_equal_pyscfs_in_blocks_of_any_size(method, memor
     fitting = fitted_hessian.fitting_of(method)
     found = np.ones_like(expected)
     fitting.mol.max_memory = memory
-    fitted_potentials.add_potentials(fitting, share(method), found)
+    fitted_potentials.add_potentials(fitting, found)
     fitting.mol.max_memory = 8000
     np.testing.assert_allclose(found - 1, expected, atol=1e-11)
 

@@ -55,6 +55,11 @@ class Fitting:
     electrons: float
     exchange: float
 
+    @property
+    def hybrid(self) -> float:
+        """Return the share of exchange."""
+        return self.exchange / self.electrons
+
     @cached_property
     def both(self) -> gto.Mole:
         """Return a molecule with the shells of both bases."""

@@ -19,18 +19,13 @@ from spincross.symmetric_fitting import blocks
 Array = NDArray[np.float64]
 
 
-def add_potentials(fitting: Fitting, hybrid: float, potentials: Array) -> None:
-    """Add Coulomb and exchange potentials to first-order potentials (spins, N, 3, nao, nao), Eh/bohr.
-
-    Parameters
-    ----------
-    hybrid : share of exchange
-    """
+def add_potentials(fitting: Fitting, potentials: Array) -> None:
+    """Add Coulomb and exchange potentials to first-order potentials (spins, N, 3, nao, nao), Eh/bohr."""
     coulomb = _coulomb(fitting)
     for orbitals, target in zip(fitting.orbitals, potentials, strict=True):
-        half = coulomb.copy() if hybrid else coulomb
-        if hybrid:
-            _subtract_exchange(fitting, orbitals, hybrid, half)
+        half = coulomb.copy() if fitting.exchange else coulomb
+        if fitting.exchange:
+            _subtract_exchange(fitting, orbitals, half)
         for own, found in zip(half.reshape(-1, *half.shape[2:]), target.reshape(-1, *half.shape[2:]), strict=True):
             found += own + own.T
 
@@ -52,13 +47,13 @@ def _coulomb(fitting: Fitting) -> Array:
     return total
 
 
-def _subtract_exchange(fitting: Fitting, orbitals: Array, hybrid: float, half: Array) -> None:
+def _subtract_exchange(fitting: Fitting, orbitals: Array, half: Array) -> None:
     """Subtract half of the exchange potentials of one spin from `half` (N, 3, nao, nao)."""
     naux, (nao, count) = fitting.auxiliary.nao, orbitals.shape
     for chunk in blocks(nao, fitting.room(CHUNK, naux * count)):
         fit = _fit(fitting, orbitals, chunk)
         for atom, where, integrals in fitting.rows("int3c2e_ip1", 3):
-            _add_block(fitting, orbitals, fit, (atom, where), integrals, -hybrid, half[..., chunk])
+            _add_block(fitting, orbitals, fit, (atom, where), integrals, -fitting.hybrid, half[..., chunk])
 
 
 def _fit(fitting: Fitting, orbitals: Array, chunk: slice) -> Array:

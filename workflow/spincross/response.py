@@ -168,7 +168,7 @@ def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, ke
     core = method.nuc_grad_method().hcore_generator(method.mol)
     for atom in range(method.mol.natm):
         potentials[:, atom] += core(atom)
-    fitted_potentials.add_potentials(fitting, method._numint.hybrid_coeff(method.xc, spin=method.mol.spin), potentials)
+    fitted_potentials.add_potentials(fitting, potentials)
     report("first-order Hamiltonians")
     return explicit, potentials[0] if len(potentials) == 1 else potentials
 
