@@ -40,8 +40,24 @@ def test_the_kernel_potential_is_the_derivative_of_the_potential(case):
     slope = (potentials[0] - potentials[1]) / (2 * step)
     found = ni.kernel_potential(mol, grids, kernel, np.array([change, -2 * change]))
     np.testing.assert_allclose(found, [slope, -2 * slope], atol=1e-6)
-    single = CachedNumInt(1000, np.float32).kernel_potential(mol, grids, kernel, change[None])[0]
+    single = CachedNumInt(1000, single=True).kernel_potential(mol, grids, kernel, change[None])[0]
     np.testing.assert_allclose(single, found[0], atol=1e-6 * np.abs(found[0]).max())
+
+
+def test_in_single_precision_what_is_far_away_is_left_out_and_no_number_is_subnormal():
+    mol = gto.M(atom="H 0 0 0; F 0 0 0.9; H 0 9 0; F 0 9 0.9", basis="def2-svp", verbose=0)
+    grids = dft.gen_grid.Grids(mol).set(level=0)
+    grids.build(with_non0tab=True)
+    start = dft.RKS(mol).get_init_guess(key="atom")
+    double, single = CachedNumInt(1000), CachedNumInt(1000, single=True)
+    kernel = double.cache_xc_kernel1(mol, grids, "pbe0", start, spin=0)[2]
+    change = 1e-9 * (np.diag(np.random.default_rng(2).random(mol.nao)) + start)[None, None]
+    expected, found = (ni.kernel_potential(mol, grids, kernel, change) for ni in (double, single))
+    np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+    assert min(len(block.index) for block in single._blocks) <= mol.nao // 2
+    for block in single._blocks:
+        assert block.values.dtype == np.float32
+        assert np.abs(block.values[block.values != 0]).min() >= np.float32(1e-12)
 
 
 @pytest.mark.parametrize("functional", ["svwn", "tpss"])

@@ -47,7 +47,7 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
     mean_field : converged RKS or UKS with density fitting and a plain GGA
     grid_level : grid of the exchange-correlation kernel
     """
-    mol, ni = mean_field.mol, CachedNumInt(0.5 * mean_field.mol.max_memory, np.float32)
+    mol, ni = mean_field.mol, CachedNumInt(0.5 * mean_field.mol.max_memory, single=True)
     closed = np.ndim(mean_field.mo_occ) == 1
     coefficients = [np.asarray(c) for c in ([mean_field.mo_coeff] if closed else mean_field.mo_coeff)]
     occupations = [np.asarray(o) for o in ([mean_field.mo_occ] if closed else mean_field.mo_occ)]

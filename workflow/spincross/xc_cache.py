@@ -32,6 +32,10 @@ Array = NDArray[np.float64]
 POINTS_PER_BLOCK = 10 * gen_grid.BLKSIZE
 BLOCKS_AT_ONCE = 32
 """Blocks on which PySCF evaluates orbitals in one call."""
+REACH = 1e-9
+"""Orbitals that are smaller all over a block are left out of it in single precision."""
+FAINT = 1e-12
+"""What counts as zero in single precision: products of three stay above 1e-38, below which they take far longer."""
 
 
 def plain_gga(method: Any) -> bool:
@@ -62,13 +66,13 @@ class CachedNumInt(numint.NumInt):
     Parameters
     ----------
     max_memory : MB that the cached orbitals may take; others are evaluated anew in each call
-    precision : of orbitals and of products with them. Single precision has half the work and memory, and an error of
-        1e-6 of the result: for the response, not for energies.
+    single : whether orbitals and products with them are in single precision: half of the time and memory, and an error
+        of 1e-6 of the result. For the response, not for energies.
     """
 
-    def __init__(self, max_memory: float, precision: type[np.floating[Any]] = np.float64) -> None:
+    def __init__(self, max_memory: float, single: bool = False) -> None:
         super().__init__()
-        self.cache_limit, self.precision = max_memory, np.dtype(precision)
+        self.cache_limit, self.single = max_memory, single
         self._owner: tuple[Any, bool] = (None, False)
         self._points: Any = None
         self._chosen: NDArray[np.intp] = np.arange(0)
@@ -103,7 +107,8 @@ class CachedNumInt(numint.NumInt):
         symmetric : whether the density of the kernel keeps the molecule's group
         """
         count, spins, nao = changes.shape[:3]
-        flat = changes.reshape(count * spins, nao, nao)
+        sizes = np.maximum(np.abs(changes).max(axis=(1, 2, 3), keepdims=True), np.finfo(float).tiny)
+        flat = (changes / sizes).reshape(count * spins, nao, nao)
         self._usable(mol, grids, "pbe", 1, flat, symmetric)
         kernel = kernel.reshape(spins, 4, spins, 4, -1)
 
@@ -112,7 +117,7 @@ class CachedNumInt(numint.NumInt):
             rho = rho.reshape(count, spins, 4, -1)
             return np.einsum("nsxg,sxtyg->ntyg", rho, kernel[..., self._chosen[points]]).reshape(len(flat), 4, -1)
 
-        return self._contract(flat, weights).reshape(changes.shape)
+        return self._contract(flat, weights).reshape(changes.shape) * sizes
 
     def _usable(self, mol: Any, grids: Any, xc_code: str, hermi: int, densities: Array, symmetric: bool = True) -> bool:
         """Tell whether this call is done here, and have its points and orbitals at hand.
@@ -138,11 +143,13 @@ class CachedNumInt(numint.NumInt):
     def _evaluate_orbitals(self, mol: Any, grids: Any) -> list[Block]:
         left, blocks = self.cache_limit, []
         for chunk in _chunks(screened_blocks(mol, grids), BLOCKS_AT_ONCE):
-            left -= sum(4 * len(index) * (p.stop - p.start) for p, index in chunk) * self.precision.itemsize * 1e-6
+            left -= sum(4 * len(index) * (p.stop - p.start) for p, index in chunk) * (4e-6 if self.single else 8e-6)
             begin = chunk[0][0].start
             values = self._orbitals(grids, slice(begin, chunk[-1][0].stop)) if left > 0 else None
             for points, index in chunk:
                 here = None if values is None else values[:, points.start - begin : points.stop - begin]
+                if here is not None and self.single:
+                    index = index[np.abs(here[:, :, index]).max(axis=(0, 1)) > REACH]
                 blocks.append(Block(index, points, None if here is None else self._picked(here, index)))
         return blocks
 
@@ -157,7 +164,10 @@ class CachedNumInt(numint.NumInt):
         return self._picked(self._orbitals(self._points, block.points), block.index)
 
     def _picked(self, values: Array, index: NDArray[np.intp]) -> Array:
-        return np.ascontiguousarray(values[:, :, index].transpose(0, 2, 1), dtype=self.precision)
+        return self._rounded(np.ascontiguousarray(values[:, :, index].transpose(0, 2, 1)))
+
+    def _rounded(self, values: Array) -> Array:
+        return np.where(np.abs(values) > FAINT, values, 0.0).astype(np.float32) if self.single else values
 
     def _integrate(self, xc_code: str, dms: Array, spin: int) -> tuple[Array, float, Array]:
         electrons, energies = np.zeros((len(dms), self._points.size)), np.zeros(self._points.size)
@@ -174,7 +184,7 @@ class CachedNumInt(numint.NumInt):
 
     def _contract(self, dms: Array, weights: Callable[[Array, slice], Array]) -> Array:
         """Return potentials (n, nao, nao): densities on the points of each block, `weights` of them, and back."""
-        densities = dms.astype(self.precision, copy=False)
+        densities = self._rounded(dms)
 
         def run(blocks: list[Block]) -> Array:
             """Return what a share of the blocks adds to the potentials."""
@@ -184,7 +194,7 @@ class CachedNumInt(numint.NumInt):
                 rho = _density(values, densities, pick)
                 weighted = weights(rho, block.points) * self._points.weights[block.points]
                 weighted[:, 0] *= 0.5
-                for w, out in zip(weighted.astype(self.precision, copy=False), potential, strict=True):
+                for w, out in zip(self._rounded(weighted), potential, strict=True):
                     out[pick] += values[0] @ np.einsum("cg,cig->ig", w, values).T
             return potential
 
