@@ -27,7 +27,7 @@ from spincross.symmetric_fitting import SymmetricFitting, Tensor, blocks
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 Change = dict[tuple[int, int], Array]
-"""Blocks (n, nocc) of a change by the irreps of functions and of occupied orbitals; those that vanish are left out."""
+"""Blocks (n, k, nocc) of k changes by the irreps of functions and occupied orbitals; those that vanish are left out."""
 
 BLOCK_MEGABYTES = 400.0
 """Size of the blocks of integrals of all threads."""
@@ -132,68 +132,75 @@ class Spin:
         for j, o in enumerate(self.o[irrep]):
             o[rows] = np.matmul(self.x[irrep][j ^ irrep][rows], self.orbitals[j].T).transpose(0, 2, 1)
 
-    def split(self, change: Array) -> Change:
-        """Return the blocks of a change (nao, nocc)."""
-        adapted, found = self.functions.to(change.T), {}
-        largest = np.abs(adapted).max(initial=0.0)
+    def split(self, changes: Array) -> Change:
+        """Return the blocks of changes (k, nao, nocc)."""
+        adapted, found = self.functions.to(changes.transpose(0, 2, 1)), {}
+        largest = np.abs(adapted).max(axis=(1, 2), initial=0.0)
         for j, own in enumerate(self.members):
             for m, part in enumerate(self.functions.parts):
-                block = adapted[own][:, part].T
-                if block.size and np.abs(block).max() > MIXED * largest:
+                block = np.ascontiguousarray(adapted[:, own][:, :, part].transpose(2, 0, 1))
+                if block.size and (np.abs(block).max(axis=(0, 2)) > MIXED * largest).any():
                     found[m, j] = block
         return found
 
-    def joined(self, change: Change) -> Array:
-        """Return blocks as one matrix (nao, nocc)."""
-        adapted = np.zeros(self.shape[::-1])
-        for (m, j), block in change.items():
-            adapted[np.ix_(self.members[j], np.arange(self.shape[0])[self.functions.parts[m]])] = block.T
-        return self.functions.back(adapted).T
+    def joined(self, blocks: Change, count: int) -> Array:
+        """Return the blocks of `count` changes as matrices (count, nao, nocc)."""
+        nao, nocc = self.shape
+        adapted, every = np.zeros((count, nocc, nao)), np.arange(count)
+        for (m, j), block in blocks.items():
+            where = np.ix_(every, self.members[j], np.arange(nao)[self.functions.parts[m]])
+            adapted[where] = block.transpose(1, 2, 0)
+        return self.functions.back(adapted).transpose(0, 2, 1)
 
-    def exchange(self, irrep: int, rows: slice, block: list[Single], change: Change) -> tuple[Change, Array]:
-        """Return what a block of integrals adds to K[Y C^T + C Y^T] C, and tr(Y^T X_P) (nP,)."""
+    def exchange(self, irrep: int, rows: slice, block: list[Single], changes: Change) -> tuple[Change, Array]:
+        """Return what a block of integrals adds to K[Y C^T + C Y^T] C, and tr(Y^T X_P) (nP, k)."""
         found: Change = {}
-        charges = np.zeros(rows.stop - rows.start)
-        for (m, j), values in change.items():
+        charges: Any = 0.0
+        for (m, j), values in changes.items():
             y, i, own = values.astype(np.float32), m ^ irrep, self.x[irrep][j][rows]
+            (n, k, filled), count = y.shape, len(own)
             if len(self.members[j ^ irrep]):
-                turned = np.matmul(y, self.o[irrep][j][rows])  # (nP, n, nocc)
-                _add(found, (i, j ^ irrep), _applied(irrep, m, block, turned))
+                turned = np.matmul(y.reshape(n * k, filled), self.o[irrep][j][rows])  # (nP, n k, nocc)
+                _add(found, (i, j ^ irrep), _applied(irrep, m, block, turned.reshape(count, n, -1)), k)
             if not len(self.members[i]):
                 continue
-            overlap = (self.x[irrep][i][rows].reshape(-1, len(y)) @ y).reshape(len(charges), -1, y.shape[1])
+            overlap = self.x[irrep][i][rows].reshape(-1, n) @ y.reshape(n, k * filled)
+            overlap = overlap.reshape(count, -1, k, filled)
             if i == j:
-                charges += np.einsum("pii->p", overlap)
-            swapped = overlap.transpose(0, 2, 1).reshape(-1, overlap.shape[1])
-            _add(found, (j ^ irrep, i), own.reshape(-1, own.shape[2]).T @ swapped)
+                charges = charges + np.einsum("piki->pk", overlap)
+            swapped = overlap.transpose(0, 3, 2, 1).reshape(count * filled, -1)
+            _add(found, (j ^ irrep, i), own.reshape(-1, own.shape[2]).T @ swapped, k)
         return found, charges
 
-    def charges(self, irrep: int, rows: slice, change: Change) -> Array:
-        """Return tr(Y^T X_P) (nP,) of a block of integrals."""
-        found = np.zeros(rows.stop - rows.start)
-        for (m, j), values in change.items():
+    def charges(self, irrep: int, rows: slice, changes: Change) -> Array:
+        """Return tr(Y^T X_P) (nP, k) of a block of integrals."""
+        found: Any = 0.0
+        for (m, j), values in changes.items():
             if m == j ^ irrep:
-                found += self.x[irrep][j][rows].reshape(len(found), -1) @ values.T.astype(np.float32).ravel()
-        return found
+                own = self.x[irrep][j][rows]
+                y = values.astype(np.float32).transpose(2, 0, 1)
+                found = found + own.reshape(len(own), -1) @ y.reshape(-1, y.shape[2])
+        return np.asarray(found)
 
     def coulomb(self, charges: list[Array]) -> Change:
-        """Return J C of fitted charges (nP,) of each irrep."""
+        """Return J C of fitted charges (nP, k) of each irrep."""
         return {
-            (i ^ p, i): np.tensordot(charge.astype(np.float32), x, 1).T.astype(float)
+            (i ^ p, i): np.tensordot(charge.T.astype(np.float32), x, 1).transpose(2, 0, 1).astype(float)
             for p, (charge, own) in enumerate(zip(charges, self.x, strict=True))
             if np.any(charge)
             for i, x in enumerate(own)
         }
 
 
-def _add(total: Change, key: tuple[int, int], values: Any) -> None:
-    total[key] = total.get(key, 0.0) + values.astype(float)
+def _add(total: Change, key: tuple[int, int], values: Any, count: int) -> None:
+    """Add (n, count * nocc) or (n, count, nocc) to a block of `count` changes."""
+    total[key] = total.get(key, 0.0) + values.reshape(len(values), count, -1).astype(float)
 
 
 def _applied(irrep: int, source: int, block: list[Single], values: Single) -> Single:
     """Return sum over P of B_P Z_P (m, nocc) for Z (nP, n, nocc) over functions of the irrep `source`."""
     if irrep and source:
-        return np.asarray(np.matmul(block[0], values).sum(axis=0))
+        return np.asarray(sum(matrix @ value for matrix, value in zip(block[0], values, strict=True)))
     matrices = block[0] if irrep else block[source]  # a totally symmetric P has symmetric matrices
     return np.asarray(matrices.reshape(-1, matrices.shape[2]).T @ values.reshape(-1, values.shape[2]))
 
@@ -224,14 +231,15 @@ class FittedResponse:
         return block if keep else None
 
     def __call__(self, changes: list[Array], scale: float) -> list[Array]:
-        """Return (J - hybrid K) C of every spin, (nao, nocc), for changes (nao, nocc).
+        """Return (J - hybrid K) C of every spin, (k, nao, nocc), for k changes (k, nao, nocc).
 
         Parameters
         ----------
         scale : 2 for two spins, 4 for a closed shell: of the charges tr(Y^T X_P)
         """
-        split = [spin.split(change) for spin, change in zip(self.spins, changes, strict=True)]
-        charges = [np.zeros(count) for count in self.integrals.counts()]
+        count = len(changes[0])
+        split = [spin.split(own) for spin, own in zip(self.spins, changes, strict=True)]
+        charges = [np.zeros((number, count)) for number in self.integrals.counts()]
         totals: list[Change] = [{} for _ in self.spins]
         with threads.pool() as pool:
             work = pool.map(partial(self._block, split), range(len(self.ranges)))
@@ -239,11 +247,11 @@ class FittedResponse:
                 for total, (blocks_, charge) in zip(totals, found, strict=True):
                     charges[irrep][rows] += scale * charge
                     for key, values in blocks_.items():
-                        _add(total, key, -self.hybrid * values)
+                        _add(total, key, -self.hybrid * values, count)
         for spin, total in zip(self.spins, totals, strict=True):
             for key, values in spin.coulomb(charges).items():
-                _add(total, key, values)
-        return [spin.joined(total) for spin, total in zip(self.spins, totals, strict=True)]
+                _add(total, key, values, count)
+        return [spin.joined(total, count) for spin, total in zip(self.spins, totals, strict=True)]
 
     def _block(self, split: list[Change], number: int) -> list[tuple[Change, Array]]:
         irrep, rows = self.ranges[number]

@@ -34,7 +34,7 @@ from spincross.xc_cache import CachedNumInt, plain_gga
 
 Array = NDArray[np.float64]
 AT_ONCE = 7
-"""Density changes for which the orbitals of a grid point are fetched from memory once."""
+"""Changes for which orbitals on the grid, and integrals, are fetched from memory once."""
 BLOCK = 7
 """Atoms displaced at once: what a kill of an analytic Hessian can cost."""
 
@@ -67,9 +67,9 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
         halves = np.stack([y @ o.T for y, o in zip(ys, occupied, strict=True)], axis=1)
         densities = (halves + halves.transpose(0, 1, 3, 2)) * (2.0 if closed else 1.0)
         potentials = ni.kernel_potential(mol, grids, kernel, densities, symmetric)
-        fixed = zip(*(fitted(list(y), 4.0 if closed else 2.0) for y in zip(*ys, strict=True)), strict=True)
+        fixed = fitted(ys, 4.0 if closed else 2.0)
         spins = zip(coefficients, occupied, fixed, potentials.transpose(1, 0, 2, 3), strict=True)
-        return [c.T @ (np.array(f) + v @ o) for c, o, f, v in spins]
+        return [c.T @ (f + v @ o) for c, o, f, v in spins]
 
     return _by_rows(several, coefficients, occupied)
 
@@ -111,7 +111,7 @@ def _by_rows(
         for first in range(0, len(rows), AT_ONCE):
             few = rows[first : first + AT_ONCE]
             parts = np.split(few, borders[:-1], axis=1)
-            found = several([part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)])
+            found = several([part.reshape(len(few), *shape) for part, shape in zip(parts, shapes, strict=True)])
             out[first : first + AT_ONCE] = np.hstack([v.reshape(len(few), -1) for v in found])
         return out
 
