@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pyscf import lib
+from pyscf import gto, lib
 from pyscf.hessian import rhf, uhf
 from pyscf.scf import stability
 from pyscf.soscf.newton_ah import gen_g_hop_uhf
@@ -23,14 +23,25 @@ def method(request):
 
 
 @pytest.mark.parametrize("functional", ["pbe0", "bp86"])
-def test_induced_potential_equals_pyscfs(method, functional):
+def test_induced_potential_equals_pyscfs(method, functional, monkeypatch):
     method = method.copy().set(xc=functional)  # any orbitals will do
     stock = (rhf if np.ndim(method.mo_occ) == 1 else uhf).gen_vind(method, method.mo_coeff, method.mo_occ)
     size = sum(int((o > 0).sum()) * len(o) for o in np.atleast_2d(method.mo_occ))
-    changes = np.random.default_rng(0).normal(size=(2, size))
-    expected = np.asarray(stock(changes)).reshape(2, -1)
-    found = response.induced_potential(method, LEVEL.grid_level)(changes)
-    np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
+    changes = np.random.default_rng(0).normal(size=(3, size)) * [[1.0], [1e-6], [0.0]]
+    expected = np.asarray(stock(changes)).reshape(3, -1)
+    for at_once in (1, 2, 7):
+        monkeypatch.setattr(response, "AT_ONCE", at_once)
+        found = response.induced_potential(method, LEVEL.grid_level)(changes)
+        assert not found[2].any()
+        for own, whole in zip(found[:2], expected, strict=False):
+            np.testing.assert_allclose(own, whole, atol=2e-6 * np.abs(whole).max())
+
+
+def test_a_small_memory_takes_fewer_changes_at_once():
+    mol = gto.M(atom="He 0 0 0", basis="def2-svp", verbose=0, max_memory=8000)
+    assert response.changes_at_once(mol, 2) == response.AT_ONCE
+    mol.max_memory = 0.01
+    assert response.changes_at_once(mol, 2) == 1
 
 
 @pytest.mark.parametrize("functional", ["tpssh", "camb3lyp", "lda,vwn"])

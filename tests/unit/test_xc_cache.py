@@ -44,7 +44,23 @@ def test_the_kernel_potential_is_the_derivative_of_the_potential(case):
     np.testing.assert_allclose(single, found[0], atol=1e-6 * np.abs(found[0]).max())
 
 
-def test_in_single_precision_what_is_far_away_is_left_out_and_no_number_is_subnormal():
+def test_in_single_precision_iron_and_small_changes_keep_their_digits():
+    mol = gto.M(atom=ATOMS["C2"], basis="def2-svp", verbose=0)
+    grids = dft.gen_grid.Grids(mol).set(level=0)
+    grids.build(with_non0tab=True)
+    start = dft.RKS(mol).get_init_guess(key="atom")
+    random = np.random.default_rng(3).normal(size=(mol.nao, mol.nao))
+    change = random + random.T
+    changes = np.array([[change, 0.1 * change], [1e-8 * change, change * 0], [0 * change, 0 * change]])
+    kernel = CachedNumInt(1000).cache_xc_kernel1(mol, grids, "pbe0", np.array([start, start]) / 2, spin=1)[2]
+    expected = CachedNumInt(1000).kernel_potential(mol, grids, kernel, changes)
+    for memory in (1000, 0):
+        found = CachedNumInt(memory, single=True).kernel_potential(mol, grids, kernel, changes)
+        for own, whole in zip(found, expected, strict=True):
+            np.testing.assert_allclose(own, whole, atol=1e-6 * np.abs(whole).max())
+
+
+def test_in_single_precision_what_is_far_away_is_left_out_and_no_number_is_subnormal(monkeypatch):
     mol = gto.M(atom="H 0 0 0; F 0 0 0.9; H 0 9 0; F 0 9 0.9", basis="def2-svp", verbose=0)
     grids = dft.gen_grid.Grids(mol).set(level=0)
     grids.build(with_non0tab=True)
@@ -52,12 +68,16 @@ def test_in_single_precision_what_is_far_away_is_left_out_and_no_number_is_subno
     double, single = CachedNumInt(1000), CachedNumInt(1000, single=True)
     kernel = double.cache_xc_kernel1(mol, grids, "pbe0", start, spin=0)[2]
     change = 1e-9 * (np.diag(np.random.default_rng(2).random(mol.nao)) + start)[None, None]
+    rounded, numbers = CachedNumInt._rounded, []
+    monkeypatch.setattr(CachedNumInt, "_rounded", lambda *a: numbers.append(rounded(*a)) or numbers[-1])
     expected, found = (ni.kernel_potential(mol, grids, kernel, change) for ni in (double, single))
     np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
-    assert min(len(block.index) for block in single._blocks) <= mol.nao // 2
-    for block in single._blocks:
-        assert block.values.dtype == np.float32
-        assert np.abs(block.values[block.values != 0]).min() >= np.float32(1e-12)
+    counts = [[len(block.index) for block in ni._blocks] for ni in (double, single)]
+    assert all(np.greater_equal(*counts))
+    assert sum(counts[1]) < sum(counts[0])
+    smallest = [np.abs(array[array != 0]).min() for array in numbers if array.dtype == np.float32 and array.any()]
+    assert len(smallest) > 2 * len(single._blocks)
+    assert min(smallest) * min(np.abs(b.values[b.values != 0]).min() for b in single._blocks) ** 2 > 1.2e-38
 
 
 @pytest.mark.parametrize("functional", ["svwn", "tpss"])
@@ -107,6 +127,7 @@ def test_the_kernel_of_a_symmetric_change_is_that_of_all_points(group):
     change = 0.01 * symmetric(mol)[None]
     whole = CachedNumInt(1000).kernel_potential(plain, grids, kernel, change)
     for kept in (True, False):
-        ours = CachedNumInt(1000)
-        np.testing.assert_allclose(ours.kernel_potential(mol, grids, kernel, change, kept), whole, atol=1e-8)
-        assert (ours._points is grids) != kept
+        for single, limit in ((False, 1e-8), (True, 1e-6 * np.abs(whole).max())):
+            ours = CachedNumInt(1000, single)
+            np.testing.assert_allclose(ours.kernel_potential(mol, grids, kernel, change, kept), whole, atol=limit)
+            assert (ours._points is grids) != kept

@@ -46,19 +46,19 @@ class Fitting:
     mol, auxiliary : molecules with the two bases
     orbitals : occupied, (nao, nocc) of each spin; one spin for a closed shell
     electrons : in each of them, 1 or 2
-    exchange : s, the factor of the exchange energy: share of exchange, times 2 for a closed shell
+    hybrid : share of exchange
     """
 
     mol: gto.Mole
     auxiliary: gto.Mole
     orbitals: list[Array]
     electrons: float
-    exchange: float
+    hybrid: float
 
     @property
-    def hybrid(self) -> float:
-        """Return the share of exchange."""
-        return self.exchange / self.electrons
+    def exchange(self) -> float:
+        """Return s, the factor of the exchange energy."""
+        return self.hybrid * self.electrons
 
     @cached_property
     def both(self) -> gto.Mole:
@@ -165,7 +165,7 @@ def fitting_of(method: Any) -> Fitting | None:
     pairs = [(method.mo_coeff, method.mo_occ)] if closed else zip(method.mo_coeff, method.mo_occ, strict=True)
     orbitals = [np.asarray(c)[:, np.asarray(o) > 0] for c, o in pairs]
     auxiliary = df.addons.make_auxmol(mol, method.with_df.auxbasis)
-    fitting = Fitting(mol, auxiliary, orbitals, 2.0 if closed else 1.0, share * (2.0 if closed else 1.0))
+    fitting = Fitting(mol, auxiliary, orbitals, 2.0 if closed else 1.0, share)
     try:
         fitting.lower  # noqa: B018 - computed here, kept there
     except LinAlgError:

@@ -6,7 +6,7 @@ For a first-order change :math:`Y` of the occupied orbitals :math:`C` of one spi
 
 :math:`X_P = B_P C`, :math:`O_P = C^T X_P`, :math:`\rho_P = 2 \sum_\sigma \mathrm{tr}(Y^T X_P)`. In a point group of
 order 2 every quantity falls into blocks by the irreps of P, functions and orbitals (0 and 1; products are `^`): half
-the memory, and a quarter of the work for a totally symmetric change. Exchange is contracted in single precision: 1e-7
+the memory, and a quarter of the work for a totally symmetric change. All is contracted in single precision: 1e-7
 relative, below the integration error of a Hessian. Without exchange (a pure functional) only :math:`X_P` is needed.
 """
 
@@ -30,7 +30,7 @@ Change = dict[tuple[int, int], Array]
 """Blocks (n, k, nocc) of k changes by the irreps of functions and occupied orbitals; those that vanish are left out."""
 
 BLOCK_MEGABYTES = 400.0
-"""Size of the blocks of integrals of all threads."""
+"""Size of the blocks of integrals of all threads, and of what is made of them."""
 MIXED = 1e-7
 """Part of an orbital, or of a change relative to its largest, in another irrep that is left out."""
 
@@ -56,10 +56,12 @@ class Integrals:
             return [self.source.mixed[rows].astype(np.float32)]
         return [self.source.same(k, rows).astype(np.float32) for k in range(len(self.functions.parts))]
 
-    def ranges(self) -> list[tuple[int, slice]]:
-        """Return irreps and rows of blocks of a size that threads can hold."""
+    def ranges(self, columns: int) -> list[tuple[int, slice]]:
+        """Return irreps and rows of blocks of a size that threads can hold, with products of so many columns."""
+        nao = self.functions.parts[-1].stop
         width = sum((part.stop - part.start) ** 2 for part in self.functions.parts)
-        step = max(8, int(BLOCK_MEGABYTES * 1e6 / (12 * width * lib.num_threads())))  # in double and single precision
+        numbers = 3 * width + columns * nao / len(self.functions.parts) ** 2  # in double and single precision; single
+        step = max(8, int(BLOCK_MEGABYTES * 1e6 / (4 * numbers * lib.num_threads())))
         return [(irrep, rows) for irrep, count in enumerate(self.counts()) for rows in blocks(count, step)]
 
 
@@ -138,9 +140,9 @@ class Spin:
         largest = np.abs(adapted).max(axis=(1, 2), initial=0.0)
         for j, own in enumerate(self.members):
             for m, part in enumerate(self.functions.parts):
-                block = np.ascontiguousarray(adapted[:, own][:, :, part].transpose(2, 0, 1))
-                if block.size and (np.abs(block).max(axis=(0, 2)) > MIXED * largest).any():
-                    found[m, j] = block
+                block = adapted[:, own][:, :, part]
+                if block.size and (np.abs(block).max(axis=(1, 2)) > MIXED * largest).any():
+                    found[m, j] = np.ascontiguousarray(block.transpose(2, 0, 1))
         return found
 
     def joined(self, blocks: Change, count: int) -> Array:
@@ -152,35 +154,29 @@ class Spin:
             adapted[where] = block.transpose(1, 2, 0)
         return self.functions.back(adapted).transpose(0, 2, 1)
 
-    def exchange(self, irrep: int, rows: slice, block: list[Single], changes: Change) -> tuple[Change, Array]:
-        """Return what a block of integrals adds to K[Y C^T + C Y^T] C, and tr(Y^T X_P) (nP, k)."""
-        found: Change = {}
-        charges: Any = 0.0
+    def exchange(self, irrep: int, rows: slice, block: list[Single], changes: Change, total: Change) -> Array:
+        """Add what a block of integrals gives to K[Y C^T + C Y^T] C; return tr(Y^T X_P) (nP, k)."""
+        count, charges = rows.stop - rows.start, self.charges(irrep, rows, changes)
         for (m, j), values in changes.items():
             y, i, own = values.astype(np.float32), m ^ irrep, self.x[irrep][j][rows]
-            (n, k, filled), count = y.shape, len(own)
+            n, k, filled = y.shape
             if len(self.members[j ^ irrep]):
                 turned = np.matmul(y.reshape(n * k, filled), self.o[irrep][j][rows])  # (nP, n k, nocc)
-                _add(found, (i, j ^ irrep), _applied(irrep, m, block, turned.reshape(count, n, -1)), k)
-            if not len(self.members[i]):
-                continue
-            overlap = self.x[irrep][i][rows].reshape(-1, n) @ y.reshape(n, k * filled)
-            overlap = overlap.reshape(count, -1, k, filled)
-            if i == j:
-                charges = charges + np.einsum("piki->pk", overlap)
-            swapped = overlap.transpose(0, 3, 2, 1).reshape(count * filled, -1)
-            _add(found, (j ^ irrep, i), own.reshape(-1, own.shape[2]).T @ swapped, k)
-        return found, charges
+                _add(total, (i, j ^ irrep), _applied(irrep, m, block, turned.reshape(count, n, -1)), k)
+            if len(self.members[i]):
+                overlap = self.x[irrep][i][rows].reshape(-1, n) @ y.reshape(n, k * filled)
+                swapped = overlap.reshape(count, -1, k, filled).transpose(0, 3, 2, 1).reshape(count * filled, -1)
+                _add(total, (j ^ irrep, i), own.reshape(-1, own.shape[2]).T @ swapped, k)
+        return charges
 
     def charges(self, irrep: int, rows: slice, changes: Change) -> Array:
         """Return tr(Y^T X_P) (nP, k) of a block of integrals."""
-        found: Any = 0.0
+        found = np.zeros((rows.stop - rows.start, 1))
         for (m, j), values in changes.items():
             if m == j ^ irrep:
-                own = self.x[irrep][j][rows]
                 y = values.astype(np.float32).transpose(2, 0, 1)
-                found = found + own.reshape(len(own), -1) @ y.reshape(-1, y.shape[2])
-        return np.asarray(found)
+                found = found + self.x[irrep][j][rows].reshape(len(found), -1) @ y.reshape(-1, y.shape[2])
+        return found
 
     def coulomb(self, charges: list[Array]) -> Change:
         """Return J C of fitted charges (nP, k) of each irrep."""
@@ -194,7 +190,11 @@ class Spin:
 
 def _add(total: Change, key: tuple[int, int], values: Any, count: int) -> None:
     """Add (n, count * nocc) or (n, count, nocc) to a block of `count` changes."""
-    total[key] = total.get(key, 0.0) + values.reshape(len(values), count, -1).astype(float)
+    block = values.reshape(len(values), count, -1)
+    if key in total:
+        total[key] += block
+    else:
+        total[key] = block.astype(float)
 
 
 def _applied(irrep: int, source: int, block: list[Single], values: Single) -> Single:
@@ -214,10 +214,14 @@ class FittedResponse:
     occupied : (nao, nocc) of every spin
     hybrid : share of exchange
     keep : whether the integrals, for exchange, are kept unpacked in single precision, or converted for every product
+    at_once : changes that will be given at once, for the size of blocks
     """
 
-    def __init__(self, integrals: Integrals, occupied: list[Array], hybrid: float, keep: bool) -> None:
-        self.integrals, self.ranges, self.hybrid = integrals, integrals.ranges(), hybrid
+    def __init__(
+        self, integrals: Integrals, occupied: list[Array], hybrid: float, keep: bool, at_once: int = 1
+    ) -> None:
+        columns = at_once * max(orbitals.shape[1] for orbitals in occupied)
+        self.integrals, self.ranges, self.hybrid = integrals, integrals.ranges(columns), hybrid
         self.spins = [Spin(integrals, orbitals, hybrid != 0) for orbitals in occupied]
         self.kept: list[list[Single]] = []
         with threads.pool() as pool:
@@ -241,24 +245,31 @@ class FittedResponse:
         split = [spin.split(own) for spin, own in zip(self.spins, changes, strict=True)]
         charges = [np.zeros((number, count)) for number in self.integrals.counts()]
         totals: list[Change] = [{} for _ in self.spins]
+        shares = [range(first, len(self.ranges), lib.num_threads()) for first in range(lib.num_threads())]
         with threads.pool() as pool:
-            work = pool.map(partial(self._block, split), range(len(self.ranges)))
-            for (irrep, rows), found in zip(self.ranges, work, strict=True):
-                for total, (blocks_, charge) in zip(totals, found, strict=True):
-                    charges[irrep][rows] += scale * charge
-                    for key, values in blocks_.items():
-                        _add(total, key, -self.hybrid * values, count)
+            for found in pool.map(partial(self._share, split, charges), shares):
+                for total, part in zip(totals, found, strict=True):
+                    for key, values in part.items():
+                        _add(total, key, values, count)
         for spin, total in zip(self.spins, totals, strict=True):
-            for key, values in spin.coulomb(charges).items():
+            for key in total:
+                total[key] *= -self.hybrid
+            for key, values in spin.coulomb([scale * own for own in charges]).items():
                 _add(total, key, values, count)
         return [spin.joined(total, count) for spin, total in zip(self.spins, totals, strict=True)]
 
-    def _block(self, split: list[Change], number: int) -> list[tuple[Change, Array]]:
-        irrep, rows = self.ranges[number]
-        if not self.hybrid:
-            return [({}, spin.charges(irrep, rows, own)) for spin, own in zip(self.spins, split, strict=True)]
-        block = self.kept[number] if self.kept else self.integrals.block(irrep, rows)
-        return [spin.exchange(irrep, rows, block, own) for spin, own in zip(self.spins, split, strict=True)]
+    def _share(self, split: list[Change], charges: list[Array], numbers: range) -> list[Change]:
+        """Return what some blocks of integrals add to exchange, and add up their charges: rows of their own."""
+        totals: list[Change] = [{} for _ in self.spins]
+        for number in numbers:
+            irrep, rows = self.ranges[number]
+            block = self.kept[number] if self.kept else self.integrals.block(irrep, rows) if self.hybrid else []
+            for spin, own, total in zip(self.spins, split, totals, strict=True):
+                if self.hybrid:
+                    charges[irrep][rows] += spin.exchange(irrep, rows, block, own, total)
+                else:
+                    charges[irrep][rows] += spin.charges(irrep, rows, own)
+        return totals
 
 
 def megabytes(method: Any, keep: bool) -> float:

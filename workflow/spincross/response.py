@@ -34,7 +34,9 @@ from spincross.xc_cache import CachedNumInt, plain_gga
 
 Array = NDArray[np.float64]
 AT_ONCE = 7
-"""Changes for which orbitals on the grid, and integrals, are fetched from memory once."""
+"""Changes for which orbitals on the grid, and integrals, are fetched from memory once, at most."""
+CHANGES = 1 / 20
+"""Part of the memory that PySCF was given for their matrices."""
 BLOCK = 7
 """Atoms displaced at once: what a kill of an analytic Hessian can cost."""
 
@@ -53,7 +55,8 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
     occupations = [np.asarray(o) for o in ([mean_field.mo_occ] if closed else mean_field.mo_occ)]
     occupied = [c[:, o > 0] for c, o in zip(coefficients, occupations, strict=True)]
     hybrid = ni.hybrid_coeff(mean_field.xc, spin=0 if closed else 1)
-    fitted = FittedResponse(integrals_of(mean_field, occupied), occupied, hybrid, _kept(mean_field))
+    at_once = changes_at_once(mol, len(occupied))
+    fitted = FittedResponse(integrals_of(mean_field, occupied), occupied, hybrid, _kept(mean_field), at_once)
     grids = dft.gen_grid.Grids(mol).set(level=grid_level)
     grids.build(with_non0tab=True)
     density = np.asarray(mean_field.make_rdm1())
@@ -71,7 +74,13 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
         spins = zip(coefficients, occupied, fixed, potentials.transpose(1, 0, 2, 3), strict=True)
         return [c.T @ (f + v @ o) for c, o, f, v in spins]
 
-    return _by_rows(several, coefficients, occupied)
+    return _by_rows(several, coefficients, occupied, at_once)
+
+
+def changes_at_once(mol: Any, spins: int) -> int:
+    """Return how many changes share a pass: each has a matrix in every thread, and ten that are made of it."""
+    each = (lib.num_threads() + 10) * spins * mol.nao**2 * 8e-6
+    return max(1, min(AT_ONCE, int(CHANGES * mol.max_memory / each)))
 
 
 def full_potential(engine: Any) -> Callable[[Array], Array]:
@@ -94,11 +103,11 @@ def full_potential(engine: Any) -> Callable[[Array], Array]:
         potentials = np.stack([device.to_numpy(respond(density)) for density in densities], axis=1)
         return [c.T @ (v @ o) for c, v, o in zip(coefficients, potentials, occupied, strict=True)]
 
-    return _by_rows(several, coefficients, occupied)
+    return _by_rows(several, coefficients, occupied, 1)
 
 
 def _by_rows(
-    several: Callable[[list[Array]], list[Array]], coefficients: list[Array], occupied: list[Array]
+    several: Callable[[list[Array]], list[Array]], coefficients: list[Array], occupied: list[Array], at_once: int
 ) -> Callable[[Array], Array]:
     """Return ``fx`` from a function of a few first-order changes: matrices (n, nmo, nocc) per spin."""
     shapes = [(c.shape[1], o.shape[1]) for c, o in zip(coefficients, occupied, strict=True)]
@@ -108,11 +117,11 @@ def _by_rows(
         """Return the first-order potentials of first-order orbitals, both (n, sum of nmo * nocc)."""
         rows = orbitals.reshape(-1, borders[-1])
         out = np.empty_like(rows)
-        for first in range(0, len(rows), AT_ONCE):
-            few = rows[first : first + AT_ONCE]
+        for first in range(0, len(rows), at_once):
+            few = rows[first : first + at_once]
             parts = np.split(few, borders[:-1], axis=1)
             found = several([part.reshape(len(few), *shape) for part, shape in zip(parts, shapes, strict=True)])
-            out[first : first + AT_ONCE] = np.hstack([v.reshape(len(few), -1) for v in found])
+            out[first : first + at_once] = np.hstack([v.reshape(len(few), -1) for v in found])
         return out
 
     return fx

@@ -1,4 +1,4 @@
-r"""Exchange-correlation integrals with atomic orbitals kept in memory between SCF cycles.
+r"""Exchange-correlation integrals with atomic orbitals kept in memory between SCF cycles and between responses.
 
 PySCF evaluates every atomic orbital on every grid point anew in each SCF cycle and contracts over orbitals that
 vanish there. Here the orbitals that matter on a block of neighbouring points are evaluated once per geometry and kept,
@@ -11,7 +11,8 @@ as many as fit; a cycle is then matrix products over short lists. For the semilo
 In a point group of order 2 a symmetric density is integrated over the points of one of two atoms that are each other's
 images, with twice their weights, and the potential is symmetrised.
 
-Every other kind of call (meta-GGA, LDA, Hessians) goes to PySCF unchanged.
+First-order potentials (`kernel_potential`) may be computed in single precision. Every other kind of call (meta-GGA,
+LDA) goes to PySCF unchanged.
 """
 
 from __future__ import annotations
@@ -28,14 +29,17 @@ from pyscf.dft import gen_grid, numint
 from spincross import images, threads
 
 Array = NDArray[np.float64]
+Single = NDArray[np.float32]
 
 POINTS_PER_BLOCK = 10 * gen_grid.BLKSIZE
 BLOCKS_AT_ONCE = 32
 """Blocks on which PySCF evaluates orbitals in one call."""
 REACH = 1e-9
 """Orbitals that are smaller all over a block are left out of it in single precision."""
-FAINT = 1e-12
-"""What counts as zero in single precision: products of three stay above 1e-38, below which they take far longer."""
+FAINT, FAINT_WEIGHT = 1e-11, 1e-15
+"""Orbitals and densities, and weighted potentials, that count as zero in single precision: a product of two of the
+former with one of the latter stays above 1e-38, below which arithmetic takes many times longer. Near a heavy nucleus
+weights are small and orbitals large."""
 
 
 def plain_gga(method: Any) -> bool:
@@ -52,12 +56,13 @@ def plain_gga(method: Any) -> bool:
 class Block:
     """Neighbouring grid points and the orbitals `index` (n,) that matter there.
 
-    `values` (4, n, points) are phi and its gradient, None where they do not fit into the memory.
+    `values` (4, n, points) are phi and its gradient, float32 in single precision, None where they do not fit into the
+    memory.
     """
 
     index: NDArray[np.intp]
     points: slice
-    values: Array | None
+    values: Array | Single | None
 
 
 class CachedNumInt(numint.NumInt):
@@ -110,7 +115,7 @@ class CachedNumInt(numint.NumInt):
         sizes = np.maximum(np.abs(changes).max(axis=(1, 2, 3), keepdims=True), np.finfo(float).tiny)
         flat = (changes / sizes).reshape(count * spins, nao, nao)
         self._usable(mol, grids, "pbe", 1, flat, symmetric)
-        kernel = kernel.reshape(spins, 4, spins, 4, -1)
+        kernel = kernel.reshape(spins, 4, spins, 4, grids.size)
 
         def weights(rho: Array, points: slice) -> Array:
             """Return the first-order potentials of changes on these points, unweighted."""
@@ -143,14 +148,18 @@ class CachedNumInt(numint.NumInt):
     def _evaluate_orbitals(self, mol: Any, grids: Any) -> list[Block]:
         left, blocks = self.cache_limit, []
         for chunk in _chunks(screened_blocks(mol, grids), BLOCKS_AT_ONCE):
-            left -= sum(4 * len(index) * (p.stop - p.start) for p, index in chunk) * (4e-6 if self.single else 8e-6)
-            begin = chunk[0][0].start
-            values = self._orbitals(grids, slice(begin, chunk[-1][0].stop)) if left > 0 else None
+            begin, number = chunk[0][0].start, 4e-6 if self.single else 8e-6
+            most = sum(4 * len(index) * (p.stop - p.start) for p, index in chunk) * number
+            if most > left:
+                blocks += [Block(index, points, None) for points, index in chunk]
+                continue
+            values = self._orbitals(grids, slice(begin, chunk[-1][0].stop))
             for points, index in chunk:
-                here = None if values is None else values[:, points.start - begin : points.stop - begin]
-                if here is not None and self.single:
+                here = values[:, points.start - begin : points.stop - begin]
+                if self.single:
                     index = index[np.abs(here[:, :, index]).max(axis=(0, 1)) > REACH]
-                blocks.append(Block(index, points, None if here is None else self._picked(here, index)))
+                blocks.append(Block(index, points, self._picked(here, index)))
+                left -= 4 * len(index) * len(here[0]) * number
         return blocks
 
     def _orbitals(self, grids: Any, points: slice) -> Array:
@@ -158,16 +167,16 @@ class CachedNumInt(numint.NumInt):
         mask = grids.non0tab[points.start // gen_grid.BLKSIZE : -(-points.stop // gen_grid.BLKSIZE)]
         return np.asarray(self.eval_ao(grids.mol, grids.coords[points], deriv=1, non0tab=mask))
 
-    def _values(self, block: Block) -> Array:
+    def _values(self, block: Block) -> Array | Single:
         if block.values is not None:
             return block.values
         return self._picked(self._orbitals(self._points, block.points), block.index)
 
-    def _picked(self, values: Array, index: NDArray[np.intp]) -> Array:
+    def _picked(self, values: Array, index: NDArray[np.intp]) -> Array | Single:
         return self._rounded(np.ascontiguousarray(values[:, :, index].transpose(0, 2, 1)))
 
-    def _rounded(self, values: Array) -> Array:
-        return np.where(np.abs(values) > FAINT, values, 0.0).astype(np.float32) if self.single else values
+    def _rounded(self, values: Array, faint: float = FAINT) -> Array | Single:
+        return np.where(np.abs(values) <= faint, 0.0, values).astype(np.float32) if self.single else values
 
     def _integrate(self, xc_code: str, dms: Array, spin: int) -> tuple[Array, float, Array]:
         electrons, energies = np.zeros((len(dms), self._points.size)), np.zeros(self._points.size)
@@ -194,13 +203,15 @@ class CachedNumInt(numint.NumInt):
                 rho = _density(values, densities, pick)
                 weighted = weights(rho, block.points) * self._points.weights[block.points]
                 weighted[:, 0] *= 0.5
-                for w, out in zip(self._rounded(weighted), potential, strict=True):
+                for w, out in zip(self._rounded(weighted, FAINT_WEIGHT), potential, strict=True):
                     out[pick] += values[0] @ np.einsum("cg,cig->ig", w, values).T
             return potential
 
         count = lib.num_threads()
         with threads.pool() as pool:
-            potential = np.asarray(sum(pool.map(run, [self._blocks[i::count] for i in range(count)])))
+            potential = np.zeros_like(dms)
+            for part in pool.map(run, [self._blocks[i::count] for i in range(count)]):
+                potential += part
         potential = potential + potential.transpose(0, 2, 1)
         return 0.5 * (potential + self._images.matrix(potential)) if self._owner[1] and self._images else potential
 
@@ -229,7 +240,7 @@ def _chunks(items: list[Any], size: int) -> list[list[Any]]:
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
-def _density(values: Array, dms: Array, pick: Any) -> Array:
+def _density(values: Array | Single, dms: Array | Single, pick: Any) -> Array:
     """Return densities and gradients (n, 4, points) of orbitals (4, n, points) on the points of a block."""
     rho = np.array([np.einsum("ig,cig->cg", density[pick] @ values[0], values) for density in dms], dtype=float)
     rho[:, 1:] *= 2.0
