@@ -99,7 +99,7 @@ def full_potential(engine: Any) -> Callable[[Array], Array]:
     def several(changes: list[Array]) -> list[Array]:
         """Return the first-order potentials (n, orbitals, occupied) of each spin for its changes, of the same shape."""
         halves = np.stack([c @ u @ o.T for c, u, o in zip(coefficients, changes, occupied, strict=True)], axis=1)
-        densities = device.alike(halves + halves.transpose(0, 1, 3, 2), engine.mo_coeff)
+        densities = [device.alike(half + half.transpose(0, 2, 1), engine.mo_coeff) for half in halves]
         potentials = np.stack([device.to_numpy(respond(density)) for density in densities], axis=1)
         return [c.T @ (v @ o) for c, v, o in zip(coefficients, potentials, occupied, strict=True)]
 
