@@ -110,8 +110,7 @@ class Fitting:
             where = slice(int(self.mol.ao_loc[first]), int(self.mol.ao_loc[last]))
             if where.start < needed.stop and needed.start < where.stop:
                 shells = (first, last, 0, self.mol.nbas, self.mol.nbas, self.both.nbas)
-                found = self.both.intor(name, shls_slice=shells)
-                yield atom, where, found.reshape(components, *found.shape[-3:]).transpose(0, 3, 2, 1)
+                yield atom, where, self._integrals(name, components, shells)
 
     def columns(self, name: str, components: int) -> Iterator[tuple[int, slice, Array]]:
         """Yield blocks of three-index integrals by fitting functions of one atom.
@@ -121,9 +120,13 @@ class Fitting:
         count = self.mol.nbas
         limit = self.room(BLOCK, components * self.mol.nao**2)
         for atom, first, last in _shells(self.auxiliary, limit):
-            found = self.both.intor(name, shls_slice=(0, count, 0, count, count + first, count + last))
-            found = found.reshape(components, *found.shape[-3:]).transpose(0, 3, 2, 1)
-            yield atom, slice(int(self.auxiliary.ao_loc[first]), int(self.auxiliary.ao_loc[last])), found
+            where = slice(int(self.auxiliary.ao_loc[first]), int(self.auxiliary.ao_loc[last]))
+            yield atom, where, self._integrals(name, components, (0, count, 0, count, count + first, count + last))
+
+    def _integrals(self, name: str, components: int, shells: tuple[int, ...]) -> Array:
+        """Return three-index integrals (components, n, nao, m) of (d mu nu|P) in a range of shells, mu last."""
+        found = self.both.intor(name, shls_slice=shells)
+        return np.asarray(found.reshape(components, *found.shape[-3:]).transpose(0, 3, 2, 1))
 
     @cached_property
     def charges(self) -> Array:
