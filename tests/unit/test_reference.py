@@ -46,6 +46,38 @@ def test_a_record_of_another_structure_is_not_used(settings, tmp_path):
     assert reference.available(settings) == []
 
 
+@pytest.fixture
+def iron(tmp_path):
+    """Return a folder of structures with the stand-in's two CIFs and its records."""
+    source, place = ROOT / "structures", tmp_path / "structures"
+    for name in ("complexes.yaml", "fe-aai2-ncs2/low_spin.cif", "fe-aai2-ncs2/high_spin.cif"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text((source / name).read_text())
+    (place / "reference").symlink_to(source / "reference")
+    return place
+
+
+def states_recorded(structures):
+    settings = config.load(DEFAULT | {"complexes": ["fe-aai2-ncs2"]}, structures)
+    return {state for _, state, _, _ in reference.available(settings)}
+
+
+@pytest.mark.parametrize(("changed", "left"), [("high", {"LS"}), ("low", set())])
+def test_ls_depends_on_its_own_structure_and_hs_on_both(iron, changed, left):
+    assert states_recorded(iron) == {"LS", "HS"}
+    with (iron / f"fe-aai2-ncs2/{changed}_spin.cif").open("a") as handle:
+        handle.write("\n")
+    assert states_recorded(iron) == left
+
+
+def test_hs_computed_from_its_own_structure_is_not_used_for_an_entry_without_one(iron):
+    catalogue = (iron / "complexes.yaml").read_text()
+    line = "  high_spin_structure: fe-aai2-ncs2/high_spin.cif\n"
+    assert line in catalogue
+    (iron / "complexes.yaml").write_text(catalogue.replace(line, ""))
+    assert states_recorded(iron) == {"LS"}
+
+
 @pytest.mark.parametrize("device", ["auto", "cpu", "gpu", None])
 def test_a_record_serves_every_device(settings, device):
     content = copy.deepcopy(settings.config)

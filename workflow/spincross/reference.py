@@ -1,7 +1,8 @@
 """Reference records: finished DFT stages kept with the project, so that a laptop need not repeat them.
 
 A record lies in `structures/reference/{complex}/{level}/{state}/{point_group}/`. It is written only from results that
-this code computed, and used only for the very structure and level it was computed from.
+this code computed, and used only for the very structure and level it was computed from: LS depends on its own structure, HS on both,
+as its atoms are ordered and turned like those of LS.
 """
 
 from __future__ import annotations
@@ -56,7 +57,13 @@ def usable(settings: Settings, complex_id: str, state: str, group: str, stage: s
             f"the reference record {place} was computed with other settings than level {settings.level_name!r}; "
             "give your level another name, or set reference: ignore"
         )
-    return bool(record["structure_sha256"] == structure_checksums(settings, complex_id))
+    now = structure_checksums(settings, complex_id)
+    return bool(_that_matter(record["structure_sha256"], state) == _that_matter(now, state))
+
+
+def _that_matter(checksums: Json, state: str) -> Json:
+    """Return the checksums of the structures that a state's molecule is made from."""
+    return {key: value for key, value in checksums.items() if state != "LS" or key == "low_spin_structure"}
 
 
 def _theory(level: Json) -> Json:
