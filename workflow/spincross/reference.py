@@ -1,8 +1,8 @@
 """Reference records: finished DFT stages kept with the project, so that a laptop need not repeat them.
 
 A record lies in `structures/reference/{complex}/{level}/{state}/{point_group}/`. It is written only from results that
-this code computed, and used only for the very structure and level it was computed from: LS depends on its own structure, HS on both,
-as its atoms are ordered and turned like those of LS.
+this code computed, and used only for the very structure and level it was computed from: LS depends on its own
+structure, HS on both, as its atoms are ordered and turned like those of LS.
 """
 
 from __future__ import annotations
