@@ -13,6 +13,7 @@ from spincross import (
     electronic,
     files,
     fitted_hessian,
+    fitted_potentials,
     force_constants,
     hessian_stages,
     infrared,
@@ -212,6 +213,52 @@ def test_a_stopped_analytic_hessian_repeats_no_finished_block(small, tmp_path, m
     np.testing.assert_allclose(found.dipole_derivatives, whole.dipole_derivatives, atol=1e-5)
 
 
+def counted_products(monkeypatch, deadly=0):
+    """Count what the response computes; the product number `deadly` ends the run instead."""
+    potential, calls = response.induced_potential, []
+
+    def wrapper(*arguments):
+        apply = potential(*arguments)
+
+        def product(vectors):
+            calls.append(len(vectors))
+            if len(calls) == deadly:
+                raise Stopped("product")
+            return apply(vectors)
+
+        return product
+
+    monkeypatch.setattr(response, "induced_potential", wrapper)
+    return calls
+
+
+def test_a_response_stopped_among_its_iterations_repeats_none(small, tmp_path, monkeypatch):
+    """The SCF is done again; what the iterations kept goes when their block is stored."""
+    surface, settings, whole = small
+    with monkeypatch.context() as first:
+        needed = counted_products(first)
+        force_constants.analytic(H2CO, surface, settings, quiet)
+    with monkeypatch.context() as first, pytest.raises(Stopped):
+        counted_products(first, deadly=len(needed) - 1)
+        force_constants.analytic(H2CO, surface, settings, quiet, tmp_path)
+    assert len(list(tmp_path.glob("response_*.*.npz"))) == len(needed) - 2 > 3
+    calls = counted_products(monkeypatch)
+    found = force_constants.analytic(H2CO, surface, settings, quiet, tmp_path)
+    assert calls == needed[-2:]
+    assert [path.name for path in tmp_path.glob("response_*")] == ["response_0_1_2.npz"]
+    np.testing.assert_allclose(found.hessian, whole.hessian, atol=1e-9)
+
+
+@pytest.mark.parametrize("change", [1e-4, -2.0])
+def test_iterations_for_other_vectors_do_not_answer(change):
+    """Another length of one vector, or its sign, as of orbitals of another SCF; noise makes no difference."""
+    vectors = np.random.default_rng(1).normal(size=(3, 2000))
+    other = vectors * (1 + change * np.array([[0.0], [0.0], [1.0]]))
+    assert response._mark(other) != response._mark(vectors)
+    assert response._mark(vectors * (1 + 1e-11)) == response._mark(vectors)
+    assert response._mark(0.0 * vectors) != response._mark(vectors)
+
+
 def test_a_stop_among_the_gradients_in_a_field_repeats_no_direction(small, tmp_path, monkeypatch):
     """Four gradients, for z needs two; the third ends the first run."""
     surface = small[0]
@@ -227,13 +274,17 @@ def test_a_stop_among_the_gradients_in_a_field_repeats_no_direction(small, tmp_p
 
 
 def test_a_hessian_stopped_among_its_integrals_keeps_the_dearest(small, tmp_path, monkeypatch):
+    """What it kept goes when they are all there."""
     surface, settings, whole = small
     with monkeypatch.context() as first, pytest.raises(Stopped):
-        counted(first, xc_derivatives, "second_derivatives", deadly=1)
+        counted(first, fitted_potentials, "add_potentials", deadly=1)
         force_constants.analytic(H2CO, surface, settings, lambda text: None, tmp_path)
-    for name in ("_three_index", "_moved_charges", "_moved_pairs"):
-        monkeypatch.setattr(fitted_hessian, name, lambda *a, **k: pytest.fail("computed again"))
+    assert len(list(tmp_path.glob("integrals.*.npz"))) == 6
+    dearest = [(fitted_hessian, name) for name in ("_three_index", "_moved_charges", "_moved_pairs")]
+    for module, name in [*dearest, (xc_derivatives, "second_derivatives")]:
+        monkeypatch.setattr(module, name, lambda *a, **k: pytest.fail("computed again"))
     found = force_constants.analytic(H2CO, surface, settings, lambda text: None, tmp_path)
+    assert [path.name for path in tmp_path.glob("integrals*")] == ["integrals.npz"]
     np.testing.assert_allclose(found.hessian, whole.hessian, atol=1e-6)
 
 

@@ -120,11 +120,13 @@ class Blocks:
     report: Report
 
     def keep(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
-        """Return the block `name`, computing and storing it unless it is there."""
+        """Return the block `name`, computing and storing it unless it is there; its parts, `name.*`, then go."""
         path = self.folder / f"{name}.npz"
         if not path.exists():
             found = compute()
             write_unpacked(path, key=np.array(self.key), **found)
+            for part in self.folder.glob(f"{name}.*.npz"):
+                part.unlink()
             return found
         stored = read_arrays(path)
         if str(stored.pop("key")) != self.key:

@@ -27,6 +27,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from spincross import device, fitted_hessian, fitted_potentials, images, xc_derivatives
 from spincross.checkpoints import Keep, anew
+from spincross.files import fingerprint
 from spincross.fitted_hessian import fitting_of
 from spincross.fitted_response import FittedResponse, in_memory, integrals_of, megabytes
 from spincross.mean_field import require_free, require_hessian_room, tagged_density, without_group
@@ -159,7 +160,7 @@ def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, ke
 
     Parameters
     ----------
-    keep : stores the second derivatives of all but exchange and correlation, part by part
+    keep : stores the second derivatives part by part, and the first-order potentials of exchange and correlation
     """
     method = hessian.base
     fitting = fitting_of(method) if plain_gga(method) else None
@@ -170,9 +171,8 @@ def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, ke
     explicit = fitted_hessian.second_derivatives(fitting, keep)
     report("second-derivative integrals")
     explicit += keep("one_electron", lambda: {"found": _one_electron(hessian)})["found"]
-    pairs, potentials = xc_derivatives.second_derivatives(method)
-    stock = rks_hess if len(potentials) == 1 else uks_hess
-    explicit += pairs + _diagonal(method, stock._get_vxc_diag(hessian, method.mo_coeff, method.mo_occ, 4000))
+    of_xc = keep("exchange_correlation", partial(_exchange_correlation, hessian))
+    explicit, potentials = explicit + of_xc["found"], of_xc["potentials"]
     report("derivatives of exchange and correlation")
     core = method.nuc_grad_method().hcore_generator(method.mol)
     for atom in range(method.mol.natm):
@@ -180,6 +180,15 @@ def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, ke
     fitted_potentials.add_potentials(fitting, potentials)
     report("first-order Hamiltonians")
     return explicit, potentials[0] if len(potentials) == 1 else potentials
+
+
+def _exchange_correlation(hessian: Any) -> dict[str, Array]:
+    """Return second derivatives `found` (N, N, 3, 3), and first-order `potentials` (spins, N, 3, nao, nao)."""
+    method = hessian.base
+    pairs, potentials = xc_derivatives.second_derivatives(method)
+    stock = rks_hess if len(potentials) == 1 else uks_hess
+    diagonal = _diagonal(method, stock._get_vxc_diag(hessian, method.mo_coeff, method.mo_occ, 4000))
+    return {"found": pairs + diagonal, "potentials": potentials}
 
 
 def _one_electron(hessian: Any) -> Array:
@@ -220,7 +229,7 @@ def hessian_columns(
     Parameters
     ----------
     mean_field : converged RKS or UKS, in its point group or without; in it the response takes half the work and memory
-    keep : stores the derivative integrals and each BLOCK of displaced atoms as they finish
+    keep : stores the derivative integrals, each BLOCK of displaced atoms and, meanwhile, each iteration of its response
     """
     start = time.perf_counter()
     hessian = without_group(mean_field).Hessian()
@@ -231,7 +240,7 @@ def hessian_columns(
 
     def integrals() -> dict[str, Array]:
         """Return what `skeleton` does, under the names it is kept by."""
-        explicit, h1 = skeleton(hessian, timed, keep)
+        explicit, h1 = skeleton(hessian, timed, _parts_of("integrals", keep))
         return {"explicit": explicit, "h1": np.asarray(h1)}
 
     parts = keep("integrals", integrals)
@@ -242,7 +251,8 @@ def hessian_columns(
     for first in range(0, len(atoms), BLOCK):
         block = atoms[first : first + BLOCK]
         name = f"response_{'_'.join(map(str, block))}"
-        relaxed = keep(name, partial(_relaxed, mean_field, hessian, block, h1, grid_level, timed))
+        part = _parts_of(name, keep)
+        relaxed = keep(name, partial(_relaxed, mean_field, hessian, block, h1, grid_level, timed, part))
         columns.append(fixed[:, block].transpose(0, 2, 1, 3).reshape(3 * natoms, -1) + relaxed["columns"])
         nuclei = np.hstack([mean_field.mol.atom_charge(atom) * np.eye(3) for atom in block])
         dipoles.append(nuclei + moving[:, block].reshape(3, -1) + relaxed["dipoles"])
@@ -256,21 +266,42 @@ def moving_dipoles(mol: Any, density: Array) -> Array:
     return np.stack([per_function[:, a:b].sum(axis=1) for _, _, a, b in mol.aoslice_by_atom()], axis=1)
 
 
+def _parts_of(block: str, keep: Keep) -> Keep:
+    """Return what keeps parts of a block until it is stored itself."""
+    return lambda name, compute: keep(f"{block}.{name}", compute)
+
+
+def _mark(vectors: Array) -> str:
+    """Return a name for vectors (n, m), the same where they differ by the noise of a calculation done again only.
+
+    Said by the logarithm of each length and by the direction's product with a fixed vector, to six decimals.
+    """
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1), np.finfo(float).tiny)
+    products = vectors @ np.random.default_rng(0).standard_normal(vectors.shape[1]) / lengths
+    return fingerprint(np.rint(1e6 * np.array([np.log(lengths), products])).astype(int).tolist())[:16]
+
+
 def _relaxed(
-    mean_field: Any, hessian: Any, atoms: list[int], h1: Array, grid_level: int, report: Callable[[str], None]
-) -> dict[str, Array]:
-    """Return what the relaxation of the orbitals adds to the `columns` (3N, 3n) and `dipoles` (3, 3n) of n atoms."""
+    mean_field: Any, hessian: Any, atoms: list[int], h1: Array, grid_level: int, report: Callable[[str], None],
+    keep: Keep,
+) -> dict[str, Array]:  # fmt: skip
+    """Return what the relaxation of the orbitals adds to the `columns` (3N, 3n) and `dipoles` (3, 3n) of n atoms.
+
+    Parameters
+    ----------
+    keep : stores each iteration; a solver begun again asks for the same ones, and catches up without computing
+    """
     closed = np.ndim(mean_field.mo_occ) == 1
     coefficients, occupations = hessian.base.mo_coeff, mean_field.mo_occ
-    count = 0
+    length, count = sum(int((o > 0).sum()) * len(o) for o in np.atleast_2d(occupations)), 0
 
     def counted(orbitals: Array) -> Array:
         """Return the first-order potentials of first-order orbitals, and report the iteration."""
         nonlocal count
         count += 1
-        result = apply(orbitals)
-        vectors = orbitals.size // sum(int((o > 0).sum()) * len(o) for o in np.atleast_2d(occupations))
-        report(f"response iteration {count}: {vectors} vectors")
+        rows = orbitals.reshape(-1, length)
+        result = keep(_mark(rows), lambda: {"potentials": apply(rows)})["potentials"]
+        report(f"response iteration {count}: {len(rows)} vectors")
         return result
 
     apply = (induced_potential if plain_gga(mean_field) else stock_potential)(mean_field, grid_level)
