@@ -1,14 +1,16 @@
 """Restart data: a lock for one process, steps that survive a kill, orbitals to start from."""
 
+import contextlib
 import errno
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spincross import checkpoints
-from spincross.errors import BadInput, CannotWrite, StaleData
+from spincross.errors import BadInput, CannotWrite, StaleData, Stopped
 
 
 def step(number):
@@ -55,6 +57,32 @@ def test_stored_orbitals_come_back_in_single_precision(tmp_path):
     checkpoints.store_orbitals(tmp_path / "orbitals.npz", given)
     for one, other in zip(given, checkpoints.load_orbitals(tmp_path / "orbitals.npz"), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_what_blocks_took_is_added_up_over_all_starts(tmp_path, monkeypatch):
+    """Parts of 2 and 3 s, 5 s of the block's own; a stop after the first part."""
+    now = [0.0]
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: now[0])
+
+    def taking(seconds):
+        now[0] += seconds
+        return {"x": np.zeros(1)}
+
+    def whole(blocks, stop):
+        blocks.keep("block.one", lambda: taking(2))
+        if stop:
+            raise Stopped("here")
+        blocks.keep("block.two", lambda: taking(3))
+        return taking(5)
+
+    found = []
+    for stop in (True, False, False):
+        blocks, begin = checkpoints.Blocks(tmp_path, "key", lambda text: None), now[0]
+        with contextlib.suppress(Stopped):
+            blocks.keep("block", partial(whole, blocks, stop))
+        found.append(now[0] - begin + blocks.seconds_before)
+        now[0] += 100.0
+    assert found == [2.0, 10.0, 10.0]
 
 
 def test_two_runs_cannot_share_a_work_folder(tmp_path):

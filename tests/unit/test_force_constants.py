@@ -246,6 +246,7 @@ def test_a_response_stopped_among_its_iterations_repeats_none(small, tmp_path, m
     found = force_constants.analytic(H2CO, surface, settings, quiet, tmp_path)
     assert calls == needed[-2:]
     assert [path.name for path in tmp_path.glob("response_*")] == ["response_0_1_2.npz"]
+    assert whole.seconds_before == 0.0
     np.testing.assert_allclose(found.hessian, whole.hessian, atol=1e-9)
 
 

@@ -195,6 +195,23 @@ def test_what_is_recorded_is_packed_as_finished(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == ""  # a recalled stage is no new record
 
 
+def test_a_chain_outside_a_job_takes_the_records(tmp_path, monkeypatch, capsys):
+    """Where they are asked for; what is in the results stays."""
+    here = ["chain", "--complex", "fe-aai2-ncs2", "--results", str(tmp_path / "results"), "--workdir", str(tmp_path)]
+    monkeypatch.setattr(electronic, "solve", lambda *arguments: pytest.fail("computed again"))
+    __main__.main(here)
+    first = capsys.readouterr().out
+    assert first.count("recalled from the reference records") == first.count("finished before") == 7
+    __main__.main(here)
+    second = capsys.readouterr().out
+    assert "recalled" not in second
+    assert second.count("finished before") == len(job.steps("C2"))
+    settings = config.load(config.read_yaml(ROOT / "workflow/config/config.yaml"), ROOT / "structures")
+    ignoring = replace(settings, config=settings.config | {"complexes": ["fe-aai2-ncs2"], "reference": "ignore"})
+    assert job.recall(ignoring, "fe-aai2-ncs2", tmp_path / "other") == []
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_was_begun_is_packed_and_gone_on_with(tmp_path, capsys):
     changes = [word for change in SMALL for word in ("--set", change)]
     here = ["--results", str(tmp_path / "results"), "--workdir", str(tmp_path / "work"), *changes]

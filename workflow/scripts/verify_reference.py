@@ -1,4 +1,4 @@
-"""Recompute energy, gradient and modes of every record of the configured complexes."""
+"""Recompute energy, gradient and modes of every record of the configured level."""
 
 from pathlib import Path
 

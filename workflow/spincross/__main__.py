@@ -1,7 +1,7 @@
 """Run one stage from the command line: `python -m spincross STAGE --complex ID ...`; same functions, same files.
 
 What a stage alone needs is imported in its function: the DFT stages run on a host that has only PySCF, gpu4pyscf,
-geomeTRIC, ASE, spglib, NumPy and SciPy. `pack` makes a folder that can be carried there, `chain` works it off.
+geomeTRIC, ASE, spglib, NumPy and SciPy (finite differences: and phonopy). `pack` makes a folder that can be carried there, `chain` works it off.
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ def _states(settings: Settings, place: Place) -> None:
 
 
 def _chain(settings: Settings, place: Place) -> None:
-    """Run every DFT stage of a complex that is not finished."""
+    """Run every DFT stage of a complex that is neither finished nor recorded."""
+    job.recall(settings, place.complex, place.options.results)
     for step in job.steps(place.parent_group):
         chosen = argparse.Namespace(**vars(place.options) | {"state": step.state, "group": step.group})
         there = Place(chosen, settings)

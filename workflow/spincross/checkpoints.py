@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -101,13 +102,14 @@ def anew(name: str, compute: Callable[[], Arrays]) -> Arrays:
     return compute()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Blocks:
     """Blocks of one long calculation, each kept in a folder as it finishes.
 
     Parameters
     ----------
     key : checksum of all that the blocks depend on
+    seconds_before : what the blocks that were found took when they were computed
 
     Raises
     ------
@@ -118,19 +120,23 @@ class Blocks:
     folder: Path
     key: str
     report: Report
+    seconds_before: float = 0.0
 
     def keep(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """Return the block `name`, computing and storing it unless it is there; its parts, `name.*`, then go."""
         path = self.folder / f"{name}.npz"
         if not path.exists():
+            begin = time.perf_counter() + self.seconds_before
             found = compute()
-            write_unpacked(path, key=np.array(self.key), **found)
+            spent = time.perf_counter() + self.seconds_before - begin  # with what its parts took that were found
+            write_unpacked(path, key=np.array(self.key), seconds=np.array(spent), **found)
             for part in self.folder.glob(f"{name}.*.npz"):
                 part.unlink()
             return found
         stored = read_arrays(path)
         if str(stored.pop("key")) != self.key:
             raise StaleData(f"{path} belongs to another geometry, level or state; remove its folder")
+        self.seconds_before += float(stored.pop("seconds", 0.0))  # files of older versions have none
         self.report(f"  {name}: found")
         return stored
 

@@ -80,12 +80,14 @@ class ForceConstants:
     dipole_derivatives : (3, 3N), e; None where the route gives none
     device : where an analytic Hessian was computed in the end, `cpu` or `gpu`; None for finite differences, whose jobs
         may have run on several machines
+    seconds_before : what earlier starts spent on the parts of an analytic Hessian that this one found
     """
 
     hessian: Array
     sum_rule: float
     dipole_derivatives: Array | None = None
     device: str | None = None
+    seconds_before: float = 0.0
 
     @property
     def grid_response(self) -> bool:
@@ -189,12 +191,13 @@ def analytic(
     """
     level, state, guess = surface.level, surface.state, surface.guess
     key = fingerprint([surface.key(molecule), molecule.positions.round(6).tolist(), settings.response_grid_level])
-    keep = anew if folder is None else Blocks(folder, key, report).keep
+    blocks = None if folder is None else Blocks(folder, key, report)
+    keep = blocks.keep if blocks else anew
     found = analytic_hessian(molecule, level, state, guess, settings, report, keep, check)
-    if found.dipole_derivatives is not None:
-        return found
-    solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, surface.max_memory)
-    return replace(found, dipole_derivatives=electric_field.dipole_derivatives(molecule, solution, report, keep))
+    if found.dipole_derivatives is None:
+        solution = electronic.solve(molecule.at(molecule.positions, "C1"), level, state, guess, surface.max_memory)
+        found = replace(found, dipole_derivatives=electric_field.dipole_derivatives(molecule, solution, report, keep))
+    return replace(found, seconds_before=blocks.seconds_before) if blocks else found
 
 
 def from_points(molecule: Molecule, points: list[Point], step: float) -> ForceConstants:

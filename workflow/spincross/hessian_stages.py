@@ -181,7 +181,7 @@ def _analytic_hessian(
     with checkpoints.locked(work):
         found = force_constants.analytic(molecule, surface, settings.hessian, folder=work / "analytic", check=check)
     facts = {"settled_modes": settled_modes(molecule, found.hessian, surface, work)}
-    provenance = hessian_provenance(optimised, source, start)
+    provenance = hessian_provenance(optimised, source, start - found.seconds_before)
     _write_hessian(settings, complex_id, molecule, found, surface, provenance, facts, folder)
 
 

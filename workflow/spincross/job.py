@@ -2,8 +2,8 @@
 
     config.json    structures/    results/    work/
 
-The host needs this library and PySCF, geomeTRIC, ASE, spglib, NumPy and SciPy; neither Snakemake nor a network. The
-stages run in an order that answers first what is asked first: is HS a saddle in the parent group?
+The host needs this library and PySCF, geomeTRIC, ASE, spglib, NumPy and SciPy, for Hessians by finite differences
+phonopy, too; neither Snakemake nor a network. The stages run in an order that answers first what is asked first: is HS a saddle in the parent group?
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def pack(settings: Settings, complex_id: str, folder: Path, work: Path) -> None:
     molecules = folder / "results" / complex_id / "molecule"
     stages.extract_molecule(settings, complex_id, molecules)
     one = replace(settings, config=settings.config | {"complexes": [complex_id]})
-    recalled = _recall(one, complex_id, folder / "results")
+    recalled = recall(one, complex_id, folder / "results")
     begun = Path(complex_id) / settings.level_name
     if (work / begun).is_dir():
         shutil.copytree(work / begun, folder / "work" / begun, ignore=shutil.ignore_patterns("lock"))
@@ -93,11 +93,16 @@ def _copy_structures(settings: Settings, complex_id: str, target: Path) -> None:
     files.write_json(target / "complexes.json", {complex_id: entry})
 
 
-def _recall(settings: Settings, complex_id: str, results: Path) -> list[tuple[str, str, str]]:
-    """Copy every record that fits into the results of a job; return state, group and stage of each."""
+def recall(settings: Settings, complex_id: str, results: Path) -> list[tuple[str, str, str]]:
+    """Copy every record that fits and is not there yet into the results; return state, group and stage of all that fit.
+
+    None where the configuration says `reference: ignore`.
+    """
     found = [key[1:] for key in reference.available(settings)] if settings.config["reference"] == "use" else []
     for where in found:
         target = results.joinpath(complex_id, settings.level_name, *where)
+        if (target / reference.STAGE_FILES[where[-1]][0]).exists():
+            continue
         reference.recall(reference.folder(settings, complex_id, *where), target, where[-1])
         files.print_line(f"{complex_id} {' '.join(where)}: recalled from the reference records")
     return found

@@ -39,7 +39,7 @@ AT_ONCE = 7
 CHANGES = 1 / 20
 """Part of the memory that PySCF was given for their matrices."""
 BLOCK = 7
-"""Atoms displaced at once: what a kill of an analytic Hessian can cost."""
+"""Atoms displaced at once; larger blocks take more memory for their first-order orbitals."""
 
 
 def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Array]:

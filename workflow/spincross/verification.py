@@ -41,11 +41,11 @@ SMALLER = 0.1
 """Part of the step with which a mode that misses is tested again. A Hessian is the limit of small steps, and along a
 mode that mixes two electronic states the energy is no parabola even within 0.003 angstrom."""
 LARGE = 60
-"""Atoms from which only low spin is recomputed: a CPU takes hours for one of its gradients."""
+"""Most atoms with which high spin is recomputed, too: beyond, a CPU takes hours for one of its gradients."""
 
 
 def verify_reference(settings: Settings, output: Path, work: Path) -> None:
-    """Recompute, on the CPU, energy, gradient and modes of every usable record, of all complexes.
+    """Recompute, on the CPU, energy, gradient and modes of every usable record of the configured level, of all complexes.
 
     Parameters
     ----------
