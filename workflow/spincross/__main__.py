@@ -1,7 +1,8 @@
 """Run one stage from the command line: `python -m spincross STAGE --complex ID ...`; same functions, same files.
 
 What a stage alone needs is imported in its function: the DFT stages run on a host that has only PySCF, gpu4pyscf,
-geomeTRIC, ASE, spglib, NumPy and SciPy (finite differences: and phonopy). `pack` makes a folder that can be carried there, `chain` works it off.
+geomeTRIC, ASE, spglib, NumPy and SciPy (finite differences: phonopy, too). `pack` makes a folder that can be carried
+there, `chain` works it off.
 """
 
 from __future__ import annotations

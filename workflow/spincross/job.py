@@ -3,7 +3,8 @@
     config.json    structures/    results/    work/
 
 The host needs this library and PySCF, geomeTRIC, ASE, spglib, NumPy and SciPy, for Hessians by finite differences
-phonopy, too; neither Snakemake nor a network. The stages run in an order that answers first what is asked first: is HS a saddle in the parent group?
+phonopy, too; neither Snakemake nor a network. The stages run in an order that answers first what is asked first: is HS
+a saddle in the parent group?
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ LARGE = 60
 
 
 def verify_reference(settings: Settings, output: Path, work: Path) -> None:
-    """Recompute, on the CPU, energy, gradient and modes of every usable record of the configured level, of all complexes.
+    """Recompute, on the CPU, energy, gradient and modes of every usable record of the level, of all complexes.
 
     Parameters
     ----------
