@@ -53,6 +53,25 @@ def test_shipped_records_of_formaldehydes_ground_state_are_reproduced(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("energy", "slope", "same"),
+    [(5e-7, 5e-6, True), (2e-6, 0.0, False), (-2e-6, 0.0, False), (0.0, 2e-5, False), (0.0, -2e-5, False)],
+)
+def test_an_energy_or_one_element_of_a_gradient_that_differs_is_not_the_same(
+    monkeypatch, tmp_path, energy, slope, same
+):
+    settings = config.load(DEFAULT, ROOT / "structures")
+    record = files.read_json(reference.folder(settings, "h2co", "LS", "C2", "optimise") / "optimise.json")
+    gradient = np.array(record["gradient_hartree_per_bohr"])
+    gradient[1, 2] += slope
+    found = SimpleNamespace(energy=record["energy_hartree"] + energy, gradient=gradient)
+    monkeypatch.setattr(verification.displacements, "kept_point", lambda *arguments: found)
+    row = verification.verify_point(settings, "h2co", "LS", "C2", tmp_path)
+    assert row["same"] is same
+    assert row["energy_difference_hartree"] == pytest.approx(energy, abs=1e-9)
+    assert row["gradient_difference_hartree_per_bohr"] == pytest.approx(abs(slope), abs=1e-12)
+
+
+@pytest.mark.parametrize(
     ("shift", "after", "same", "steps"),
     [(1.5, 0, True, [5e-3] * 3), (2.5, 1.5, True, [5e-3, 5e-3, 5e-4]), (2.5, 2.5, False, [5e-3, 5e-3, 5e-4])],
 )
