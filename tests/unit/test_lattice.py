@@ -74,7 +74,14 @@ def test_a_regular_octahedron_squeezed_along_a_threefold_axis_keeps_the_angles_a
     axis = np.ones(3) / np.sqrt(3.0)
     squeezed = REGULAR - 0.1 * np.outer(REGULAR @ axis, axis)
     assert octahedron.twist_angles(squeezed, ((0, 1, 2), (3, 4, 5))) == pytest.approx(60.0)
-    assert octahedron.shape(np.zeros(3), squeezed).theta > 1.0
+    found = 0.0
+    for signs in ([1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]):  # the donors on one side; the other has its partners
+        upper = squeezed[[k if sign > 0 else k + 3 for k, sign in enumerate(signs)]]
+        along = upper.mean(axis=0) / np.linalg.norm(upper.mean(axis=0))
+        for i, j in [(i, j) for i in range(3) for j in range(3) if i != j]:
+            arms = [v - (v @ along) * along for v in (upper[i], -upper[j])]
+            found += abs(60.0 - np.degrees(np.arccos(arms[0] @ arms[1] / np.prod(np.linalg.norm(arms, axis=1)))))
+    assert 1.0 < octahedron.shape(np.zeros(3), squeezed).theta == pytest.approx(found)
 
 
 def test_four_donors_or_a_pentagonal_pyramid_are_no_octahedron() -> None:
