@@ -73,8 +73,12 @@ def test_the_lost_twofold_shows_in_the_reflections_and_in_the_strain(pair: dict[
     assert pair["strain"]["e13"] == pytest.approx(0.5 * 18.2 * np.cos(beta) / 18.0)
     volumes = 20.0 * 16.0 * 18.0, 20.4 * 16.3 * 18.2 * np.sin(beta)
     assert pair["strain"]["volume"] == pytest.approx(volumes[1] / volumes[0] - 1.0)
-    assert [pair["cells"][s]["complexes_per_cell"] for s in ("LS", "HS")] == [4, 4]
-    assert pair["cells"]["LS"]["temperature_K"] == 90.0
+    for state, given, volume in zip(("LS", "HS"), (LOW_CELL, HIGH_CELL), volumes, strict=True):
+        cell = pair["cells"][state]
+        assert cell["lengths_angstrom"] + cell["angles_degrees"] == pytest.approx(given)
+        assert (cell["complexes_per_cell"], cell["temperature_K"]) == (4, 90.0)
+        assert cell["volume_angstrom3"] == pytest.approx(volume)
+        assert cell["volume_per_complex_angstrom3"] == pytest.approx(volume / 4)
 
 
 def test_bonds_angles_and_octahedra_are_those_of_the_files(pair: dict[str, Any]) -> None:
