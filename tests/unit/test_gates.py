@@ -147,7 +147,9 @@ def thiocyanate():
     method.kernel()
     filled = [np.asarray(c)[:, o > 0] for c, o in zip(method.mo_coeff, method.mo_occ, strict=True)]
     solution = electronic.Solution(method.e_tot, tuple(filled), 6.0, None, "C1", [], method, method)
-    result = Optimisation(molecule, solution, np.zeros((4, 3)), [], [])
+    gradient = np.zeros((4, 3))
+    gradient[1, 2] = -6e-3
+    result = Optimisation(molecule, solution, gradient, [], [])
     return solution, gates.describe(result, State("HS", 5), "Fe", level)
 
 
@@ -176,6 +178,15 @@ def test_a_description_has_the_metals_part_of_every_level_and_the_dipole(thiocya
     electrons = -np.einsum("xij,ji->x", method.mol.intor("int1e_r"), density)
     moment = (electrons + method.mol.atom_charges() @ method.mol.atom_coords()) * 2.541746
     np.testing.assert_allclose(found["dipole_debye"], moment, atol=1e-4)
+
+
+def test_a_description_has_angles_in_degrees_and_the_root_mean_square_of_the_gradient(thiocyanate):
+    found = thiocyanate[1]
+    (angle,) = found["metal_angles_degree"]
+    assert (angle["atoms"], angle["kind"]) == ([0, 1, 2], "Fe-N-C")
+    assert angle["angle"] == pytest.approx(180.0, abs=1e-4)
+    assert found["gradient_max_hartree_per_bohr"] == 6e-3
+    assert found["gradient_rms_hartree_per_bohr"] == pytest.approx(6e-3 / np.sqrt(12))
 
 
 def test_ncs_groups_are_found_as_nitrogen_carbon_sulfur():
