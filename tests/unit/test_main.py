@@ -1,5 +1,6 @@
 """The command line: stopping in time, going on, and stages on a host with the bare minimum."""
 
+import csv
 import json
 import os
 import re
@@ -8,13 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from spincross import __main__, config, electronic, files, reference, schemas
+from spincross import __main__, conclusions, config, electronic, files, reference, schemas
 from spincross.errors import BadInput, Stopped
+from spincross.landau_branches import follow
+from spincross.landau_model import LandauModel
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -281,3 +286,54 @@ def test_the_commands_named_lead_from_nothing_to_the_page(results, tmp_path, mon
 def test_a_state_that_no_stage_follows_is_not_optimised(small, words):
     with pytest.raises(SystemExit, match=r"BadInput: h2co has the point group C2: .* but not .S in C"):
         __main__.main(["optimise", *small, *words])
+
+
+def landau_folder(tmp_path):
+    return tmp_path / "fe-pm-pea2-ncs2/pbe0_def2-svp/landau"
+
+
+def rows_of(path):
+    with path.open() as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+def test_a_fit_finds_the_t_sc_that_its_data_were_made_with(tmp_path):
+    words = ["--complex", "fe-pm-pea2-ncs2", "--results", str(tmp_path), "--data", str(tmp_path / "data.tsv")]
+    entry = yaml.safe_load((ROOT / "structures/complexes.yaml").read_text())["fe-pm-pea2-ncs2"]
+    model = LandauModel.from_parameters(entry["landau"])
+    made = follow(replace(model, T_SC=model.T_SC + 3.0), np.arange(200.0, 280.0), heating=True)
+    rows = [f"{t}\theating\t{q}" for t, q in zip(made.temperatures, made.q, strict=True)]
+    (tmp_path / "data.tsv").write_text("\n".join(["temperature_K\tbranch\tq", *rows]))
+    __main__.main(["fit", *words, "--free", "T_SC"])
+    found = files.read_json(landau_folder(tmp_path) / "fit.json")
+    assert list(found["values"]) == ["T_SC"]
+    assert abs(found["values"]["T_SC"] - model.T_SC - 3.0) < 3.0 * found["uncertainties"]["T_SC"] < 0.3
+    assert [float(row["q_measured"]) for row in rows_of(landau_folder(tmp_path) / "fit.tsv")] == made.q.tolist()
+    assert {path.suffix for path in landau_folder(tmp_path).iterdir()} == {".json", ".tsv", ".svg", ".png"}
+
+
+def test_a_phase_diagram_over_t_sc_follows_the_cube_root_up_to_high_spin(tmp_path, monkeypatch):
+    monkeypatch.setattr(conclusions, "PLANE_POINTS", 7)
+    words = ["--complex", "fe-pm-pea2-ncs2", "--results", str(tmp_path), "--parameter", "T_SC"]
+    __main__.main(["phase-diagram", *words, "--range", "150", "300"])
+    rows = rows_of(landau_folder(tmp_path) / "phase_diagram_T_SC.tsv")
+    places = [(float(row["T_SC"]), float(row["temperature_K"])) for row in rows]
+    assert places == [(a, t) for a in np.linspace(150, 300, 7) for t in np.linspace(100, 400, 7)]
+    q = [1.0 if t >= a else max(-1.0, np.cbrt(0.6 * (t - a) / 35.0)) for a, t in places]
+    assert [float(row["q"]) for row in rows] == pytest.approx(q)
+    names = {"phase_diagram_T_SC.tsv", "phase_diagram_T_SC.svg", "phase_diagram_T_SC.png"}
+    assert {path.name for path in landau_folder(tmp_path).iterdir()} == names
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["fit"], "fit needs --data"),
+        (["phase-diagram", "--range", "1", "2"], "needs --parameter NAME and --range LOW HIGH"),
+        (["phase-diagram", "--parameter", "D"], "needs --parameter NAME and --range LOW HIGH"),
+        (["probe-instability"], "needs --irrep"),
+    ],
+)
+def test_a_stage_that_lacks_an_option_says_which(tmp_path, words, says):
+    with pytest.raises(SystemExit, match=f"BadInput: .*{says}"):
+        __main__.main([*words, "--complex", "h2co", "--results", str(tmp_path)])
