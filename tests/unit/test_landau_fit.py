@@ -58,8 +58,8 @@ def test_q_follows_from_chi_t_and_back():
 
 
 def test_the_strain_of_the_paper_vanishes_at_90_degrees():
-    assert float(ferroelastic_strain(15.0, 90.0, 15.0)) == pytest.approx(0.0, abs=1e-15)
-    assert float(ferroelastic_strain(15.0, 93.1, 15.0)) == pytest.approx(0.5 * math.sin(math.radians(3.1)))
+    assert float(ferroelastic_strain(15.0, 90.0, 14.0)) == pytest.approx(0.0, abs=1e-15)
+    assert float(ferroelastic_strain(15.0, 93.1, 14.0)) == pytest.approx(0.5 * 15 / 14 * math.sin(math.radians(3.1)))
 
 
 def test_intensities_count_by_their_root(tmp_path):
@@ -133,6 +133,13 @@ def test_the_stage_writes_a_fit_that_fulfils_its_schema_and_names_its_data(tmp_p
     schemas.validator("fit").validate(found)
     assert found["provenance"]["inputs_sha256"] == {"data": files.sha256_of(data)}
     assert abs(found["values"]["C"] - 35.0) < 3.0 * found["uncertainties"]["C"]
+    with (tmp_path / "out/fit.tsv").open() as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    jumps = {jump["branch"]: jump["temperature_K"] for jump in found["jumps"]}
+    away = [row for row in rows if abs(float(row["temperature_K"]) - jumps[row["branch"]]) > 1.0]
+    assert len(rows) == 2 * GRID.size and len(away) >= len(rows) - 6
+    for name in ("q", "eta"):
+        assert max(abs(float(row[f"{name}_measured"]) - float(row[name])) for row in away) < 0.1
 
 
 # guards
