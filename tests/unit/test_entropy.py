@@ -189,10 +189,15 @@ def test_the_total_is_the_sum_of_its_terms(account):
         )
 
 
-def test_the_cumulative_curve_ends_at_the_difference(account):
+def test_the_cumulative_curve_counts_every_mode_up_to_a_wavenumber_and_ends_at_the_difference(account):
     at = account["temperatures_K"].index(298.15)
     harmonic = account["entropy_vibrational_difference_harmonic_J_per_mol_K"][at]
-    assert account["cumulative"]["entropy_J_per_mol_K"][-1] == pytest.approx(harmonic, rel=1e-12)
+    curve, low, high = account["cumulative"], WAVES, 0.8 * WAVES
+    assert curve["wavenumbers_per_cm"] == sorted([*low, *high])
+    for wave, found in zip(curve["wavenumbers_per_cm"], curve["entropy_J_per_mol_K"], strict=True):
+        below = [modes.harmonic_entropy(w[w <= wave], curve["temperature_K"]).sum() for w in (low, high)]
+        assert found == pytest.approx(below[1] - below[0])
+    assert curve["entropy_J_per_mol_K"][-1] == pytest.approx(harmonic, rel=1e-12)
 
 
 def test_scaling_all_modes_by_one_factor_gives_the_classical_difference(account):

@@ -41,11 +41,25 @@ def test_every_axis_with_numbers_names_its_unit() -> None:
 
 
 def test_the_double_well_is_relative_to_the_parent_and_two_sided() -> None:
-    """Zero at Q = 0, the same on both sides, minima at +-0.6."""
-    trace = figures.double_well(sample_report.broken_mode())["data"][0]
+    """Zero at Q = 0, the same on both sides, minima at +-0.6, in kJ/mol."""
+    trace, scan = figures.double_well(sample_report.broken_mode())["data"]
     x, y = np.array(trace["x"]), np.array(trace["y"])
     assert y[x == 0] == pytest.approx(0.0) and y == pytest.approx(y[::-1])
     assert abs(x[y.argmin()]) == pytest.approx(0.6)
+    assert scan["y"][scan["x"].index(0.6)] == pytest.approx(2625.5 * (0.026 * 0.6**4 - 0.018 * 0.6**2), abs=1e-3)
+
+
+def test_the_optimisers_history_is_in_kj_per_mol_above_the_last_step() -> None:
+    """2 and 1 millihartree above the third step; the last has no logarithm."""
+    (trace,) = figures.optimiser_history({"LS": {"energies_hartree_per_step": [-1.0, -1.001, -1.002]}})["data"]
+    assert trace["y"] == pytest.approx([5.251, 2.6255], rel=1e-3)
+
+
+def test_a_broadened_sum_climbs_half_a_step_at_each_mode_and_ends_at_the_last_sum() -> None:
+    """Two modes far apart, one up by 5 and one down by 2."""
+    grid, sums = figures.broadened([200.0, 400.0], [5.0, 3.0])
+    at = np.interp([0.0, 200.0, 300.0, 400.0, 460.0], grid, sums)
+    assert at == pytest.approx([0.0, 2.5, 5.0, 4.0, 3.0], abs=1e-3)
 
 
 def test_a_narrow_well_is_shown_with_its_points_not_with_the_walls_far_outside() -> None:
