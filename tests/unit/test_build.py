@@ -252,6 +252,12 @@ def test_a_ligand_without_one_chelating_pair_is_refused(smiles: str, words: str)
         ligands.chelating_pair(smiles)
 
 
+def test_donors_on_opposite_sides_of_a_double_bond_do_not_chelate() -> None:
+    pytest.importorskip("rdkit")
+    with pytest.raises(BadStructure, match="no conformer of 'N/C=C/N' with both donors on one side"):
+        ligands.embedded_ligands("N/C=C/N", "amine", 1)
+
+
 def test_an_unknown_kind_of_donor_is_refused_with_those_found() -> None:
     pytest.importorskip("rdkit")
     with pytest.raises(BadInput, match="pyridine, imine|imine, pyridine"):
@@ -275,6 +281,12 @@ def test_close_contacts_are_refused(small: dict[str, Molecule]) -> None:
     crowded = Molecule((*symbols, "He"), np.vstack([positions, beside]))
     with pytest.raises(BadStructure, match="angstrom apart"):
         build.check_model(crowded, len(bonds(symbols, positions)))
+
+
+def test_a_model_without_a_chelate_ring_is_refused() -> None:
+    places = np.array([[0, 0, 0], [0, 0, 2.0], [0, 0, 3.17], [0, 0, 4.8], [9, 0, 0]]) * ANGSTROM_TO_BOHR
+    with pytest.raises(BadStructure, match="no five-membered chelate ring"):
+        build.check_model(Molecule(("Fe", "N", "C", "S", "He"), places), 3)
 
 
 def test_a_molecule_in_another_order_is_not_written_as_a_built_cif(small: dict[str, Molecule]) -> None:

@@ -99,6 +99,25 @@ def test_numbers_that_are_not_finite_are_refused_by_key(tmp_path, written, key, 
     assert str(caught.value) == f"config.yaml, {key}: {found} is not a finite number; give a finite one"
 
 
+@pytest.mark.parametrize(
+    ("text", "says"), [("a: [1", "cannot be read as YAML: while parsing"), ("- a", "must hold keys and values")]
+)
+def test_a_damaged_yaml_file_or_one_without_keys_is_refused_in_one_sentence(tmp_path, text, says):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(BadInput, match=rf"config\.yaml {says}.*\Z"):
+        config.read_yaml(tmp_path / "config.yaml")
+
+
+def test_yaml_without_pyyaml_and_without_json_beside_it_is_refused(tmp_path, monkeypatch):
+    def absent(name):
+        raise ImportError(name)
+
+    (tmp_path / "config.yaml").write_text("a: 1")
+    monkeypatch.setattr(config, "import_module", absent)
+    with pytest.raises(BadInput, match=r"needs PyYAML; install it, or put the same as JSON into .*config\.json"):
+        config.read_yaml(tmp_path / "config.yaml")
+
+
 @pytest.fixture
 def structures(tmp_path):
     (tmp_path / "h2co").mkdir()

@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -20,7 +22,7 @@ from sample_crystals import (
     refused,
 )
 from sample_provenance import fulfils
-from spincross import crystal, files, matching, pointgroup
+from spincross import cif, completeness, crystal, files, matching, pointgroup
 from spincross.errors import BadInput, BadStructure
 from spincross.molecule import Molecule
 from spincross.units import BOHR_TO_ANGSTROM
@@ -267,10 +269,41 @@ def test_an_unknown_block_is_refused() -> None:
         ("_atom_site_fract_z", "_atom_site_fract_q", "coordinates"),
         ("_atom_site_fract", "_atom_site_cartn", "atom sites"),
         ("Cl1 Cl", "Zn2 Cu", "formula"),
+        ("loop_\n_atom_site", "_atom_site_disorder_group 1\nloop_\n_atom_site", "has 1 values for 8 atoms"),
     ],
 )
 def test_a_damaged_cif_is_refused_in_one_sentence(tmp_path: Path, old: str, new: str, words: str) -> None:
     refused(edited(tmp_path, "two_fold.cif", old, new), words, folder=tmp_path)
+
+
+def test_a_cell_of_too_many_atoms_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cif, "MOST_IMAGES", 8 * 8 - 1)
+    refused("two_fold.cif", "8 atoms and 8 operators are too many")
+
+
+@pytest.mark.parametrize(
+    ("symbols", "places", "words"),
+    [
+        ("HCC", [[0, 0, 0], [1.2, 0, 0], [-1.2, 0, 0]], "atom H0 has 2 neighbours (C1, C2)"),
+        ("CHHHHH", 1.1 * np.array([[0, 0, 0], *np.eye(3), *-np.eye(3)[:2]]), "atom C0 has 5 neighbours"),
+        (("Zn", "Cl"), [[0, 0, 0], [2.25, 0, 0]], "the metal Zn0 has 1 neighbours"),
+    ],
+)
+def test_atoms_with_too_many_neighbours_and_a_metal_with_one_are_refused(symbols: Any, places: Any, words: str) -> None:
+    labels = [f"{symbol}{k}" for k, symbol in enumerate(symbols)]
+    with pytest.raises(BadStructure, match=re.escape(words)):
+        completeness.check_bonds("x", tuple(symbols), np.array(places, dtype=float), labels, "Zn")
+
+
+@pytest.mark.parametrize(
+    ("symbols", "shape", "words"),
+    [(("Qq", "H"), (2, 3), "unknown element symbols Qq"), (("H", "H"), (3, 3), "expected (2, 3)")],
+)
+def test_a_molecule_of_unknown_elements_or_with_a_place_too_many_is_refused(
+    symbols: tuple[str, ...], shape: tuple[int, int], words: str
+) -> None:
+    with pytest.raises(BadStructure, match=re.escape(words)):
+        Molecule(symbols, np.zeros(shape))
 
 
 def test_two_elements_on_one_place_are_refused(tmp_path: Path) -> None:

@@ -62,6 +62,12 @@ def test_an_xyz_file_without_the_axis_is_refused(tmp_path: Path) -> None:
     refused("high.xyz", "is not C2", "largest deviation", folder=tmp_path, metal="Fe")
 
 
+def test_a_bent_molecule_of_three_elements_has_no_axis() -> None:
+    bent = Molecule(("O", "H", "Cl"), np.array([[0.0, 0, 0], [6, 0, 0], [0, 5, 0]]), 0, "C2")
+    with pytest.raises(BadStructure, match="is not C2: no axis sends each atom near one of its element"):
+        orientation.orient(bent, None)
+
+
 def test_a_large_shift_to_the_exact_group_is_reported(tmp_path: Path) -> None:
     molecule = stand_in()
     positions = molecule.positions.copy()

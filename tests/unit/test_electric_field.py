@@ -6,6 +6,7 @@ import pytest
 from sample_h2co import HYDROGEN
 from spincross import electric_field, electronic
 from spincross.device import CPU
+from spincross.errors import NotConverged
 from spincross.levels import Level, State
 
 
@@ -43,6 +44,12 @@ def test_the_gradient_in_a_field_is_the_slope_of_the_energy(hydrogen):
     without = electric_field.gradient_in_field(hydrogen, np.zeros(3))[1, 2]
     assert found == pytest.approx(slope, abs=2e-6)
     assert abs(found - without) > 1e-4
+
+
+def test_an_scf_in_the_field_that_does_not_converge_is_an_error(hydrogen, monkeypatch):
+    monkeypatch.setattr(electric_field, "MAX_CYCLES", 1)
+    with pytest.raises(NotConverged, match=r"SCF in a field of 1e-02 a\.u\. did not converge"):
+        electric_field.gradient_in_field(hydrogen, np.array([0.0, 0.0, 0.01]))
 
 
 def test_a_molecule_without_a_dipole_absorbs_nothing(solution):

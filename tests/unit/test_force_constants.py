@@ -131,6 +131,8 @@ def test_finite_differences_fulfil_the_sum_rule_within_the_noise_of_their_scf_an
 def test_a_hessian_of_another_geometry_is_refused():
     with pytest.raises(StaleData, match="differs"):
         force_constants.check_geometry({"positions": H2CO.positions + 1e-3}, H2CO, "hessian.npz")
+    with pytest.raises(StaleData, match=r"hessian\.npz holds 3 atoms, the geometry has 4"):
+        force_constants.check_geometry({"positions": H2CO.positions[:3]}, H2CO, "hessian.npz")
 
 
 def test_dipole_derivatives_of_first_order_orbitals_equal_those_of_displacements(routes):

@@ -3,12 +3,13 @@
 import csv
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from spincross import conclusions, config, files, schemas
-from spincross.errors import BadInput
+from spincross import conclusions, config, files, landau_fit, schemas
+from spincross.errors import BadInput, NotConverged
 from spincross.landau_branches import follow
 from spincross.landau_data import ferroelastic_strain, order_parameter, product_of, read_table
 from spincross.landau_fit import fit, high_spin, low_spin
@@ -162,6 +163,20 @@ def test_a_gradual_table_has_no_transition_in_range(tmp_path):
     flat = [[200 + k, "heating", 0.1] for k in range(20)]
     with pytest.raises(BadInput, match="no transition in range"):
         fit(START, read_table(write(tmp_path / "t.tsv", flat)))
+
+
+def test_a_symmetry_that_is_never_broken_has_no_scale(tmp_path):
+    table = read_table(synthetic(tmp_path / "t.tsv", 1))
+    with pytest.raises(BadInput, match="strain_e13 is zero everywhere"):
+        fit(START, replace(table, breaking=0.0 * table.breaking))
+    with pytest.raises(BadInput, match="the table has no order parameter"):
+        fit(START, replace(table, spin_column=None, spin=None, breaking_column=None, breaking=None))
+
+
+def test_a_fit_that_does_not_end_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(landau_fit, "least_squares", lambda *a, **k: SimpleNamespace(success=False, nfev=400))
+    with pytest.raises(NotConverged, match="did not end within 400 evaluations"):
+        fit(START, read_table(synthetic(tmp_path / "t.tsv", 1)))
 
 
 GOOD = [[200 + k, "heating", 0.1] for k in range(6)]

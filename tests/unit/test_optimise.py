@@ -270,6 +270,13 @@ def test_a_last_scf_in_another_state_is_an_error_with_both_energies(finished, tm
         run(tmp_path / "work")
 
 
+def test_an_end_without_a_gradient_is_an_error(finished, tmp_path, monkeypatch):
+    folder = copied(finished, tmp_path)
+    monkeypatch.setattr(optimise, "relax", lambda engine, *_: (engine.molecule.positions * 1.01, None))
+    with pytest.raises(NotConverged, match="ended on a geometry without a gradient"):
+        run(folder)
+
+
 def test_steps_that_the_optimiser_did_not_take_this_time_are_not_reported(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "work")
     path = tmp_path / "work/final/steps.jsonl"

@@ -102,6 +102,18 @@ def test_directions_of_another_irrep_are_refused(cage, tmp_path):
         probe.lowest_modes(molecule, "A", guess, surface, tmp_path, 5e-3, 1, quiet)
 
 
+def test_directions_of_another_molecule_are_refused(tmp_path):
+    files.write_arrays(tmp_path / "direction_0000_plus/point.npz", positions=H2CO.positions[:3])
+    with pytest.raises(StaleData, match="another molecule"):
+        probe.lowest_modes(H2CO, "B", springs(H2CO), Harmonic(H2CO, springs(H2CO)), tmp_path, 5e-3, 1, quiet)
+
+
+def test_a_diatomic_has_no_vibration_that_changes_sign_under_its_axis(tmp_path):
+    molecule = Molecule(("H", "F"), np.array([[0, 0, 0], [0, 0, 1.7]]), 0, "C2")
+    with pytest.raises(BadInput, match="FH has no vibration of irrep B"):
+        probe.lowest_modes(molecule, "B", springs(molecule), Harmonic(molecule, springs(molecule)), tmp_path, 5e-3)
+
+
 def test_an_irrep_of_another_group_is_refused(tmp_path):
     with pytest.raises(BadInput, match="C2 has no irrep 'Bu'; choose from A, B"):
         probe.lowest_modes(H2CO, "Bu", springs(H2CO), Harmonic(H2CO, springs(H2CO)), tmp_path, 5e-3)

@@ -29,6 +29,11 @@ def test_a_diatomic_vibrates_at_the_root_of_k_over_mu():
     assert found.wavenumbers == pytest.approx([np.sqrt(0.37 / reduced) * HARTREE_TO_PER_CM], rel=1e-8)
 
 
+def test_modes_without_an_irrep_each_are_refused():
+    with pytest.raises(ValueError, match=r"2 wavenumbers, 1 irreps, modes \(6, 2\)"):
+        vibrations.Vibrations(np.zeros(2), ("A",), np.eye(6)[:, :2], 0.0, 0.0, 0.0)
+
+
 def test_wavenumbers_equal_those_of_ase():
     hessian = springs(PEROXIDE)
     ours = vibrations.normal_modes(PEROXIDE, hessian).wavenumbers
