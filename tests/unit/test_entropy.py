@@ -10,6 +10,7 @@ from ase import units as ase_units
 from ase.thermochemistry import HarmonicThermo, RRHOMode
 from phonopy.phonon.thermal_properties import ThermalProperties
 from phonopy.physical_units import get_physical_units
+from scipy.optimize import brentq
 
 from sample_provenance import fulfils
 from spincross import mode_entropy as modes
@@ -211,12 +212,31 @@ def test_energies_are_high_spin_minus_low_spin(account):
     assert account["zero_point_energy_difference_kJ_per_mol"] == pytest.approx(-0.2 * modes.zero_point_energy(WAVES))
 
 
-def test_the_gibbs_energy_vanishes_at_the_crossover_of_this_level(account):
-    temperature = account["crossover"]["temperature_K"]
-    low, high = pair()
-    there = entropy_account(low, high, {"broken": True}, [temperature])
-    at = there["temperatures_K"].index(temperature)
-    assert there["gibbs_energy_difference_kJ_per_mol"][at] == pytest.approx(0.0, abs=1e-8)
+def energies_of_ase(temperature):
+    """Return ΔH and ΔG of `pair`, kJ/mol: oscillators of ASE, the electronic difference, R ln 5 and -R ln 2."""
+    low, high = (HarmonicThermo(factor * WAVES * ase_units.invcm) for factor in (1.0, 0.8))
+    heat, entropy = (
+        (getattr(high, name)(temperature, verbose=False) - getattr(low, name)(temperature, verbose=False))
+        * EV_TO_J_PER_MOL
+        for name in ("get_internal_energy", "get_entropy")
+    )
+    enthalpy = 0.01 * HARTREE_TO_KJ_PER_MOL + heat / 1000.0
+    return enthalpy, enthalpy - temperature * (entropy + GAS_CONSTANT * math.log(5.0 / 2.0)) / 1000.0
+
+
+def test_enthalpy_gibbs_energy_and_its_zero_agree_with_ase(account):
+    at = account["temperatures_K"].index(235.0)
+    ours = [account[f"{name}_difference_kJ_per_mol"][at] for name in ("enthalpy", "gibbs_energy")]
+    assert ours == pytest.approx(energies_of_ase(235.0), rel=1e-6)
+    crossover = brentq(lambda t: energies_of_ase(t)[1], 100.0, 1500.0)
+    assert account["crossover"]["temperature_K"] == pytest.approx(crossover, rel=1e-6)
+
+
+def test_where_high_spin_is_stable_in_the_cold_and_low_spin_in_the_heat_there_is_no_crossover():
+    low, high = pair(high_waves=1.5 * WAVES, energy=-1.01)
+    account = entropy_account(low, high, {"broken": True}, [10.0, 1000.0])
+    cold, _, hot = account["gibbs_energy_difference_kJ_per_mol"]
+    assert cold < 0.0 < hot and account["crossover"]["temperature_K"] is None
 
 
 def test_the_verdict_reads_each_branch_at_its_own_temperature(account):
