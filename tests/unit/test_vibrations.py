@@ -64,13 +64,20 @@ def test_an_imaginary_mode_is_a_negative_number_and_is_kept():
     assert flipped.imaginary == [0]
 
 
-def test_the_noise_floor_is_what_a_broken_sum_rule_gives_a_translation():
+def test_the_noise_floor_is_the_highest_wavenumber_that_broken_sum_rules_give_a_translation_or_rotation():
+    """Springs leave both at zero; on top of them 1e-4 Eh/bohr2 on every atom acts alone."""
     clean = vibrations.normal_modes(PEROXIDE, springs(PEROXIDE))
     broken = vibrations.normal_modes(PEROXIDE, springs(PEROXIDE) + 1e-4 * np.eye(12))
+    arms = PEROXIDE.positions - np.average(PEROXIDE.positions, axis=0, weights=PEROXIDE.masses)
+    turns = np.stack([np.cross(axis, arms).ravel() for axis in np.eye(3)], axis=1)
+    masses = np.repeat(PEROXIDE.masses, 3)[:, None]
+    external, _ = np.linalg.qr(np.sqrt(masses) * np.hstack([np.tile(np.eye(3), (4, 1)), turns]))
+    highest = np.linalg.eigvalsh(external.T @ (1e-4 / (masses * 1822.888486) * external)).max()
     assert clean.noise_floor < 1e-2
-    expected = np.sqrt(1e-4 * 4 / (PEROXIDE.masses.sum() * 1822.888486)) * HARTREE_TO_PER_CM
-    assert broken.noise_floor >= 0.9 * expected
+    assert broken.noise_floor == pytest.approx(np.sqrt(highest) * HARTREE_TO_PER_CM, rel=1e-6)
     assert broken.translation_residual == pytest.approx(5e-5, rel=1e-6)
+    largest = np.abs(turns / np.linalg.norm(turns, axis=0)).max()
+    assert broken.rotation_residual == pytest.approx(1e-4 * largest, rel=1e-6)
 
 
 def test_molden_text_lists_every_mode():
