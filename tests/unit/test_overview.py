@@ -1,12 +1,14 @@
 """The table over all complexes and levels."""
 
+import math
 from pathlib import Path
 
 import sample_report
 from sample_provenance import provenance
-from spincross import conclusions, overview
+from spincross import conclusions, mode_entropy, overview
 from spincross.files import read_json, write_json
 from spincross.report import summary_row
+from spincross.units import GAS_CONSTANT
 
 PAGE = Path(__file__).parents[2] / "workflow/report"
 
@@ -14,6 +16,16 @@ PAGE = Path(__file__).parents[2] / "workflow/report"
 def test_a_row_has_a_cell_under_every_head():
     for data in (sample_report.sample(), sample_report.unbroken(), sample_report.of_size(1)):
         assert len(overview.cells(summary_row(data))) == len(overview.HEADS)
+
+
+def test_every_number_stands_under_its_head():
+    """Entropies from oscillators, R ln 3 and -R ln 2; Landau temperatures from the closed forms of test_landau."""
+    low, high = (mode_entropy.harmonic_entropy(sample_report.WAVES[state][0], 298.15).sum() for state in ("LS", "HS"))
+    terms = [high - low, GAS_CONSTANT * math.log(3.0), -GAS_CONSTANT * math.log(2.0)]
+    entropies = [f"{value:+.1f}".replace("-", "−") for value in (*terms, sum(terms))]
+    expected = ["sample", "pbe0_def2-svp", "CH2O", "built model", "C2: yes", "651i (B)", "8.93", "298.15", *entropies]
+    recalled = "4"  # geometry, Hessian and vibrations of LS, and the scan
+    assert overview.cells(summary_row(sample_report.sample())) == [*expected, "214.6, 235.0", recalled]
 
 
 def test_what_is_not_known_is_a_dash_and_no_zero():

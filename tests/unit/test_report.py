@@ -14,7 +14,16 @@ import pytest
 import sample_report
 from spincross import findings
 from spincross.report import all_figures, embed, prose, render_report, safe_link, summary_row, summary_table, warnings
-from spincross.report_tables import duration, mode_table, settled_table, stability_text, stage_table, tried_text
+from spincross.report_tables import (
+    duration,
+    literature_table,
+    mode_table,
+    settled_table,
+    stability_text,
+    stage_table,
+    state_table,
+    tried_text,
+)
 
 TEMPLATE = Path(__file__).parents[2] / "workflow" / "report"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -157,6 +166,19 @@ def test_every_number_of_the_states_and_the_account_is_on_the_page() -> None:
         assert findings.number(value, 1) in text
     for name, value in data["landau"]["parameters"].items():
         assert name.replace("_", "") in text and findings.number(value, 1).rstrip("0").rstrip(".") in text
+
+
+def test_energies_stand_as_state_minus_ls_and_differences_from_the_literature_as_ours_minus_published() -> None:
+    """0.1089 and 0.1055 hartree are 285.92 and 276.99 kJ/mol; both HS lie above LS. The paper has 58.9."""
+    data = sample_report.sample()
+    assert ["energy relative to LS (kJ/mol)", "0.00", "285.92", "276.99"] in state_table(data)["rows"]
+    row = summary_row(data)
+    found = [row[f"energy_{state}_minus_LS_kJ_per_mol"] for state in ("HS_parent", "HS")]
+    assert found == pytest.approx([285.917, 276.990], abs=1e-3)
+    ours = findings.at_temperature(data["entropy"], findings.HARMONIC)
+    assert 0.0 < ours < 58.9
+    published = ["ΔS_vib, 298.15 K here (J/(K mol))", "58.90", f"{ours:.2f}", f"−{58.9 - ours:.2f}"]
+    assert published in literature_table(data)["rows"]
 
 
 def test_the_page_says_plainly_what_is_not_known() -> None:
@@ -310,6 +332,25 @@ def test_a_mode_inside_the_noise_makes_a_claim_uncertain() -> None:
     data["vibrations"]["HS_parent"]["noise_floor_per_cm"] = 400.0
     found = verdicts(data)
     assert found["LS in C2 is a minimum: all modes are real."] == "uncertain" and found["HS breaks C2."] == "uncertain"
+
+
+@pytest.mark.parametrize(
+    ("inside", "inside_quasi", "expected"),
+    [
+        ((True, True), (False, False), "supported"),
+        ((True, False), (False, False), "uncertain"),
+        ((False, False), (False, True), "uncertain"),
+        ((False, False), (False, False), "not supported"),
+    ],
+)
+def test_calorimetry_supports_the_total_only_on_both_branches(
+    inside: tuple[bool, bool], inside_quasi: tuple[bool, bool], expected: str
+) -> None:
+    """One branch alone, or quasi-RRHO alone, leaves it open."""
+    data = sample_report.sample()
+    for branch, harmonic, quasi in zip(("heating", "cooling"), inside, inside_quasi, strict=True):
+        data["entropy"]["verdict"][branch] |= {"inside_band": harmonic, "inside_band_quasi_rrho": quasi}
+    assert verdicts(data)["The total entropy agrees with calorimetry."] == expected
 
 
 def settled(verdict: str) -> findings.Json:
