@@ -247,12 +247,17 @@ def test_the_verdict_reads_each_branch_at_its_own_temperature(account):
     assert "219 K" in cooling["text"] and cooling["inside_band"] is False
 
 
-def test_a_measured_value_inside_the_band_is_said_to_agree(account):
-    value = account["verdict"]["heating"]["computed_harmonic_J_per_mol_K"]
-    low, high = pair()
-    calorimetry = CALORIMETRY | {"heating_J_per_mol_K": value + 0.1}
-    verdict = entropy_account(low, high, {"broken": True}, [], calorimetry)["verdict"]["heating"]
-    assert verdict["inside_band"] is True and "agrees" in verdict["text"]
+@pytest.mark.parametrize("treatment", ["", "_quasi_rrho"])
+def test_a_measured_value_inside_the_band_and_no_other_is_said_to_agree(account, treatment):
+    at = account["temperatures_K"].index(235.0)
+    stem = f"entropy_total_difference{treatment}"
+    lower, upper = (account[f"{stem}_{end}_J_per_mol_K"][at] for end in ("low", "high"))
+    for value, inside in ((lower - 0.1, False), (lower + 0.1, True), (upper - 0.1, True), (upper + 0.1, False)):
+        calorimetry = CALORIMETRY | {"heating_J_per_mol_K": value}
+        verdict = entropy_account(*pair(), {"broken": True}, [], calorimetry)["verdict"]["heating"]
+        assert verdict[f"inside_band{treatment}"] is inside
+        said = f"(band {lower:.1f} to {upper:.1f}: {'agrees' if inside else 'disagrees'})"
+        assert said in verdict["text"]
 
 
 def test_without_calorimetry_there_is_no_verdict_and_without_breaking_no_symmetry_term():
@@ -351,6 +356,45 @@ def test_the_systematic_part_is_a_common_factor_on_modes_below_100():
     assert band["systematic_up"] == pytest.approx((soft[1] - soft[0]) * -GAS_CONSTANT * math.log(0.9), rel=1e-3)
     spread = math.sqrt(sum(soft)) * GAS_CONSTANT * math.log(1.1 / 0.9) / 2.0
     assert band["random"] == pytest.approx(spread, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("treatment", "function"), [("", modes.harmonic_entropy), ("_quasi_rrho", modes.quasi_rrho_entropy)]
+)
+def test_the_band_adds_its_parts_in_quadrature_and_a_mode_of_low_spin_counts_the_other_way(treatment, function):
+    """Five soft modes in HS, four in LS; one of LS is found at 3 cm-1 and may lie from 1.5 to its floor of 5."""
+
+    def entropy(waves):
+        return function(waves, 298.15).sum()
+
+    def softened(factor):
+        return [np.array([factor * w if w < 100.0 else w for w in waves]) for waves in (lowest, highest)]
+
+    lowest, highest = np.append(3.0, WAVES[1:]), 0.5 * WAVES
+    centre = entropy(highest) - entropy(lowest)
+    (low_soft, high_soft), (low_stiff, high_stiff) = softened(0.9), softened(1.1)
+    spreads = [function(a, 298.15) - function(b, 298.15) for a, b in ((low_soft, low_stiff), (high_soft, high_stiff))]
+    found, softest, stiffest = function([3.0, 1.5, 5.0], 298.15)
+    parts = {
+        "systematic_down": centre - (entropy(high_stiff) - entropy(low_stiff)),
+        "systematic_up": entropy(high_soft) - entropy(low_soft) - centre,
+        "random": math.sqrt(sum((spread / 2.0) ** 2 for state in spreads for spread in state)),
+        "undetermined_down": softest - found,
+        "undetermined_up": found - stiffest,
+    }
+    down, up = (
+        math.sqrt(sum(parts[name] ** 2 for name in (f"systematic_{way}", "random", f"undetermined_{way}")))
+        for way in ("down", "up")
+    )
+    low, high = vibrations("LS", lowest), vibrations("HS", highest, "C1", 5, -0.99)
+    band = error_band(usable_modes(low), usable_modes(high), function, 298.15)
+    assert band == pytest.approx(parts | {"down": down, "up": up}, rel=1e-9)
+    account = entropy_account(low, high, {"broken": True}, [])
+    stem = f"entropy_vibrational_difference{treatment}"
+    limits = [account[f"{stem}_{end}_J_per_mol_K"][0] for end in ("low", "high")]
+    assert limits == pytest.approx([centre - down, centre + up], rel=1e-9)
+    if not treatment:
+        assert {key: account["error_parts"][f"{key}_J_per_mol_K"] for key in parts} == {k: [band[k]] for k in parts}
 
 
 def test_a_negative_mode_inside_the_floor_is_raised_said_and_widens_the_band():
