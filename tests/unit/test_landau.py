@@ -276,10 +276,44 @@ def test_the_full_landau_change_is_the_computed_spin_crossover_entropy(account):
     assert any("Eq. 4 has no a0 term" in s for s in account["statements"])
 
 
+def breaking_of_eq3(temperature, q):
+    """Return -(a0/2) eta^2 of EQ3 with eta^2 = max(0, -2 w/b), written out."""
+    return 0.03 / 10.0 * min(0.0, 0.015 * (temperature - 150.0) - 6.5 * q - 6.1 * q**2)
+
+
+def test_with_a0_the_cost_of_symmetry_breaking_is_the_closed_form_in_jumps_rows_and_account():
+    warming = ENTROPY | {"entropy_vibrational_difference_harmonic_J_per_mol_K": [50.0, 54.0, 58.9]}
+    content = landau_account(asdict(EQ3), [200.0, 220.0, 228.0, 240.0, 250.0], warming)
+    check, heating, equal = content["entropy_check"], content["jumps"]["heating"], content["equal_energy_temperature_K"]
+    unit = (13.38 + 54.0) / 1.2  # of 235 K: the energies are equal at 228.4 K
+    assert check["temperature_K"] == 235.0 and check["unit_J_per_mol_K"] == pytest.approx(unit)
+    assert (heating["q_before"], heating["q_after"]) == pytest.approx((-1.0 / math.sqrt(35.0), 1.0))
+    for name, jump in content["jumps"].items():
+        low, high = sorted((jump["q_before"], jump["q_after"]))
+        broken = breaking_of_eq3(jump["temperature_K"], high) - breaking_of_eq3(jump["temperature_K"], low)
+        parts = np.array([0.6 * (high - low), broken, 0.6 * (high - low) + broken])
+        assert [jump["entropy_spin_crossover"], jump["entropy_symmetry_breaking"]] == pytest.approx(parts[:2])
+        kinds = ("spin_crossover_", "symmetry_breaking_", "")
+        assert [check[name][f"entropy_{kind}jump_J_per_mol_K"] for kind in kinds] == pytest.approx(unit * parts)
+    full = unit * breaking_of_eq3(equal, 1.0)
+    assert check["full"]["entropy_symmetry_breaking_J_per_mol_K"] == pytest.approx(full)
+    assert check["full"]["entropy_total_J_per_mol_K"] == pytest.approx(13.38 + 54.0 + full)
+    for row in branch_rows(content):
+        parts = np.array([0.6 * row["q"], breaking_of_eq3(row["temperature_K"], row["q"])])
+        assert [row["S_SC"], row["S_SB"]] == pytest.approx(parts)
+        found = [row[f"{key}_J_per_mol_K"] for key in ("S_SC", "S_SB", "S_total")]
+        assert found == pytest.approx(unit * np.append(parts, parts.sum()))
+
+
 def test_the_window_of_a0_is_the_one_worked_out_by_hand(account):
     window = account["a0_window"]
     assert window["condition_high_symmetry"] == pytest.approx(12.6)
     assert window["a0_largest"] == pytest.approx(0.0325)
+    assert window["T_c_at_largest_K"] == pytest.approx(800.0 - 2.0 * 12.6 / 0.0325)
+    # at q = 1 and T_up w = (a0/2)(235 - 800), so S_SB = a0 w / b
+    bound = 0.0325 * 0.0325 / 2.0 * (235.0 - 800.0) / 10.0
+    assert window["entropy_symmetry_breaking_bound"] == pytest.approx(bound)
+    assert window["entropy_symmetry_breaking_bound_J_per_mol_K"] == pytest.approx(bound * 72.28 / 1.2)
     assert window["entropy_symmetry_breaking_strong_coupling_J_per_mol_K"] == pytest.approx(-2.5, abs=0.05)
     assert abs(window["entropy_symmetry_breaking_bound_J_per_mol_K"]) < abs(window["order_disorder_J_per_mol_K"])
 
@@ -308,9 +342,12 @@ def test_borrowed_parameters_are_called_borrowed():
     fulfils(account, "landau")
 
 
-def test_wells_lie_below_inside_and_above_the_hysteresis(account):
+def test_wells_lie_inside_the_hysteresis_and_half_its_width_below_and_above(account):
     below, inside, above = account["wells"]
-    assert below["temperature_K"] < account["temperature_down_K"] and above["temperature_K"] > 235.0
+    up, down = account["temperature_up_K"], account["temperature_down_K"]
+    half = (up - down) / 2.0
+    assert (below["temperature_K"], above["temperature_K"]) == pytest.approx((down - half, up + half))
+    assert inside["temperature_K"] == account["equal_energy_temperature_K"]
     assert inside["barrier_low_to_high"] == pytest.approx(inside["barrier_high_to_low"], abs=1e-9)
     assert below["barrier_low_to_high"] is None
 
