@@ -1,10 +1,12 @@
 """A quick look at one irrep, and what vibrations.json says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sample_molecules import springs
-from spincross import files, hessian_stages, vibration_stages, vibrations
+from spincross import files, hessian_stages, mode_entropy, vibration_stages, vibrations
 from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
 
 
@@ -42,7 +44,9 @@ def test_the_verdict_on_a_mode_inside_the_floor_reaches_vibrations_json(
     method = {"method": "analytic", "step": 5e-3, "displacement_grid_level": 1, "response_grid_level": 1}
     facts |= {"method": method, "sum_rule_hartree_per_bohr2": 1e-4}
     files.write_json(tmp_path / "hessian.json", facts)
-    vibration_stages.analyse_vibrations(small_settings, "h2co", "LS", optimised, tmp_path)
+    entry = small_settings.entry("h2co") | {"metal": "O"}  # stands for one: the core is O and its neighbour C
+    settings = replace(small_settings, complexes={"h2co": entry})
+    vibration_stages.analyse_vibrations(settings, "h2co", "LS", optimised, tmp_path)
     found = files.read_json(tmp_path / "vibrations.json")
     assert abs(found["wavenumbers_per_cm"][0]) < found["noise_floor_per_cm"] < found["wavenumbers_per_cm"][1]
     assert (found["imaginary_modes"], found["undetermined_modes"]) == (imaginary, undetermined)
@@ -50,3 +54,7 @@ def test_the_verdict_on_a_mode_inside_the_floor_reaches_vibrations_json(
     assert found["settled_modes"][0]["verdict"] == verdict
     assert [sum(column) for column in zip(*found["fragment_fractions"].values(), strict=True)] == pytest.approx([1] * 6)
     assert len(found["reduced_masses_amu"]) == 6
+    hydrogen = (files.read_arrays(tmp_path / "modes.npz")["modes"][6:] ** 2).sum(axis=0)
+    assert found["core_fraction"] == pytest.approx(1.0 - hydrogen)
+    real = [wave for wave in found["wavenumbers_per_cm"] if wave > 0]
+    assert found["zero_point_energy_kJ_per_mol"] == pytest.approx(mode_entropy.zero_point_energy(real))

@@ -1,5 +1,6 @@
 """Normal modes, noise floor, irreps and their counts; phonopy as the second opinion."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,9 +81,22 @@ def test_the_noise_floor_is_the_highest_wavenumber_that_broken_sum_rules_give_a_
     assert broken.rotation_residual == pytest.approx(1e-4 * largest, rel=1e-6)
 
 
-def test_molden_text_lists_every_mode():
-    found = vibrations.normal_modes(H2CO, springs(H2CO))
-    assert vibrations.molden_text(H2CO, found).count("vibration") == 6
+def test_molden_text_has_imaginary_modes_as_negative_numbers_and_motions_that_keep_the_centre_of_mass():
+    found = vibrations.normal_modes(PEROXIDE, -springs(PEROXIDE))
+    assert (found.wavenumbers < 0).all()
+    text = vibrations.molden_text(PEROXIDE, found)
+    _, waves, atoms, modes = re.split(r"\[FREQ\]|\[FR-COORD\]|\[FR-NORM-COORD\]", text)
+    np.testing.assert_allclose(np.array(waves.split(), float), found.wavenumbers, atol=1e-4)
+    rows = [line.split() for line in atoms.strip().splitlines()]
+    assert [row[0] for row in rows] == list(PEROXIDE.symbols)
+    np.testing.assert_allclose(np.array([row[1:] for row in rows], float), PEROXIDE.positions, atol=1e-7)
+    blocks = re.split(r"vibration +\d+\n", modes)[1:]
+    motions = np.array([block.split() for block in blocks], float).reshape(6, 4, 3)
+    np.testing.assert_allclose(np.linalg.norm(motions, axis=(1, 2)), 1.0, atol=1e-6)
+    np.testing.assert_allclose(PEROXIDE.masses @ motions, 0.0, atol=1e-6)
+    weighted = (motions * np.sqrt(PEROXIDE.masses)[:, None]).reshape(6, 12)
+    weighted /= np.linalg.norm(weighted, axis=1)[:, None]
+    np.testing.assert_allclose(weighted, found.modes.T, atol=1e-6)
 
 
 def test_the_default_complex_has_231_vibrations_116_of_a_and_115_of_b():
