@@ -32,7 +32,8 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
     )
     groups = vibrations.fragments(molecule, settings.entry(complex_id)["metal"])
     shares = vibrations.atom_fractions(found.modes)
-    real = found.wavenumbers[found.wavenumbers > 0]
+    others = np.delete(found.wavenumbers, found.imaginary)
+    real = others[others > 0]
     derivatives = stored.get("dipole_derivatives")
     inputs = {name: folder / name for name in ("hessian.npz", "hessian.json")}
     content = {
