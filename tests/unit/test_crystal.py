@@ -297,7 +297,7 @@ def test_atoms_with_too_many_neighbours_and_a_metal_with_one_are_refused(symbols
 
 @pytest.mark.parametrize(
     ("symbols", "shape", "words"),
-    [(("Qq", "H"), (2, 3), "unknown element symbols Qq"), (("H", "H"), (3, 3), "expected (2, 3)")],
+    [(("Qq", "H", "X"), (3, 3), "unknown element symbols Qq, X"), (("H", "H"), (3, 3), "expected (2, 3)")],
 )
 def test_a_molecule_of_unknown_elements_or_with_a_place_too_many_is_refused(
     symbols: tuple[str, ...], shape: tuple[int, int], words: str

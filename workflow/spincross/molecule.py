@@ -38,7 +38,7 @@ class Molecule:
         """Check shapes, elements and group."""
         if self.positions.shape != (len(self.symbols), 3):
             raise BadStructure(f"positions have shape {self.positions.shape}, expected ({len(self.symbols)}, 3)")
-        unknown = sorted(set(self.symbols) - set(atomic_numbers))
+        unknown = sorted(set(self.symbols) - (set(atomic_numbers) - {"X"}))  # ASE's X is a dummy atom
         if unknown:
             raise BadStructure(f"unknown element symbols {', '.join(unknown)}; correct the structure file")
         pointgroup.operations(self.point_group)
