@@ -13,6 +13,7 @@ import pytest
 
 import sample_report
 from spincross import findings
+from spincross.conclusions import state_geometry
 from spincross.report import all_figures, embed, prose, render_report, safe_link, summary_row, summary_table, warnings
 from spincross.report_tables import (
     duration,
@@ -26,6 +27,7 @@ from spincross.report_tables import (
 )
 
 TEMPLATE = Path(__file__).parents[2] / "workflow" / "report"
+RECORDS = Path(__file__).parents[2] / "structures/reference/fe-aai2-ncs2/pbe0_def2-svp"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
 CASES = {
     "broken": sample_report.sample,
@@ -217,6 +219,17 @@ def test_a_warning_of_a_gate_reaches_the_head_of_the_page() -> None:
     assert any(sentence in text for text in warnings(data))
     text = render_report(data, TEMPLATE)
     assert text.index("of HS is 6.260") < text.index('id="answer"')
+
+
+def test_two_conformers_are_said_at_the_head_of_the_page() -> None:
+    """LS and HS of the stand-in, whose chelate rings are folded to opposite sides."""
+    data = sample_report.sample()
+    assert not any("conformer" in text for text in warnings(data))
+    data["entry"]["metal"] = "Fe"
+    data["geometries"] |= {s: state_geometry(RECORDS / s / "C2") for s in ("LS", "HS")}
+    said = [text for text in warnings(data) if "conformer" in text]
+    assert len(said) == 1
+    assert "the torsion Fe1-N3-C5-C4 is 15 degrees in LS and -27 in HS" in said[0]
 
 
 def test_warnings_come_before_the_answer() -> None:

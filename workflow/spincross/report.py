@@ -16,9 +16,22 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from spincross import __version__, citations, drawings, figures, findings, landau_view, methods, report_tables, scenes
+from spincross import (
+    __version__,
+    citations,
+    conformers,
+    drawings,
+    figures,
+    findings,
+    landau_view,
+    methods,
+    report_tables,
+    scenes,
+)
 from spincross.figures import STATE_LABELS, Figure, Json
 from spincross.findings import stages, summary_row, summary_table
+from spincross.molecule import Molecule
+from spincross.units import ANGSTROM_TO_BOHR
 
 __all__ = ["render_report", "summary_row", "summary_table"]
 
@@ -139,6 +152,7 @@ def warnings(data: Json) -> list[str]:
         )
     else:
         found.append(f"The structure was read from a CIF: {data['molecule'].get('source', 'source not stated')}.")
+    found += conformer_warning(data)
     borrowed = landau_view.borrowed_from(data.get("landau") or {}, data["entry"])
     if borrowed:
         found.append(f"The Landau parameters are borrowed from {borrowed}; they say nothing about this complex.")
@@ -147,6 +161,24 @@ def warnings(data: Json) -> list[str]:
         if (stage.get("provenance") or {}).get("converged") is False:
             found.append(f"{name}: not converged")
     return list(dict.fromkeys(found))
+
+
+def conformer_warning(data: Json) -> list[str]:
+    """Say by which torsion LS and HS are different conformers, if they are."""
+    places = [data["geometries"][s] for s in ("LS", "HS") if s in data["geometries"]]
+    if len(places) < 2:
+        return []
+    low, high = (Molecule(tuple(g["symbols"]), np.array(g["positions_angstrom"]) * ANGSTROM_TO_BOHR) for g in places)
+    found = conformers.turns(low, high, data["entry"].get("metal"))
+    if not found:
+        return []
+    largest = found[0]
+    names = "-".join(f"{low.symbols[k]}{k + 1}" for k in largest.atoms)
+    return [
+        f"LS and HS are different conformers: the torsion {names} is {largest.before:.0f} degrees in LS and "
+        f"{largest.after:.0f} in HS. Energies and entropies between them hold that change, too; start both states from "
+        "one conformer."
+    ]
 
 
 ORBITAL_CAPTION = (

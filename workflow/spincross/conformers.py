@@ -1,0 +1,88 @@
+"""Whether two structures of one molecule are the same conformer, by the torsions of their heavy atoms.
+
+Differences of energy and entropy between two spin states hold a change of conformer, too, if there was one: a chelate
+ring folded to the other side, an arm turned about a single bond. Torsions about bonds of the metal are left out, since
+they follow the shape of the octahedron, and those along a nearly straight chain, which mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spincross.molecule import Molecule, neighbours
+
+Array = NDArray[np.float64]
+
+TURNED = 60.0
+"""Change of a torsion (degrees) from which it is another rotamer."""
+FOLDED = 10.0
+"""Size (degrees), below 90, from which a torsion that changes its sign is a fold to the other side."""
+STRAIGHT = 150.0
+"""Bond angle (degrees) from which a torsion is not looked at."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A torsion that differs: four atoms, counted from 0, and its angles in both structures, degrees, -180 to 180."""
+
+    atoms: tuple[int, int, int, int]
+    before: float
+    after: float
+
+    @property
+    def change(self) -> float:
+        """Return the change, degrees, the short way round."""
+        return (self.after - self.before + 180.0) % 360.0 - 180.0
+
+    @property
+    def another_conformer(self) -> bool:
+        """Tell whether the torsion was turned, or folded to the other side."""
+        low, high = sorted((self.before, self.after))
+        return abs(self.change) > TURNED or -90.0 < low < -FOLDED < FOLDED < high < 90.0
+
+
+def turns(first: Molecule, second: Molecule, metal: str | None) -> list[Turn]:
+    """Return the torsions by which the second structure is another conformer, the largest change first.
+
+    Parameters
+    ----------
+    first, second : the same molecule, atoms in the same order; the bonds are those of the first
+    metal : about whose bonds no torsion is looked at
+    """
+    found = (
+        Turn(atoms, *(torsion(m.positions[list(atoms)]) for m in (first, second)))
+        for atoms in _chains(first, metal)
+        if all(_bent(m.positions[list(atoms)]) for m in (first, second))
+    )
+    return sorted((t for t in found if t.another_conformer), key=lambda t: -abs(t.change))
+
+
+def torsion(places: Array) -> float:
+    """Return the torsion of four places (4, 3), degrees, -180 to 180; positive clockwise (IUPAC)."""
+    first, axis, last = np.diff(places, axis=0)
+    normals = np.cross(first, axis), np.cross(axis, last)
+    sine = np.cross(*normals) @ axis / np.linalg.norm(axis)
+    return float(np.degrees(np.arctan2(sine, normals[0] @ normals[1])))
+
+
+def _chains(molecule: Molecule, metal: str | None) -> Iterator[tuple[int, int, int, int]]:
+    """Yield every chain of four bonded heavy atoms, once, with no metal in the middle."""
+    near = neighbours(molecule)
+    heavy = {k for k, symbol in enumerate(molecule.symbols) if symbol != "H"}
+    middle = {k for k in heavy if molecule.symbols[k] != metal}
+    for second in sorted(middle):
+        for third in sorted(k for k in near[second] & middle if k > second):
+            for first in sorted(near[second] & heavy - {third}):
+                yield from ((first, second, third, last) for last in sorted(near[third] & heavy - {first, second}))
+
+
+def _bent(places: Array) -> bool:
+    """Tell whether neither angle of a chain (4, 3) is nearly straight."""
+    steps = np.diff(places, axis=0)
+    steps /= np.linalg.norm(steps, axis=1)[:, None]
+    cosines = -(steps[:-1] * steps[1:]).sum(axis=1)
+    return bool((cosines > np.cos(np.radians(STRAIGHT))).all())
