@@ -12,6 +12,7 @@ from spincross.molecule import Molecule
 from spincross.units import ANGSTROM_TO_BOHR
 
 RECORDS = Path(__file__).resolve().parents[2] / "structures/reference"
+DATA = Path(__file__).resolve().parents[1] / "data"
 
 
 def of_atoms(atoms: Atoms) -> Molecule:
@@ -70,16 +71,20 @@ def test_torsions_about_bonds_of_the_metal_of_straight_chains_and_of_hydrogen_ar
         assert len(conformers.turns(*pair, metal)) == count
 
 
-@pytest.mark.parametrize(
-    ("complex_id", "pair", "folded"),
-    [
-        ("fe-aai2-ncs2", ("LS/C2", "HS/C2"), ["FeNCC", "FeNCC"]),
-        ("fe-aai2-ncs2", ("HS/C2", "HS/C1"), []),
-        ("fe-phen2-ncs2", ("LS/C2", "HS/C2"), []),
-    ],
-)
-def test_of_the_records_only_ls_of_the_stand_in_is_another_conformer(complex_id, pair, folded):
-    places = [RECORDS / complex_id / "pbe0_def2-svp" / p / "optimise/geometry.xyz" for p in pair]
-    first, second = (Molecule(*files.read_xyz(place)[:2]) for place in places)
-    found = conformers.turns(first, second, "Fe")
-    assert ["".join(first.symbols[k] for k in turn.atoms) for turn in found] == folded
+def recorded(level, place):
+    return Molecule(*files.read_xyz(level / place / "optimise/geometry.xyz")[:2])
+
+
+@pytest.mark.parametrize("level", sorted(RECORDS.glob("fe-*/*")), ids=lambda path: path.parent.name)
+def test_each_recorded_iron_complex_is_one_conformer(level):
+    others = [place for place in ("LS/C2", "HS/C1") if (level / place / "optimise").is_dir()]
+    assert "LS/C2" in others
+    for place in others:
+        assert conformers.turns(recorded(level, place), recorded(level, "HS/C2"), "Fe") == []
+
+
+def test_an_older_ls_of_the_stand_in_has_its_chelate_rings_folded_to_the_other_side():
+    data = files.read_arrays(DATA / "fe-aai2-ncs2_LS_displaced.npz")
+    older = Molecule(tuple(map(str, data["symbols"])), data["positions"])
+    found = conformers.turns(older, recorded(RECORDS / "fe-aai2-ncs2/pbe0_def2-svp", "HS/C2"), "Fe")
+    assert ["".join(older.symbols[k] for k in turn.atoms) for turn in found] == ["FeNCC", "FeNCC"]

@@ -302,12 +302,10 @@ def test_blocks_of_another_geometry_or_kernel_are_refused(small, tmp_path):
 
 @pytest.fixture(scope="module")
 def stand_in():
-    """LS of cis-[Fe(2-aminoacetaldimine)2(NCS)2], PBE0/def2-SVP: recorded analytic Hessian, displaced gradients."""
-    place = ROOT / "structures/reference/fe-aai2-ncs2/pbe0_def2-svp/LS/C2"
-    symbols, positions, _ = files.read_xyz(place / "optimise/geometry.xyz")
-    molecule = Molecule(symbols, positions, 0, "C2").symmetrised()
-    analytic = files.read_arrays(place / "vibrations/hessian.npz")["hessian"]
-    return molecule, analytic, files.read_arrays(ROOT / "tests/data/fe-aai2-ncs2_LS_displaced.npz")
+    """LS of cis-[Fe(2-aminoacetaldimine)2(NCS)2], PBE0/def2-SVP: analytic Hessian, displaced gradients."""
+    data = files.read_arrays(ROOT / "tests/data/fe-aai2-ncs2_LS_displaced.npz")
+    molecule = Molecule(tuple(map(str, data["symbols"])), data["positions"], 0, "C2").symmetrised()
+    return molecule, data["analytic_hessian"], data
 
 
 def points_of(data):

@@ -14,6 +14,7 @@ import pytest
 import sample_report
 from spincross import findings
 from spincross.conclusions import state_geometry
+from spincross.files import read_arrays
 from spincross.report import all_figures, embed, prose, render_report, safe_link, summary_row, summary_table, warnings
 from spincross.report_tables import (
     duration,
@@ -25,6 +26,7 @@ from spincross.report_tables import (
     state_table,
     tried_text,
 )
+from spincross.units import BOHR_TO_ANGSTROM
 
 TEMPLATE = Path(__file__).parents[2] / "workflow" / "report"
 RECORDS = Path(__file__).parents[2] / "structures/reference/fe-aai2-ncs2/pbe0_def2-svp"
@@ -222,11 +224,14 @@ def test_a_warning_of_a_gate_reaches_the_head_of_the_page() -> None:
 
 
 def test_two_conformers_are_said_at_the_head_of_the_page() -> None:
-    """LS and HS of the stand-in, whose chelate rings are folded to opposite sides."""
+    """HS of the stand-in and an older LS, whose chelate rings are folded to the other side."""
     data = sample_report.sample()
     assert not any("conformer" in text for text in warnings(data))
     data["entry"]["metal"] = "Fe"
-    data["geometries"] |= {s: state_geometry(RECORDS / s / "C2") for s in ("LS", "HS")}
+    older = read_arrays(TEMPLATE.parents[1] / "tests/data/fe-aai2-ncs2_LS_displaced.npz")
+    places = older["positions"] * BOHR_TO_ANGSTROM
+    data["geometries"]["LS"] = {"symbols": older["symbols"].tolist(), "positions_angstrom": places.tolist()}
+    data["geometries"]["HS"] = state_geometry(RECORDS / "HS/C2")
     said = [text for text in warnings(data) if "conformer" in text]
     assert len(said) == 1
     assert "the torsion Fe1-N3-C5-C4 is 15 degrees in LS and -27 in HS" in said[0]
