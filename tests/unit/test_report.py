@@ -234,7 +234,7 @@ def test_two_conformers_are_said_at_the_head_of_the_page() -> None:
     data["geometries"]["HS"] = state_geometry(RECORDS / "HS/C2")
     said = [text for text in warnings(data) if "conformer" in text]
     assert len(said) == 1
-    assert "the torsion Fe1-N3-C5-C4 is 15 degrees in LS and -27 in HS" in said[0]
+    assert "(the torsion Fe1-N3-C5-C4 is 15 degrees in LS and -27 in HS)" in said[0]
 
 
 def test_warnings_come_before_the_answer() -> None:

@@ -21,6 +21,7 @@ from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from spincross.conformers import turns
 from spincross.errors import BadStructure, NotConverged
 from spincross.ligands import chelating_pair, embedded_ligands, optional
 from spincross.model_cif import write_model
@@ -90,10 +91,14 @@ def relax(
     return held(found.x), float(found.fun)
 
 
-def lowest(starts: Iterable[Array], relax_one: Callable[[Array], tuple[Array, float]]) -> Array:
-    """Relax every start and return the half lowest in energy; one that does not relax is left out.
+def lowest(
+    starts: Iterable[Array],
+    relax_one: Callable[[Array], tuple[Array, float]],
+    wanted: Callable[[Array], bool] = lambda half: True,
+) -> Array:
+    """Relax every start and return the half lowest in energy of those wanted, or of all where none is.
 
-    NotConverged if none does.
+    A start that does not relax is left out; NotConverged if none does.
     """
     found = []
     for start in starts:
@@ -101,7 +106,7 @@ def lowest(starts: Iterable[Array], relax_one: Callable[[Array], tuple[Array, fl
             found.append(relax_one(start))
     if not found:
         raise NotConverged("no start of the model relaxed with GFN2-xTB; try other distances")
-    return min(found, key=lambda pair: pair[1])[0]
+    return min(found, key=lambda pair: (not wanted(pair[0]), pair[1]))[0]
 
 
 def check_model(molecule: Molecule, expected_bonds: int) -> dict[str, float]:
@@ -199,20 +204,32 @@ def build_complex(
     Returns
     -------
     LS and HS molecules, same atoms in the same order: the lowest found from FOLDS of the chelate rings, then from
-    `anion_starts`; HS starts from the ligand of LS
+    `anion_starts`; HS starts from the ligand of LS, and stays in its conformer where one start does
     """
-    ligands, built = embedded_ligands(smiles, trans, conformers), {}
+    ligands, built = embedded_ligands(smiles, trans, conformers), dict[str, Molecule]()
     for state in ("LS", "HS"):
         placed = [place_half(ligand, distances[state], fold) for ligand in ligands for fold in FOLDS]
         symbols, _, fixed = placed[0]
         options: dict[str, Any] = {"fixed": fixed, "multiplicity": multiplicity[state], "metal": metal, "force": force}
         relax_one = partial(relax, symbols, **options)
-        half = lowest(anion_starts(lowest((start for _, start, _ in placed), relax_one)), relax_one)
+        wanted = partial(_same_conformer, built.get("LS"), metal, symbols)
+        folded = lowest((start for _, start, _ in placed), relax_one, wanted)
+        half = lowest(anion_starts(folded), relax_one, wanted)
         ligands = [replace(ligands[0], positions=half[:-3])]
-        names, positions = whole(metal, symbols, half)
-        built[state] = Molecule(names, positions * ANGSTROM_TO_BOHR, 0, "C2")
+        built[state] = _molecule(metal, symbols, half)
         check_model(built[state], _expected_bonds(smiles))
     return built
+
+
+def _molecule(metal: str, symbols: tuple[str, ...], half: Array) -> Molecule:
+    """Return the molecule of a half."""
+    names, positions = whole(metal, symbols, half)
+    return Molecule(names, positions * ANGSTROM_TO_BOHR, 0, "C2")
+
+
+def _same_conformer(low: Molecule | None, metal: str, symbols: tuple[str, ...], half: Array) -> bool:
+    """Tell whether a half has the conformer of LS, if that is built."""
+    return low is None or not turns(low, _molecule(metal, symbols, half), metal)
 
 
 SPIN = {"LS": "a singlet", "HS": "a quintet"}

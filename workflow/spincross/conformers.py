@@ -61,6 +61,19 @@ def turns(first: Molecule, second: Molecule, metal: str | None) -> list[Turn]:
     return sorted((t for t in found if t.another_conformer), key=lambda t: -abs(t.change))
 
 
+def warnings(low: Molecule, high: Molecule, metal: str | None) -> list[str]:
+    """Return one sentence where structures of LS and HS, atoms in the same order, are different conformers."""
+    found = turns(low, high, metal)
+    if not found:
+        return []
+    largest = found[0]
+    names = "-".join(f"{low.symbols[k]}{k + 1}" for k in largest.atoms)
+    return [
+        f"LS and HS are different conformers (the torsion {names} is {largest.before:.0f} degrees in LS and "
+        f"{largest.after:.0f} in HS): energies and entropies between them hold that change, too; start both from one"
+    ]
+
+
 def torsion(places: Array) -> float:
     """Return the torsion of four places (4, 3), degrees, -180 to 180; positive clockwise (IUPAC)."""
     first, axis, last = np.diff(places, axis=0)

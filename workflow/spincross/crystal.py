@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import files, matching, orientation, pointgroup
+from spincross import conformers, files, matching, orientation, pointgroup
 from spincross.cif import Crystal, read_crystal, space_group
 from spincross.completeness import (
     check_bonds,
@@ -206,6 +206,7 @@ def extract_molecule(complex_id: str, entry: Json, folder: Path) -> Extraction:
     high, remarks = _oriented_like(low, raw_high, entry, names)
     check_electrons(complex_id, low.molecule, entry["multiplicity"])
     notes = list(dict.fromkeys(_origin_notes(entry, raw, raw_high) + raw.warnings + raw_high.warnings + remarks))
+    notes += conformers.warnings(low.molecule, high.molecule, entry["metal"])
     both = {"high_spin": _structure_facts(entry, raw_high, high), "warnings": notes}
     facts = _facts(complex_id, entry, raw, low) | both
     return Extraction(low.molecule, high.molecule, facts, raw, raw_high)

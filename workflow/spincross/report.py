@@ -164,21 +164,12 @@ def warnings(data: Json) -> list[str]:
 
 
 def conformer_warning(data: Json) -> list[str]:
-    """Say by which torsion LS and HS are different conformers, if they are."""
+    """Return the sentence that the optimised LS and HS are different conformers, if they are."""
     places = [data["geometries"][s] for s in ("LS", "HS") if s in data["geometries"]]
     if len(places) < 2:
         return []
     low, high = (Molecule(tuple(g["symbols"]), np.array(g["positions_angstrom"]) * ANGSTROM_TO_BOHR) for g in places)
-    found = conformers.turns(low, high, data["entry"].get("metal"))
-    if not found:
-        return []
-    largest = found[0]
-    names = "-".join(f"{low.symbols[k]}{k + 1}" for k in largest.atoms)
-    return [
-        f"LS and HS are different conformers: the torsion {names} is {largest.before:.0f} degrees in LS and "
-        f"{largest.after:.0f} in HS. Energies and entropies between them hold that change, too; start both states from "
-        "one conformer."
-    ]
+    return conformers.warnings(low, high, data["entry"].get("metal"))
 
 
 ORBITAL_CAPTION = (
