@@ -32,7 +32,7 @@ def chain(torsion, angle=110.0, symbols="CCCC"):
 def test_torsions_are_those_of_ase():
     places = np.random.default_rng(0).normal(size=(20, 4, 3))
     expected = [Atoms("C4", p).get_dihedral(0, 1, 2, 3) for p in places]
-    assert [conformers.torsion(p) % 360.0 for p in places] == pytest.approx(expected)
+    assert [angle % 360.0 for angle in conformers.torsions(places)] == pytest.approx(expected)
 
 
 def test_gauche_butane_is_another_conformer_than_trans_butane_and_a_stretched_one_is_not():

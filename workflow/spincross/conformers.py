@@ -53,11 +53,10 @@ def turns(first: Molecule, second: Molecule, metal: str | None) -> list[Turn]:
     first, second : the same molecule, atoms in the same order; the bonds are those of the first
     metal : about whose bonds no torsion is looked at
     """
-    found = (
-        Turn(atoms, *(torsion(m.positions[list(atoms)]) for m in (first, second)))
-        for atoms in _chains(first, metal)
-        if all(_bent(m.positions[list(atoms)]) for m in (first, second))
-    )
+    chains = np.array(list(_chains(first, metal)), dtype=int).reshape(-1, 4)
+    chains = chains[_bent(first.positions[chains]) & _bent(second.positions[chains])]
+    angles = (torsions(molecule.positions[chains]) for molecule in (first, second))
+    found = (Turn((int(a), int(b), int(c), int(d)), *pair) for (a, b, c, d), *pair in zip(chains, *angles, strict=True))
     return sorted((t for t in found if t.another_conformer), key=lambda t: -abs(t.change))
 
 
@@ -74,12 +73,12 @@ def warnings(low: Molecule, high: Molecule, metal: str | None) -> list[str]:
     ]
 
 
-def torsion(places: Array) -> float:
-    """Return the torsion of four places (4, 3), degrees, -180 to 180; positive clockwise (IUPAC)."""
-    first, axis, last = np.diff(places, axis=0)
-    normals = np.cross(first, axis), np.cross(axis, last)
-    sine = np.cross(*normals) @ axis / np.linalg.norm(axis)
-    return float(np.degrees(np.arctan2(sine, normals[0] @ normals[1])))
+def torsions(places: Array) -> list[float]:
+    """Return the torsions of chains of four places (n, 4, 3), degrees, -180 to 180; positive clockwise (IUPAC)."""
+    first, axis, last = np.diff(places, axis=1).transpose(1, 0, 2)
+    before, after = np.cross(first, axis), np.cross(axis, last)
+    sine = (np.cross(before, after) * axis).sum(axis=1) / np.linalg.norm(axis, axis=1)
+    return [float(angle) for angle in np.degrees(np.arctan2(sine, (before * after).sum(axis=1)))]
 
 
 def _chains(molecule: Molecule, metal: str | None) -> Iterator[tuple[int, int, int, int]]:
@@ -93,9 +92,9 @@ def _chains(molecule: Molecule, metal: str | None) -> Iterator[tuple[int, int, i
                 yield from ((first, second, third, last) for last in sorted(near[third] & heavy - {first, second}))
 
 
-def _bent(places: Array) -> bool:
-    """Tell whether neither angle of a chain (4, 3) is nearly straight."""
-    steps = np.diff(places, axis=0)
-    steps /= np.linalg.norm(steps, axis=1)[:, None]
-    cosines = -(steps[:-1] * steps[1:]).sum(axis=1)
-    return bool((cosines > np.cos(np.radians(STRAIGHT))).all())
+def _bent(places: Array) -> Array:
+    """Tell of chains (n, 4, 3) whether neither angle is nearly straight."""
+    steps = np.diff(places, axis=1)
+    steps /= np.linalg.norm(steps, axis=2)[:, :, None]
+    cosines = -(steps[:, :-1] * steps[:, 1:]).sum(axis=2)
+    return np.asarray((cosines > np.cos(np.radians(STRAIGHT))).all(axis=1))
