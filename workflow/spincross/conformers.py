@@ -92,9 +92,9 @@ def _chains(molecule: Molecule, metal: str | None) -> Iterator[tuple[int, int, i
                 yield from ((first, second, third, last) for last in sorted(near[third] & heavy - {first, second}))
 
 
-def _bent(places: Array) -> Array:
+def _bent(places: Array) -> NDArray[np.bool_]:
     """Tell of chains (n, 4, 3) whether neither angle is nearly straight."""
     steps = np.diff(places, axis=1)
     steps /= np.linalg.norm(steps, axis=2)[:, :, None]
     cosines = -(steps[:, :-1] * steps[:, 1:]).sum(axis=2)
-    return np.asarray((cosines > np.cos(np.radians(STRAIGHT))).all(axis=1))
+    return np.asarray((cosines > np.cos(np.radians(STRAIGHT))).all(axis=1), dtype=np.bool_)
