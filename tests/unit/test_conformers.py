@@ -29,12 +29,6 @@ def chain(torsion, angle=110.0, symbols="CCCC"):
     return of_atoms(atoms)
 
 
-def test_torsions_are_those_of_ase():
-    places = np.random.default_rng(0).normal(size=(20, 4, 3))
-    expected = [Atoms("C4", p).get_dihedral(0, 1, 2, 3) for p in places]
-    assert [angle % 360.0 for angle in conformers.torsions(places)] == pytest.approx(expected)
-
-
 def test_gauche_butane_is_another_conformer_than_trans_butane_and_a_stretched_one_is_not():
     trans = from_ase("trans-butane")
     gauche, carbons = trans.copy(), [k for k, s in enumerate(trans.get_chemical_symbols()) if s == "C"]

@@ -1,0 +1,116 @@
+"""What a report claims: verdicts and the three sentences of the answer."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+import sample_report
+from spincross import findings
+
+
+def verdicts(data: findings.Json) -> dict[str, str]:
+    """Return the verdict of every claim by its first words."""
+    return {claim.text: claim.verdict for claim in findings.claims(data)}
+
+
+def test_an_imaginary_mode_of_the_minimum_is_not_supported() -> None:
+    """The claim of a minimum fails when a mode is imaginary."""
+    data = sample_report.sample()
+    data["vibrations"]["HS"] |= {
+        "imaginary_modes": [0],
+        "wavenumbers_per_cm": [-30.0, *sample_report.WAVES["HS"][0][1:]],
+    }
+    assert verdicts(data)["HS in C1 is a minimum: all modes are real."] == "not supported"
+
+
+def test_a_mode_inside_the_noise_makes_a_claim_uncertain() -> None:
+    """Modes inside the floor are unknown; a breaking mode near the floor is not certain either."""
+    data = sample_report.sample()
+    data["vibrations"]["LS"]["undetermined_modes"] = [0]
+    data["vibrations"]["HS_parent"]["noise_floor_per_cm"] = 400.0
+    found = verdicts(data)
+    assert found["LS in C2 is a minimum: all modes are real."] == "uncertain" and found["HS breaks C2."] == "uncertain"
+
+
+@pytest.mark.parametrize(
+    ("inside", "inside_quasi", "expected"),
+    [
+        ((True, True), (False, False), "supported"),
+        ((True, False), (False, False), "uncertain"),
+        ((False, False), (False, True), "uncertain"),
+        ((False, False), (False, False), "not supported"),
+    ],
+)
+def test_calorimetry_supports_the_total_only_on_both_branches(
+    inside: tuple[bool, bool], inside_quasi: tuple[bool, bool], expected: str
+) -> None:
+    """One branch alone, or quasi-RRHO alone, leaves it open."""
+    data = sample_report.sample()
+    for branch, harmonic, quasi in zip(("heating", "cooling"), inside, inside_quasi, strict=True):
+        data["entropy"]["verdict"][branch] |= {"inside_band": harmonic, "inside_band_quasi_rrho": quasi}
+    assert verdicts(data)["The total entropy agrees with calorimetry."] == expected
+
+
+def settled(verdict: str) -> findings.Json:
+    """Return data in which the first mode of LS lies inside the noise and larger steps have a verdict on it."""
+    data = sample_report.sample()
+    row = {"mode_index": 0, "verdict": verdict, "wavenumber_per_cm": 1.2, "scan_energy_hartree": [4e-7, 0.0, 4e-7]}
+    row |= {"second_step_wavenumber_per_cm": 9.8, "scan_wavenumber_per_cm": -7.6, "scan_harmonic_hartree": -2e-7}
+    data["vibrations"]["LS"] |= {"settled_modes": [row], "undetermined_modes": [0]}
+    return data
+
+
+@pytest.mark.parametrize(("verdict", "expected"), [("real", "not supported"), ("undetermined", "uncertain")])
+def test_a_parent_mode_settled_as_real_breaks_nothing(verdict: str, expected: str) -> None:
+    """Whether HS keeps the group is open only while the sign of a mode is."""
+    data = sample_report.unbroken()
+    data["vibrations"]["HS_parent"] |= settled(verdict)["vibrations"]["LS"] | {"state": "HS"}
+    assert verdicts(data)["HS breaks C2."] == expected
+
+
+@pytest.mark.parametrize(("excess", "expected"), [(0.01, "supported"), (0.2, "uncertain"), (0.6, "not supported")])
+def test_spin_contamination_is_judged_by_its_size(excess: float, expected: str) -> None:
+    """The limits are those of the gates."""
+    data = sample_report.sample()
+    data["optimise"]["HS"]["s_squared"] = 2.0 + excess
+    assert verdicts(data)["The states have the spin asked for."] == expected
+
+
+def test_entropy_that_does_not_pay_is_said() -> None:
+    """A negative total turns the claim and the sentence."""
+    data = sample_report.sample()
+    entropy = data["entropy"] = copy.deepcopy(data["entropy"])
+    entropy[findings.BREAKING] = -50.0
+    for key in (findings.TOTAL, findings.TOTAL_QUASI):
+        entropy[key] = [value - 44.24 for value in entropy[key]]
+    assert findings.answer(data)[2].endswith("entropy does not pay for it.")
+    assert verdicts(data)["Vibrations and spin pay the entropy cost of the broken symmetry."] == "not supported"
+
+
+def test_an_unknown_verdict_is_refused() -> None:
+    """Only four words exist."""
+    with pytest.raises(ValueError, match="maybe"):
+        findings.Claim("x", "maybe", "y")
+
+
+def test_the_answer_is_as_sure_as_the_claims() -> None:
+    """A mode hardly outside the noise, and a total whose band reaches below zero, are not a plain yes."""
+    data = sample_report.sample()
+    data["vibrations"]["HS_parent"]["noise_floor_per_cm"] = 500.0
+    data["entropy"][findings.BAND_LOW] = [-50.0 for _ in data["entropy"][findings.BAND_LOW]]
+    breaking, _, payment = findings.answer(data)
+    assert breaking.startswith("Probably") and "stays open" in payment
+    assert findings.answer(sample_report.sample())[0].startswith("Yes")
+
+
+@pytest.mark.parametrize(("lowering", "word", "verdict"), [(3.8, "Hardly", "uncertain"), (4.0, "Yes", "supported")])
+def test_a_well_shallower_than_half_a_quantum_is_no_broken_symmetry(lowering: float, word: str, verdict: str) -> None:
+    """651.4 cm-1 x 11.96 J/mol per cm-1 / 2 = 3.896 kJ/mol; the second sentence says what it means."""
+    data = sample_report.sample()
+    data["mode"]["energy_lowering_kJ_per_mol"] = lowering
+    assert findings.half_quantum(data["mode"]) == pytest.approx(3.8962, abs=1e-3)
+    breaking, mode, _ = findings.answer(data)
+    assert breaking.startswith(word) and verdicts(data)["HS breaks C2."] == verdict
+    assert ("on average the molecule keeps C2" in mode) == (word == "Hardly")
