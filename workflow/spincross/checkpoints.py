@@ -102,6 +102,11 @@ def anew(name: str, compute: Callable[[], Arrays]) -> Arrays:
     return compute()
 
 
+def parts_of(block: str, keep: Keep) -> Keep:
+    """Return what keeps parts of a block until it is stored itself (see `Blocks.keep`)."""
+    return lambda name, compute: keep(f"{block}.{name}", compute)
+
+
 @dataclass
 class Blocks:
     """Blocks of one long calculation, each kept in a folder as it finishes.

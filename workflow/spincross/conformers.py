@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from ase.geometry import get_angles, get_dihedrals
 from numpy.typing import NDArray
 
 from spincross.molecule import Molecule, neighbours
@@ -29,14 +31,14 @@ STRAIGHT = 150.0
 class Turn:
     """A torsion that differs: four atoms, counted from 0, and its angles in both structures, degrees, -180 to 180."""
 
-    atoms: tuple[int, int, int, int]
+    atoms: tuple[int, ...]
     before: float
     after: float
 
     @property
     def change(self) -> float:
         """Return the change, degrees, the short way round."""
-        return (self.after - self.before + 180.0) % 360.0 - 180.0
+        return float(_short_way(self.after - self.before))
 
     @property
     def another_conformer(self) -> bool:
@@ -54,9 +56,9 @@ def turns(first: Molecule, second: Molecule, metal: str | None) -> list[Turn]:
     metal : about whose bonds no torsion is looked at
     """
     chains = np.array(list(_chains(first, metal)), dtype=int).reshape(-1, 4)
-    chains = chains[_bent(first.positions[chains]) & _bent(second.positions[chains])]
-    angles = (torsions(molecule.positions[chains]) for molecule in (first, second))
-    found = (Turn((int(a), int(b), int(c), int(d)), *pair) for (a, b, c, d), *pair in zip(chains, *angles, strict=True))
+    chains = chains[_bent(_steps(first, chains)) & _bent(_steps(second, chains))]
+    angles = (_short_way(get_dihedrals(*_steps(molecule, chains))).tolist() for molecule in (first, second))
+    found = (Turn(tuple(atoms), *pair) for atoms, *pair in zip(chains.tolist(), *angles, strict=True))
     return sorted((t for t in found if t.another_conformer), key=lambda t: -abs(t.change))
 
 
@@ -73,14 +75,6 @@ def warnings(low: Molecule, high: Molecule, metal: str | None) -> list[str]:
     ]
 
 
-def torsions(places: Array) -> list[float]:
-    """Return the torsions of chains of four places (n, 4, 3), degrees, -180 to 180; positive clockwise (IUPAC)."""
-    first, axis, last = np.diff(places, axis=1).transpose(1, 0, 2)
-    before, after = np.cross(first, axis), np.cross(axis, last)
-    sine = (np.cross(before, after) * axis).sum(axis=1) / np.linalg.norm(axis, axis=1)
-    return [float(angle) for angle in np.degrees(np.arctan2(sine, (before * after).sum(axis=1)))]
-
-
 def _chains(molecule: Molecule, metal: str | None) -> Iterator[tuple[int, int, int, int]]:
     """Yield every chain of four bonded heavy atoms, once, with no metal in the middle."""
     near = neighbours(molecule)
@@ -92,9 +86,17 @@ def _chains(molecule: Molecule, metal: str | None) -> Iterator[tuple[int, int, i
                 yield from ((first, second, third, last) for last in sorted(near[third] & heavy - {first, second}))
 
 
-def _bent(places: Array) -> NDArray[np.bool_]:
-    """Tell of chains (n, 4, 3) whether neither angle is nearly straight."""
-    steps = np.diff(places, axis=1)
-    steps /= np.linalg.norm(steps, axis=2)[:, :, None]
-    cosines = -(steps[:, :-1] * steps[:, 1:]).sum(axis=2)
-    return np.asarray((cosines > np.cos(np.radians(STRAIGHT))).all(axis=1), dtype=np.bool_)
+def _steps(molecule: Molecule, chains: NDArray[np.int_]) -> Array:
+    """Return the three steps (3, n, 3) along chains (n, 4)."""
+    return np.asarray(np.diff(molecule.positions[chains], axis=1).transpose(1, 0, 2))
+
+
+def _bent(steps: Array) -> NDArray[np.bool_]:
+    """Tell of chains whether neither angle is nearly straight."""
+    first, axis, last = steps
+    return np.asarray((get_angles(-first, axis) < STRAIGHT) & (get_angles(-axis, last) < STRAIGHT))
+
+
+def _short_way(angle: Any) -> Any:
+    """Return angles between -180 and 180 degrees."""
+    return (angle + 180.0) % 360.0 - 180.0

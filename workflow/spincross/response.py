@@ -26,7 +26,7 @@ from pyscf.hessian import uks as uks_hess
 from scipy.sparse.linalg import LinearOperator, cg
 
 from spincross import device, fitted_hessian, fitted_potentials, images, xc_derivatives
-from spincross.checkpoints import Keep, anew
+from spincross.checkpoints import Keep, anew, parts_of
 from spincross.files import fingerprint
 from spincross.fitted_hessian import fitting_of
 from spincross.fitted_response import FittedResponse, in_memory, integrals_of, megabytes
@@ -240,7 +240,7 @@ def hessian_columns(
 
     def integrals() -> dict[str, Array]:
         """Return what `skeleton` does, under the names it is kept by."""
-        explicit, h1 = skeleton(hessian, timed, _parts_of("integrals", keep))
+        explicit, h1 = skeleton(hessian, timed, parts_of("integrals", keep))
         return {"explicit": explicit, "h1": np.asarray(h1)}
 
     parts = keep("integrals", integrals)
@@ -251,7 +251,7 @@ def hessian_columns(
     for first in range(0, len(atoms), BLOCK):
         block = atoms[first : first + BLOCK]
         name = f"response_{'_'.join(map(str, block))}"
-        part = _parts_of(name, keep)
+        part = parts_of(name, keep)
         relaxed = keep(name, partial(_relaxed, mean_field, hessian, block, h1, grid_level, timed, part))
         columns.append(fixed[:, block].transpose(0, 2, 1, 3).reshape(3 * natoms, -1) + relaxed["columns"])
         nuclei = np.hstack([mean_field.mol.atom_charge(atom) * np.eye(3) for atom in block])
@@ -264,11 +264,6 @@ def moving_dipoles(mol: Any, density: Array) -> Array:
     slopes = mol.intor("int1e_irp").reshape(3, 3, mol.nao, mol.nao)  # <i| r_a d/db |j>
     per_function = 2 * np.einsum("abij,ij->ajb", slopes, density)
     return np.stack([per_function[:, a:b].sum(axis=1) for _, _, a, b in mol.aoslice_by_atom()], axis=1)
-
-
-def _parts_of(block: str, keep: Keep) -> Keep:
-    """Return what keeps parts of a block until it is stored itself."""
-    return lambda name, compute: keep(f"{block}.{name}", compute)
 
 
 def _mark(vectors: Array) -> str:
