@@ -13,6 +13,7 @@ from sample_provenance import fulfils
 from spincross import __main__ as command
 from spincross import crystal, crystal_pair, files
 from spincross.cif import quiet
+from spincross.molecule import Molecule
 from spincross.units import BOHR_TO_ANGSTROM
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +96,16 @@ def test_bonds_angles_and_octahedra_are_those_of_the_files(pair: dict[str, Any])
     assert low["sigma_degrees"] < high["sigma_degrees"]
     assert low["theta_degrees"] < high["theta_degrees"]
     assert low["volume_angstrom3"] < high["volume_angstrom3"]
+
+
+def test_a_straight_ligand_bends_by_180_degrees_wherever_it_points() -> None:
+    rng = np.random.default_rng(0)
+    for direction in rng.standard_normal((20, 3)):
+        along = direction / np.linalg.norm(direction) / BOHR_TO_ANGSTROM
+        molecule = Molecule(("Fe", "N", "C", "S"), np.outer([0.0, 2.0, 3.17, 4.8], along))
+        facts = crystal_pair.site_facts(molecule, "Fe")
+        assert facts is not None
+        assert facts["bends"] == [{"atoms": [0, 1, 2], "degrees": pytest.approx(180.0, abs=1e-4)}]
 
 
 def test_the_cell_of_a_built_model_is_not_compared(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from ase.geometry import cell_to_cellpar, get_angles
 from numpy.typing import NDArray
 
 from spincross import lattice, octahedron
@@ -64,9 +65,8 @@ def site_facts(molecule: Molecule, metal: str | None) -> Json | None:
     centre, positions = centres[0], molecule.positions * BOHR_TO_ANGSTROM
     donors = sorted(near[centre])
     vectors = positions[donors] - positions[centre]
-    units = vectors / np.linalg.norm(vectors, axis=1)[:, None]
     angles = [
-        {"donors": [donors[i], donors[j]], "degrees": float(np.degrees(np.arccos(np.clip(units[i] @ units[j], -1, 1))))}
+        {"donors": [donors[i], donors[j]], "degrees": _angle(vectors[i], vectors[j])}
         for i, j in combinations(range(len(donors)), 2)
     ]
     return {
@@ -101,9 +101,13 @@ def _bends(positions: Array, centre: int, near: list[set[int]]) -> list[Json]:
         others = near[donor] - {centre}
         if len(others) == 1 and len(near[following := next(iter(others))]) == 2:
             arms = positions[[centre, following]] - positions[donor]
-            cosine = arms[0] @ arms[1] / np.prod(np.linalg.norm(arms, axis=1))
-            found.append({"atoms": [centre, donor, following], "degrees": float(np.degrees(np.arccos(cosine)))})
+            found.append({"atoms": [centre, donor, following], "degrees": _angle(*arms)})
     return found
+
+
+def _angle(first: Array, second: Array) -> float:
+    """Return the angle between two vectors, degrees."""
+    return float(get_angles(first[None], second[None])[0])
 
 
 # --- the two cells ---------------------------------------------------------------------------------------------------
@@ -139,9 +143,7 @@ def _cell_facts(raw: Raw) -> Json:
     crystal, cif = raw.crystal, raw.cif
     assert crystal is not None
     assert cif is not None
-    lengths = np.linalg.norm(crystal.cell, axis=1)
-    unit = crystal.cell / lengths[:, None]
-    angles = [float(np.degrees(np.arccos(unit[i] @ unit[j]))) for i, j in ((1, 2), (0, 2), (0, 1))]
+    parameters = cell_to_cellpar(crystal.cell).tolist()
     kind = space_group(crystal.rotations, crystal.translations)
     formula = Molecule(raw.molecule.symbols, raw.molecule.positions).formula
     count = next(s["count"] for s in cif["species"] if s["formula"] == formula)
@@ -149,8 +151,8 @@ def _cell_facts(raw: Raw) -> Json:
     return {
         "space_group": "unknown" if kind is None else f"{kind.international_short} ({kind.number})",
         "temperature_K": cif["temperature_K"],
-        "lengths_angstrom": lengths.tolist(),
-        "angles_degrees": angles,
+        "lengths_angstrom": parameters[:3],
+        "angles_degrees": parameters[3:],
         "volume_angstrom3": volume,
         "complexes_per_cell": count,
         "volume_per_complex_angstrom3": volume / count,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from ase.geometry import get_angles
 from numpy.typing import NDArray
 
 from spincross import descent, device, fitted_response, orbital_rotations, pointgroup, populations, response
@@ -211,9 +212,8 @@ def _angles(molecule: Molecule, metal: str | None) -> list[dict[str, Any]]:
 
 def _angle(molecule: Molecule, a: int, apex: int, b: int) -> dict[str, Any]:
     left, right = molecule.positions[a] - molecule.positions[apex], molecule.positions[b] - molecule.positions[apex]
-    cosine = left @ right / np.linalg.norm(left) / np.linalg.norm(right)
     kind = "-".join(molecule.symbols[i] for i in (a, apex, b))
-    return {"atoms": [a, apex, b], "kind": kind, "angle": float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))}
+    return {"atoms": [a, apex, b], "kind": kind, "angle": float(get_angles(left[None], right[None])[0])}
 
 
 def ncs_groups(molecule: Molecule, metal: str | None) -> list[tuple[int, int, int]]:

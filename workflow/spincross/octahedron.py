@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 import numpy as np
+from ase.geometry import get_angles
 from numpy.typing import NDArray
 
 from spincross.errors import BadStructure
@@ -78,9 +79,8 @@ def shape(metal: Array, donors: Array) -> Octahedron:
 
 def _angles(vectors: Array) -> Array:
     """Return the 15 angles between six vectors, degrees."""
-    units = vectors / np.linalg.norm(vectors, axis=1)[:, None]
-    cosines = [units[i] @ units[j] for i, j in combinations(range(6), 2)]
-    return np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
+    first, second = np.array(list(combinations(range(6), 2))).T
+    return np.asarray(get_angles(vectors[first], vectors[second]))
 
 
 def trans_pairs(vectors: Array) -> list[tuple[int, int]]:
