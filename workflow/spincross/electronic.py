@@ -41,7 +41,8 @@ DIIS_ALONE = 25
 """Cycles of DIIS where no Newton step is possible: a slow tail ends in fewer than a start with a level shift takes."""
 NEWTON_START = 2e-2
 """Norm of the orbital gradient below which a Newton step is safe."""
-NEWTON_STEPS = 3
+NEWTON_STEPS = 6
+"""At most. A displaced quintet near an instability took four, of which all but the first left a tenth of the slope."""
 NEWTON_GRID = 0
 """Grid of the kernel in Newton steps: it steers the step, not the solution."""
 SILENCE = 60.0
