@@ -93,7 +93,8 @@ def through_snakemake(folder: Path) -> float:
     shutil.copy(ROOT / "Snakefile", folder)
     for name in ("workflow", "structures", "envs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    (folder / "bench.yaml").write_text(f"complexes: [{COMPLEX}]\nhessian: {{displacements_per_job: 1}}\n")
+    scattered = "hessian: {method: finite differences, displacements_per_job: 1}\n"
+    (folder / "bench.yaml").write_text(f"complexes: [{COMPLEX}]\n{scattered}")
     place = f"results/{COMPLEX}/pbe0_def2-svp/{STATE}/{GROUP}/vibrations"
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "bench.yaml", "--quiet", "all", "--"]
     clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}

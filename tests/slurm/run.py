@@ -29,6 +29,7 @@ CONFIGURATION = """
 complexes: [h2co]
 reference: ignore
 hessian:
+  method: finite differences
   displacements_per_job: 7
 """
 
@@ -108,6 +109,7 @@ def in_one_process(folder: Path) -> np.ndarray:
     for stage in ("hessian", "vibrations"):
         command = [sys.executable, "-m", "spincross", stage, "--complex", "h2co", "--state", "HS", "--group", "C2"]
         command += ["--structures", "structures", "--results", "again", "--workdir", "again-work"]
+        command += ["--set", "hessian.method=finite differences"]
         subprocess.run(command, cwd=folder, env=environment, check=True)
     return wavenumbers(folder / "again")
 

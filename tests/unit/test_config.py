@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 from pyscf import lib
+from snakemake.utils import update_config
 
 from spincross import config, levels, stages
 from spincross.errors import BadInput
@@ -22,7 +23,8 @@ DEFAULT = config.read_yaml(ROOT / "workflow/config/config.yaml")
 
 def test_the_shipped_configurations_are_valid():
     for name in ("config", "demo"):
-        content = DEFAULT | config.read_yaml(ROOT / f"workflow/config/{name}.yaml")
+        content = copy.deepcopy(DEFAULT)
+        update_config(content, config.read_yaml(ROOT / f"workflow/config/{name}.yaml"))  # as --configfile does
         assert config.load(content, ROOT / "structures").level.functional == "pbe0"
 
 

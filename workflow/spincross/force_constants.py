@@ -43,7 +43,7 @@ class Settings:
     max_memory : MB
     """
 
-    method: str = "finite differences"
+    method: str = "analytic"
     step: float = 5e-3
     displacement_grid_level: int = 4
     response_grid_level: int = 3
