@@ -27,6 +27,7 @@ from pyscf import df, gto, lib
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from spincross.checkpoints import Keep, anew
+from spincross.images import Images
 from spincross.symmetric_fitting import blocks
 
 Array = NDArray[np.float64]
@@ -47,6 +48,7 @@ class Fitting:
     orbitals : occupied, (nao, nocc) of each spin; one spin for a closed shell
     electrons : in each of them, 1 or 2
     hybrid : share of exchange
+    mapped : images of atoms and functions under the group that the density keeps
     """
 
     mol: gto.Mole
@@ -54,11 +56,17 @@ class Fitting:
     orbitals: list[Array]
     electrons: float
     hybrid: float
+    mapped: Images | None = None
 
     @property
     def exchange(self) -> float:
         """Return s, the factor of the exchange energy."""
         return self.hybrid * self.electrons
+
+    @property
+    def orbits(self) -> Array:
+        """Return how often each atom (N,) counts where of two images only one is looked at."""
+        return np.ones(self.mol.natm) if self.mapped is None else self.mapped.orbits
 
     @cached_property
     def both(self) -> gto.Mole:
@@ -113,7 +121,7 @@ class Fitting:
                 yield atom, where, self._integrals(name, components, shells)
 
     def columns(self, name: str, components: int) -> Iterator[tuple[int, slice, Array]]:
-        """Yield blocks of three-index integrals by fitting functions of one atom.
+        """Yield blocks of three-index integrals by fitting functions of one atom, that counts (`orbits`).
 
         Atom, functions, and (components, n, nao, nao) of (d mu nu|P), mu last.
         """
@@ -121,7 +129,9 @@ class Fitting:
         limit = self.room(BLOCK, components * self.mol.nao**2)
         for atom, first, last in _shells(self.auxiliary, limit):
             where = slice(int(self.auxiliary.ao_loc[first]), int(self.auxiliary.ao_loc[last]))
-            yield atom, where, self._integrals(name, components, (0, count, 0, count, count + first, count + last))
+            if self.orbits[atom]:
+                shells = (0, count, 0, count, count + first, count + last)
+                yield atom, where, self._integrals(name, components, shells)
 
     def _integrals(self, name: str, components: int, shells: tuple[int, ...]) -> Array:
         """Return three-index integrals (components, n, nao, m) of (d mu nu|P) in a range of shells, mu last."""
@@ -161,14 +171,19 @@ class Fitting:
         return found.transpose(2, 1, 0)
 
 
-def fitting_of(method: Any) -> Fitting | None:
-    """Return the fit of a converged RKS or UKS, None where fitting functions are linearly dependent."""
+def fitting_of(method: Any, mapped: Images | None = None) -> Fitting | None:
+    """Return the fit of a converged RKS or UKS, None where fitting functions are linearly dependent.
+
+    Parameters
+    ----------
+    mapped : images under the group that the density keeps
+    """
     mol, share = method.mol, method._numint.hybrid_coeff(method.xc, spin=method.mol.spin)
     closed = np.ndim(method.mo_occ) == 1
     pairs = [(method.mo_coeff, method.mo_occ)] if closed else zip(method.mo_coeff, method.mo_occ, strict=True)
     orbitals = [np.asarray(c)[:, np.asarray(o) > 0] for c, o in pairs]
     auxiliary = df.addons.make_auxmol(mol, method.with_df.auxbasis)
-    fitting = Fitting(mol, auxiliary, orbitals, 2.0 if closed else 1.0, share)
+    fitting = Fitting(mol, auxiliary, orbitals, 2.0 if closed else 1.0, share, mapped)
     try:
         fitting.lower  # noqa: B018 - computed here, kept there
     except LinAlgError:
@@ -227,7 +242,11 @@ def _three_index(fitting: Fitting, z: list[Array]) -> Array:
                 target[atom] += per_function.sum(axis=1).T
             else:
                 target[atom] += np.add.reduceat(per_function, starts, axis=1).transpose(2, 1, 0)
-    return _with_third_centre(twice.reshape(natm, natm, 3, 3), both.reshape(natm, natm, natm, 3, 3))
+    for atom, count in enumerate(fitting.orbits):
+        twice[atom] *= count
+        both[atom] *= count
+    total = _with_third_centre(twice.reshape(natm, natm, 3, 3), both.reshape(natm, natm, natm, 3, 3))
+    return fitting.mapped.second_derivatives(total) if fitting.mapped else total
 
 
 def _with_third_centre(twice: Array, both: Array) -> Array:

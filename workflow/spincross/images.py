@@ -89,6 +89,20 @@ class Images:
         moved[self.atoms] = vectors @ self.operation.T
         return 0.5 * (vectors + moved)
 
+    def second_derivatives(self, values: Array) -> Array:
+        """Return the mean of second derivatives (N, N, 3, 3) of the energy and their image."""
+        moved = np.empty_like(values)
+        moved[np.ix_(self.atoms, self.atoms)] = np.einsum("xi,abij,yj->abxy", self.operation, values, self.operation)
+        return 0.5 * (values + moved)
+
+    def symmetrise_first_order(self, matrices: Array) -> None:
+        """Replace first-order matrices (..., N, 3, n, n) of displaced atoms by the mean of them and their images."""
+        signs = self.operation.diagonal()[:, None, None]
+        for atom, image in enumerate(self.atoms):
+            if atom <= image:
+                mean = 0.5 * (matrices[..., atom, :, :, :] + signs * self.matrix(matrices[..., image, :, :, :]))
+                matrices[..., atom, :, :, :], matrices[..., image, :, :, :] = mean, signs * self.matrix(mean)
+
     def orbitals(self, coefficients: Array) -> Array:
         """Return the images of orbitals (n, ...)."""
         moved = np.empty_like(coefficients)

@@ -31,7 +31,7 @@ from spincross.files import fingerprint
 from spincross.fitted_hessian import fitting_of
 from spincross.fitted_response import FittedResponse, in_memory, integrals_of, megabytes
 from spincross.mean_field import require_free, require_hessian_room, tagged_density, without_group
-from spincross.xc_cache import CachedNumInt, plain_gga
+from spincross.xc_cache import CachedNumInt, half_grid, plain_gga
 
 Array = NDArray[np.float64]
 AT_ONCE = 7
@@ -62,8 +62,7 @@ def induced_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Arr
     grids.build(with_non0tab=True)
     density = np.asarray(mean_field.make_rdm1())
     kernel = ni.cache_xc_kernel1(mol, grids, mean_field.xc, density, spin=0 if closed else 1)[2]
-    mapped = images.of_molecule(mol)
-    symmetric = mapped is not None and mapped.symmetric(density)
+    symmetric = kept_images(mean_field) is not None
 
     def several(changes: list[Array]) -> list[Array]:
         """Return the first-order potentials (n, orbitals, occupied) of each spin for its changes, of the same shape."""
@@ -137,6 +136,12 @@ def stock_potential(mean_field: Any, grid_level: int) -> Callable[[Array], Array
     return module.gen_vind(method, np.asarray(method.mo_coeff), np.asarray(method.mo_occ))
 
 
+def kept_images(mean_field: Any) -> images.Images | None:
+    """Return the images under the molecule's group, None where it has none or the density does not keep it."""
+    mapped = images.of_molecule(mean_field.mol)
+    return mapped if mapped is not None and mapped.symmetric(np.asarray(mean_field.make_rdm1())) else None
+
+
 def _kept(mean_field: Any) -> bool:
     """Tell whether the integrals of the response, unpacked, fit into what is left of PySCF's memory."""
     return bool(megabytes(mean_field, keep=True) < mean_field.mol.max_memory - lib.current_memory()[0])
@@ -152,7 +157,10 @@ def possible(mean_field: Any) -> bool:
     return plain_gga(mean_field) and fits(mean_field)
 
 
-def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, keep: Keep = anew) -> tuple[Array, Any]:
+def skeleton(
+    hessian: Any, report: Callable[[str], None] = lambda text: None, keep: Keep = anew,
+    mapped: images.Images | None = None,
+) -> tuple[Array, Any]:  # fmt: skip
     """Return PySCF's ``partial_hess_elec()`` and ``make_h1()`` of a density-fitted Kohn-Sham Hessian.
 
     (N, N, 3, 3), Eh/bohr2, and (N, 3, nao, nao) for a closed shell, two of them otherwise. Other functionals than plain
@@ -161,9 +169,10 @@ def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, ke
     Parameters
     ----------
     keep : stores the second derivatives part by part, and the first-order potentials of exchange and correlation
+    mapped : images under the group that the density keeps
     """
     method = hessian.base
-    fitting = fitting_of(method) if plain_gga(method) else None
+    fitting = fitting_of(method, mapped) if plain_gga(method) else None
     if fitting is None:
         require_hessian_room(method)
         return np.asarray(hessian.partial_hess_elec()), hessian.make_h1(method.mo_coeff, method.mo_occ)
@@ -171,7 +180,7 @@ def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, ke
     explicit = fitted_hessian.second_derivatives(fitting, keep)
     report("second-derivative integrals")
     explicit += keep("one_electron", lambda: {"found": _one_electron(hessian)})["found"]
-    of_xc = keep("exchange_correlation", partial(_exchange_correlation, hessian))
+    of_xc = keep("exchange_correlation", partial(_exchange_correlation, method, mapped))
     explicit, potentials = explicit + of_xc["found"], of_xc["potentials"]
     report("derivatives of exchange and correlation")
     core = method.nuc_grad_method().hcore_generator(method.mol)
@@ -182,13 +191,18 @@ def skeleton(hessian: Any, report: Callable[[str], None] = lambda text: None, ke
     return explicit, potentials[0] if len(potentials) == 1 else potentials
 
 
-def _exchange_correlation(hessian: Any) -> dict[str, Array]:
+def _exchange_correlation(method: Any, mapped: images.Images | None) -> dict[str, Array]:
     """Return second derivatives `found` (N, N, 3, 3), and first-order `potentials` (spins, N, 3, nao, nao)."""
-    method = hessian.base
+    if mapped is not None:
+        method = method.copy()
+        method.grids = half_grid(method.mol, method.grids, mapped.orbits)[0]
     pairs, potentials = xc_derivatives.second_derivatives(method)
     stock = rks_hess if len(potentials) == 1 else uks_hess
-    diagonal = _diagonal(method, stock._get_vxc_diag(hessian, method.mo_coeff, method.mo_occ, 4000))
-    return {"found": pairs + diagonal, "potentials": potentials}
+    diagonal = _diagonal(method, stock._get_vxc_diag(method.Hessian(), method.mo_coeff, method.mo_occ, 4000))
+    if mapped is None:
+        return {"found": pairs + diagonal, "potentials": potentials}
+    mapped.symmetrise_first_order(potentials)
+    return {"found": mapped.second_derivatives(pairs + diagonal), "potentials": potentials}
 
 
 def _one_electron(hessian: Any) -> Array:
@@ -232,7 +246,7 @@ def hessian_columns(
     keep : stores the derivative integrals, each BLOCK of displaced atoms and, meanwhile, each iteration of its response
     """
     start = time.perf_counter()
-    hessian = without_group(mean_field).Hessian()
+    hessian, mapped = without_group(mean_field).Hessian(), kept_images(mean_field)
 
     def timed(text: str) -> None:
         """Report a text with the seconds since the start."""
@@ -240,7 +254,7 @@ def hessian_columns(
 
     def integrals() -> dict[str, Array]:
         """Return what `skeleton` does, under the names it is kept by."""
-        explicit, h1 = skeleton(hessian, timed, parts_of("integrals", keep))
+        explicit, h1 = skeleton(hessian, timed, parts_of("integrals", keep), mapped)
         return {"explicit": explicit, "h1": np.asarray(h1)}
 
     parts = keep("integrals", integrals)

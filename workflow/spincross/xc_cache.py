@@ -140,7 +140,7 @@ class CachedNumInt(numint.NumInt):
             self._owner, self._blocks = (None, False), []
             self._points, self._chosen = grids, np.arange(grids.size)
             if halved and self._images:
-                self._points, self._chosen = _halved(mol, grids, self._images.orbits)
+                self._points, self._chosen = half_grid(mol, grids, self._images.orbits)
             self._blocks = self._evaluate_orbitals(mol, self._points)
             self._owner = grids.coords, halved
         return True
@@ -216,7 +216,7 @@ class CachedNumInt(numint.NumInt):
         return 0.5 * (potential + self._images.matrix(potential)) if self._owner[1] and self._images else potential
 
 
-def _halved(mol: Any, grids: Any, orbits: Array) -> tuple[Any, NDArray[np.intp]]:
+def half_grid(mol: Any, grids: Any, orbits: Array) -> tuple[Any, NDArray[np.intp]]:
     """Return a grid with the points of each atom counted as often as `orbits` (N,) says, and which points it has."""
     counts = np.append(orbits, 0.0)[grids.atm_idx]  # padding has atom -1
     chosen = np.flatnonzero(counts)
