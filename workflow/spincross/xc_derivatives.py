@@ -1,10 +1,10 @@
 r"""Derivatives of the exchange-correlation energy with the nuclei, GGA and hybrids, on a grid that stands still.
 
-With :math:`\\rho^A_x` the change of density and gradient when atom A moves along x (orbital coefficients fixed),
+With :math:`\rho^A_x` the change of density and gradient when atom A moves along x (orbital coefficients fixed),
 
-.. math:: E^{AB}_{xy} = \\int \\rho^A_x f \\rho^B_y
-          + 2 \\sum_{\\mu \\in A, \\nu \\in B} D_{\\mu\\nu} \\int v (\\partial_x \\mu)(\\partial_y \\nu) , \\quad
-          h^A_x = \\langle \\mu | f \\rho^A_x | \\nu \\rangle + \\langle \\mu | v | \\nu \\rangle^{A_x} .
+.. math:: E^{AB}_{xy} = \int \rho^A_x f \rho^B_y
+          + 2 \sum_{\mu \in A, \nu \in B} D_{\mu\nu} \int v (\partial_x \mu)(\partial_y \nu) , \quad
+          h^A_x = \langle \mu | f \rho^A_x | \nu \rangle + \langle \mu | v | \nu \rangle^{A_x} .
 
 PySCF builds a matrix over all orbitals for every atom of the first; here densities on the grid are contracted at once,
 block by block, with the orbitals that are not zero in the block.
