@@ -92,6 +92,14 @@ def settling_memory(wildcards, input, attempt):
     )
 
 
+def hessian_memory(wildcards, input, attempt):
+    """Memory of an analytic Hessian, MB; more after a failure."""
+    level = soft_modes.finer_level(SETTINGS.hessian.displaced_level(SETTINGS.level))
+    return attempt * resources.hessian_memory_mb(
+        size_of_input(input, level), config["memory_mb"]
+    )
+
+
 def verification_memory(wildcards, attempt):
     """Memory of recomputing records, MB: what the largest of their molecules needs."""
     needs = (
@@ -112,6 +120,12 @@ def dft_runtime(gradients):
         )
 
     return minutes
+
+
+def hessian_runtime(wildcards, input, threads, attempt):
+    """Time limit of an analytic Hessian, minutes; more after a failure."""
+    gradients = resources.hessian_gradients(size_of_input(input))
+    return dft_runtime(gradients)(wildcards, input, threads, attempt)
 
 
 def scan_runtime(wildcards, input, threads, attempt):

@@ -91,6 +91,8 @@ def test_memory_and_time_grow_with_the_complex():
     large = resources.size_of(DEFAULT, Level())
     assert resources.memory_mb(small, 64000) < resources.memory_mb(large, 64000)
     assert resources.memory_mb(large, 8000) < resources.memory_mb(large, 64000)
+    potentials = 2 * 3 * 79 * 879**2 * 8e-6  # 2.9 GB, held twice while they are added up
+    assert resources.hessian_memory_mb(large, 64000) > resources.memory_mb(large, 64000) + 2 * potentials
     assert resources.gradient_seconds(small, 2) == pytest.approx(245.0)
     assert resources.runtime_minutes(small, 8, 1) < resources.runtime_minutes(large, 8, 1)
     assert resources.runtime_minutes(large, 16, 4) < resources.runtime_minutes(large, 8, 4)

@@ -44,6 +44,16 @@ def test_the_kernel_potential_is_the_derivative_of_the_potential(case):
     np.testing.assert_allclose(single, found[0], atol=1e-6 * np.abs(found[0]).max())
 
 
+def test_what_is_forgotten_is_evaluated_anew(case):
+    mol, grids, densities = case
+    ni = CachedNumInt(1000)
+    expected = ni.nr_uks(mol, grids, "pbe0", densities)[2]
+    assert any(block.values is not None for block in ni._blocks)
+    ni.forget()
+    assert ni._blocks == []
+    np.testing.assert_array_equal(ni.nr_uks(mol, grids, "pbe0", densities)[2], expected)
+
+
 def test_in_single_precision_iron_and_small_changes_keep_their_digits():
     mol = gto.M(atom=ATOMS["C2"], basis="def2-svp", verbose=0)
     grids = dft.gen_grid.Grids(mol).set(level=0)

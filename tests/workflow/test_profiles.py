@@ -55,7 +55,7 @@ def test_slurm_is_asked_for_what_79_atoms_need(project):
     ]  # a dry run has one without
     need = resources.size_of(ROOT / f"structures/{COMPLEX}/low_spin.xyz", Level())
     assert number(job, "threads") == 8
-    assert number(job, "mem_mb") == resources.memory_mb(need, 8000) > 30000
+    assert number(job, "mem_mb") == resources.memory_mb(need, 8000) > 20000
     assert number(job, "runtime") == resources.runtime_minutes(need, 8, 100)
 
 
@@ -86,6 +86,11 @@ def test_displacements_their_gathering_and_verification_ask_for_their_own_grids(
     asked = {grid: resources.memory_mb(resources.size_of(xyz, Level(grid_level=grid)), 8000) for grid in (3, 4, 6)}
     assert number(plan["compute_displacements"], "mem_mb") == asked[4]
     assert number(plan["gather_hessian"], "mem_mb") == asked[6] >= asked[4] > asked[3]
+    plan = planned(project, "gpu", "analytic", *more, f"{state}/vibrations/hessian.npz", known=known)
+    need = resources.size_of(xyz, Level(grid_level=6))
+    assert number(plan["compute_hessian"], "mem_mb") == resources.hessian_memory_mb(need, 8000) > asked[6]
+    assert number(plan["compute_hessian"], "runtime") == resources.runtime_minutes(need, 16, 27)
+    assert number(plan["compute_hessian"], "gpu") == 1
     whole = planned(
         project, "workstation", "finite differences", "--cores", "16", "--", "verify_reference", known=known
     )

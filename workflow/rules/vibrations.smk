@@ -20,8 +20,8 @@ if config["hessian"]["method"] == "analytic":
             "../../envs/spincross.yaml"
         threads: DFT_THREADS
         resources:
-            mem_mb=settling_memory,
-            runtime=dft_runtime(100),
+            mem_mb=hessian_memory,
+            runtime=hessian_runtime,
             dft=1,
         params:
             work="work/{complex}/{level}/{state}/{point_group}/hessian",

@@ -332,6 +332,11 @@ def _gradient(method: Any) -> Array:
     return to_numpy(xc_gradient.gradient_method(method).kernel())
 
 
+def require_hessian_room(molecule: Molecule, level: Level, state: State, max_memory: float) -> None:
+    """Raise CannotWrite or BadInput if an analytic Hessian on a CPU will have no room on the disk or in the memory."""
+    response.require_room(kohn_sham(build_mol(molecule, level, state.multiplicity, max_memory), level))
+
+
 def hessian_columns(
     solution: Solution, atoms: list[int], grid_level: int, report: Any, keep: Keep = anew
 ) -> tuple[Array, Array | None]:

@@ -191,10 +191,9 @@ def fitting_of(method: Any, mapped: Images | None = None) -> Fitting | None:
     return fitting
 
 
-def scratch_megabytes(fitting: Fitting) -> float:
-    """Return the size (MB) of the scratch file of `second_derivatives`."""
-    widest = max(c.shape[1] for c in fitting.orbitals)
-    return 3 * fitting.mol.nao * widest * fitting.auxiliary.nao * 8e-6 if fitting.exchange else 0.0
+def scratch_megabytes(mol: gto.Mole, auxiliary: int) -> float:
+    """Return the size (MB) of the scratch file of `second_derivatives` with exchange and so many fitting functions."""
+    return float(3 * mol.nao * max(mol.nelec) * auxiliary * 8e-6)
 
 
 def second_derivatives(fitting: Fitting, keep: Keep = anew) -> Array:
@@ -204,11 +203,16 @@ def second_derivatives(fitting: Fitting, keep: Keep = anew) -> Array:
     ----------
     keep : stores the parts as they finish: second-derivative integrals, charges, pairs of each spin
     """
-    z = [fitting.pairs(orbitals) for orbitals in fitting.orbitals] if fitting.exchange else []
-    explicit = keep("second_integrals", lambda: {"found": _three_index(fitting, z) + _two_index(fitting, z)})
+
+    def integrals() -> dict[str, Array]:
+        """Return what the second derivatives of the integrals add."""
+        z = [fitting.pairs(orbitals) for orbitals in fitting.orbitals] if fitting.exchange else []
+        return {"found": _three_index(fitting, z) + _two_index(fitting, z)}
+
+    explicit = keep("second_integrals", integrals)
     square = keep("moved_charges", lambda: {"found": _moved_charges(fitting)})["found"]
-    for spin, own in enumerate(z):
-        pairs = keep(f"moved_pairs_{spin}", partial(_moved_pairs, fitting, fitting.orbitals[spin], own))
+    for spin, orbitals in enumerate(fitting.orbitals if fitting.exchange else []):
+        pairs = keep(f"moved_pairs_{spin}", partial(_moved_pairs, fitting, orbitals))
         square = square - fitting.exchange * pairs["found"]
     natm = fitting.mol.natm
     return np.asarray(explicit["found"] + square.reshape(natm, 3, natm, 3).transpose(0, 2, 1, 3))
@@ -293,9 +297,9 @@ def _moved_charges(fitting: Fitting) -> Array:
     return np.asarray(moved.T @ moved)
 
 
-def _moved_pairs(fitting: Fitting, orbitals: Array, z: Array) -> dict[str, Array]:
+def _moved_pairs(fitting: Fitting, orbitals: Array) -> dict[str, Array]:
     """Return sum over pairs of R^a V^-1 R^b, `found` (3N, 3N), by way of a scratch file of PySCF."""
-    naux, (nao, count) = fitting.auxiliary.nao, orbitals.shape
+    z, naux, (nao, count) = fitting.pairs(orbitals), fitting.auxiliary.nao, orbitals.shape
     natm = fitting.mol.natm
     square = np.zeros((3 * natm, 3 * natm))
     inverse = fitting.solved(np.eye(naux))

@@ -133,7 +133,10 @@ def analytic_hessian(
     ----------
     check : looks at the solution first, and may raise
     """
-    group = molecule.point_group if device.chosen(level.device) == "cpu" else "C1"  # GPUs know no irreps
+    on_cpu = device.chosen(level.device) == "cpu"
+    group = molecule.point_group if on_cpu else "C1"  # GPUs know no irreps
+    if on_cpu:
+        electronic.require_hessian_room(molecule, level, state, settings.max_memory)
     solution = electronic.solve(molecule.at(molecule.positions, group), level, state, guess, settings.max_memory)
     check(solution)
     unique = unique_atoms(molecule)

@@ -114,7 +114,7 @@ def require_hessian_room(method: Any) -> None:
 
     Parameters
     ----------
-    method : converged Kohn-Sham object of the CPU with density fitting
+    method : Kohn-Sham object of the CPU with density fitting, converged or not
 
     Raises
     ------
@@ -123,7 +123,7 @@ def require_hessian_room(method: Any) -> None:
     BadInput
         if the memory given is too small for what PySCF keeps there
     """
-    mol, closed = method.mol, np.ndim(method.mo_occ) == 1
+    mol, closed = method.mol, method.mol.spin == 0
     auxiliary = df.addons.make_auxmol(mol, method.with_df.auxbasis).nao
     exchange = dft.libxc.is_hybrid_xc(method.xc)  # PySCF's own question
     arrays = (4 if closed else 7) if exchange else 1
@@ -143,7 +143,7 @@ def require_free(megabytes: float) -> None:
     if megabytes > free:
         raise CannotWrite(
             f"the analytic Hessian puts {megabytes:.0f} MB of integrals into {lib.param.TMPDIR}, which has "
-            f"{free:.0f} MB free: {INSTEAD}, or name another folder in PYSCF_TMPDIR"
+            f"{free:.0f} MB free: make room, name another folder in PYSCF_TMPDIR, or {INSTEAD}"
         )
 
 

@@ -11,6 +11,7 @@ density matrix; the low-rank form here needs a fifth of the work, and memory for
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -18,19 +19,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyscf import dft, lib
+from pyscf import df, dft, lib
 from pyscf.hessian import rhf as rhf_hess
 from pyscf.hessian import rks as rks_hess
 from pyscf.hessian import uhf as uhf_hess
 from pyscf.hessian import uks as uks_hess
 from scipy.sparse.linalg import LinearOperator, cg
 
-from spincross import device, fitted_hessian, fitted_potentials, images, xc_derivatives
+from spincross import device, fitted_hessian, fitted_potentials, images, symmetric_fitting, xc_derivatives
 from spincross.checkpoints import Keep, anew, parts_of
+from spincross.errors import BadInput
 from spincross.files import fingerprint
 from spincross.fitted_hessian import fitting_of
 from spincross.fitted_response import FittedResponse, in_memory, integrals_of, megabytes
-from spincross.mean_field import require_free, require_hessian_room, tagged_density, without_group
+from spincross.mean_field import INSTEAD, require_free, require_hessian_room, tagged_density, without_group
 from spincross.xc_cache import CachedNumInt, half_grid, plain_gga
 
 Array = NDArray[np.float64]
@@ -157,6 +159,28 @@ def possible(mean_field: Any) -> bool:
     return plain_gga(mean_field) and fits(mean_field)
 
 
+def require_room(method: Any) -> None:
+    """Raise an error if the analytic Hessian of a density-fitted Kohn-Sham object, before its SCF, has no room.
+
+    CannotWrite if the disk is too small, BadInput if the memory is.
+    """
+    mol = method.mol
+    if not plain_gga(method):
+        require_hessian_room(method)
+        return
+    auxiliary = df.addons.make_auxmol(mol, method.with_df.auxbasis).nao
+    if method._numint.hybrid_coeff(method.xc, spin=mol.spin):
+        require_free(fitted_hessian.scratch_megabytes(mol, auxiliary))
+    in_group = images.of_molecule(mol) is not None
+    needed = symmetric_fitting.megabytes(mol, auxiliary) * (1 if in_group else 2)
+    if needed > symmetric_fitting.room(mol.max_memory):
+        enough = math.ceil(needed / symmetric_fitting.SHARE + lib.current_memory()[0])
+        raise BadInput(
+            f"the analytic Hessian keeps {needed:.0f} MB of fitted integrals in memory: raise memory_mb "
+            f"({mol.max_memory:.0f}) to {enough}, or {INSTEAD}"
+        )
+
+
 def skeleton(
     hessian: Any, report: Callable[[str], None] = lambda text: None, keep: Keep = anew,
     mapped: images.Images | None = None,
@@ -176,7 +200,8 @@ def skeleton(
     if fitting is None:
         require_hessian_room(method)
         return np.asarray(hessian.partial_hess_elec()), hessian.make_h1(method.mo_coeff, method.mo_occ)
-    require_free(fitted_hessian.scratch_megabytes(fitting))
+    if fitting.exchange:
+        require_free(fitted_hessian.scratch_megabytes(fitting.mol, fitting.auxiliary.nao))
     explicit = fitted_hessian.second_derivatives(fitting, keep)
     report("second-derivative integrals")
     explicit += keep("one_electron", lambda: {"found": _one_electron(hessian)})["found"]
@@ -246,6 +271,8 @@ def hessian_columns(
     keep : stores the derivative integrals, each BLOCK of displaced atoms and, meanwhile, each iteration of its response
     """
     start = time.perf_counter()
+    if isinstance(mean_field._numint, CachedNumInt):
+        mean_field._numint.forget()
     hessian, mapped = without_group(mean_field).Hessian(), kept_images(mean_field)
 
     def timed(text: str) -> None:

@@ -20,6 +20,7 @@ from spincross import (
     checkpoints,
     crystal,
     device,
+    electronic,
     files,
     force_constants,
     gates,
@@ -38,7 +39,7 @@ from spincross.config import Settings
 from spincross.crystal_pair import crystal_facts
 from spincross.displacements import Surface
 from spincross.energy_scan import Walk
-from spincross.errors import BadInput, NotConverged
+from spincross.errors import BadInput, CannotWrite, NotConverged
 from spincross.files import Json
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
@@ -154,6 +155,16 @@ def take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
             temporary.write_bytes(source.read_bytes())
 
 
+def _tell_of_hessian_room(settings: Settings, molecule: Molecule, state: State) -> None:
+    """Say before the optimisation if the analytic Hessian that follows will have no room on this machine."""
+    if settings.hessian.method != "analytic" or device.chosen(settings.level.device) != "cpu":
+        return
+    try:
+        electronic.require_hessian_room(molecule, settings.level, state, settings.hessian.max_memory)
+    except (BadInput, CannotWrite) as error:
+        files.print_line(f"  after this, {error}")
+
+
 def _optimise(
     settings: Settings, complex_id: str, molecule: Molecule, state: State, inputs: dict[str, Path],
     folder: Path, work: Path, guess: checkpoints.Orbitals | None = None,
@@ -161,6 +172,7 @@ def _optimise(
 ) -> None:  # fmt: skip
     files.print_line(f"{complex_id} {state.name} {molecule.point_group}: {len(molecule.symbols)} atoms")
     resources.report_shortage(molecule.symbols, settings.level, settings.config["memory_mb"], molecule.point_group)
+    _tell_of_hessian_room(settings, molecule, state)
     metal, limits = settings.entry(complex_id)["metal"], settings.config["gates"]
     task = Task(molecule, settings.level, state, metal, limits, settings.optimisation, work)
     result, report = relaxation.relax(task, guess, hessian)

@@ -84,6 +84,10 @@ class CachedNumInt(numint.NumInt):
         self._images: images.Images | None = None
         self._blocks: list[Block] = []
 
+    def forget(self) -> None:
+        """Free the cached orbitals; the next call evaluates them anew."""
+        self._owner, self._points, self._blocks = (None, False), None, []
+
     def nr_rks(self, mol: Any, grids: Any, xc_code: str, dms: Any, relativity: int = 0, hermi: int = 1,
                max_memory: float = 2000, verbose: Any = None) -> tuple[float, float, Array]:  # fmt: skip
         """Return electrons, energy (Eh) and potential (nao, nao) of one closed-shell density."""
@@ -222,7 +226,8 @@ def half_grid(mol: Any, grids: Any, orbits: Array) -> tuple[Any, NDArray[np.intp
     chosen = np.flatnonzero(counts)
     half = grids.copy()
     half.coords, half.weights = grids.coords[chosen], (grids.weights * counts)[chosen]
-    half.non0tab = gen_grid.make_mask(mol, half.coords)
+    half.atm_idx, half.quadrature_weights = grids.atm_idx[chosen], grids.quadrature_weights[chosen]
+    half.non0tab = half.screen_index = gen_grid.make_mask(mol, half.coords)
     return half, chosen
 
 

@@ -75,7 +75,8 @@ def second_derivatives(mean_field: Any) -> tuple[Array, Array]:
     for atom in range(natm):
         mine = owner == atom
         sums.first[:, atom][:, :, mine] += sums.static[:, :, mine]
-    return sums.pairs.transpose(0, 2, 1, 3), -(sums.first + sums.first.transpose(0, 1, 2, 4, 3))
+        sums.first[:, atom] = -(sums.first[:, atom] + sums.first[:, atom].transpose(0, 1, 3, 2))
+    return sums.pairs.transpose(0, 2, 1, 3), sums.first
 
 
 def _add_block(
