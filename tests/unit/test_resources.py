@@ -10,6 +10,7 @@ import pytest
 from spincross import resources
 from spincross.force_constants import Settings
 from spincross.levels import Level
+from spincross.soft_modes import finer_level
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / "structures/fe-pm-pea2-ncs2/low_spin.xyz"
@@ -33,6 +34,7 @@ def test_the_79_atom_complex_has_879_functions_and_a_tensor_of_14_gb():
 
 def test_the_readmes_table_of_79_atoms_says_what_the_code_asks_for():
     need, text = resources.size_of(DEFAULT, Settings().displaced_level(Level())), (ROOT / "README.md").read_text()
+    fine = resources.size_of(DEFAULT, finer_level(Settings().displaced_level(Level())))
     few, more, most, all_of_it = (
         round(resources.memory_mb(need, limit) / 1000) for limit in (8000, 64000, 80000, 400000)
     )
@@ -40,6 +42,11 @@ def test_the_readmes_table_of_79_atoms_says_what_the_code_asks_for():
     assert f"| orbital and auxiliary functions | {need.functions} and {need.auxiliary} |" in text
     memory = f"| memory of a job with `memory_mb` 8000, 64000, and 80000 or more | {few} GB, {more} GB, {most} GB |"
     assert memory in text
+    asked = [round(resources.hessian_memory_mb(fine, least) / 1000) for least in (8110, 16060)]
+    assert f"| 8110 and 16060 | from the counts; its job asks for {asked[0]} and {asked[1]} GB with them |" in text
+    packed = need.auxiliary * need.functions * (need.functions + 1) / 2 * 8e-6
+    assert 7900 < packed / 2 / 0.9 + 100 < 8110  # 130 MB of the process itself are on top
+    assert 15900 < packed / 0.9 + 100 < 16060
     assert f"| one displaced gradient of HS on 8 cores | {resources.gradient_seconds(need, 8) / 60:.0f} min |" in text
     four_jobs = 238 / 4 * resources.gradient_seconds(need, 16) / 3600
     assert f"| the same, 64 cores in four jobs of 16 | {four_jobs:.0f} h |" in text

@@ -41,7 +41,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--workdir", type=Path, default=Path("work"), help="restart data; a killed run goes on from it")
     parser.add_argument("--irrep", help="probe-instability: irrep of the group, as B in C2")
     parser.add_argument("--stop-after", type=float, metavar="SECONDS", help="stop then; the next start goes on")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="hessian.method=analytic, ...")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="memory_mb=64000, ...")
     parser.add_argument("--into", type=Path, metavar="FOLDER", help="pack: the folder to make")
     parser.add_argument("--job", type=Path, metavar="FOLDER", help="a folder made by pack: all paths and the complex")
     parser.add_argument("--states", default="LS,HS", help="states: which spin states")

@@ -10,7 +10,8 @@ occupied orbitals), so that no derivative of the fit appears:
 with :math:`\Gamma, \gamma` of the gradient (`fitted_gradient`). Derivatives with respect to the centre of a fitting
 function follow from those of the orbital functions: a block of integrals does not change when all its atoms move.
 PySCF keeps arrays of 3 nao^2 naux numbers on disk, four for a closed shell and seven for two spins (109 and 192 GB for
-51 atoms in def2-SVP); here it is one of 3 nao nocc naux for each spin.
+51 atoms in def2-SVP); here it is one of 3 nao nocc naux for each spin. Of two atoms that are images under a point group
+only one's fitting functions are looked at for second derivatives of the three-index integrals.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ Index = NDArray[np.intp]
 
 SAME = 1e-7
 """Largest difference between a density matrix and its image where the density counts as symmetric; of a small matrix,
-relative to its largest element. PySCF's adapted functions are good to some 1e-9, and what a density lacks of the
-symmetry changes its energy in second order only."""
+relative to its largest element. PySCF's adapted functions are good to some 1e-9; what a density lacks of the symmetry
+changes its energy in second order only, derivatives of it in first order, by as little."""
 
 
 @dataclass(frozen=True)

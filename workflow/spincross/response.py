@@ -193,7 +193,7 @@ def skeleton(
     Parameters
     ----------
     keep : stores the second derivatives part by part, and the first-order potentials of exchange and correlation
-    mapped : images under the group that the density keeps
+    mapped : images under the group that the density keeps; where PySCF does it all, unused
     """
     method = hessian.base
     fitting = fitting_of(method, mapped) if plain_gga(method) else None
@@ -263,11 +263,13 @@ def hessian_columns(
 ) -> tuple[Array, Array]:
     """Return what displacements of n atoms change: columns of the analytic Hessian, and dipole derivatives.
 
-    (3N, 3n), Eh/bohr2, and (3, 3n), e. Derivative integrals, right-hand sides and the Krylov solver are PySCF's.
+    (3N, 3n), Eh/bohr2, and (3, 3n), e. Right-hand sides and the Krylov solver are PySCF's, and the derivative integrals
+    of functionals other than plain GGAs.
 
     Parameters
     ----------
-    mean_field : converged RKS or UKS, in its point group or without; in it the response takes half the work and memory
+    mean_field : converged RKS or UKS, in its point group or without; in it the response takes half the work and memory,
+        second derivatives of three-index integrals, of exchange and of correlation half the work
     keep : stores the derivative integrals, each BLOCK of displaced atoms and, meanwhile, each iteration of its response
     """
     start = time.perf_counter()

@@ -1,6 +1,7 @@
 r"""Modes inside the noise floor of a Hessian: a larger step and an energy scan decide their sign.
 
-The floor of a finite-difference Hessian is gradient noise over the step. Along one mode e the step can be larger,
+The floor of a Hessian by finite differences is gradient noise over the step, that of an analytic one on a CPU a grid
+that stands still. Along one mode e gradients can be taken a larger step apart,
 
 .. math:: \lambda = \frac{e^T M^{-1/2} (g_+ - g_-)}{2 Q}, \qquad E(Q) = E_0 + \tfrac12 \lambda Q^2 + b Q^4,
 

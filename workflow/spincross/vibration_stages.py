@@ -86,6 +86,7 @@ def probe_instability(
     start = time.perf_counter()
     source, molecule = optimised_molecule(settings, complex_id, optimised)
     surface = displaced_surface(settings, complex_id, state, optimised)
+    whole = len(displacements.plan_displacements(molecule, settings.hessian.step))
     probe.opposite_operation(molecule, irrep)  # refuses an irrep of another group before anything is computed
     guess = cheap.gfn2_hessian(molecule, surface.state.multiplicity)
     work = work / irrep.replace("'", "1").replace('"', "2")
@@ -106,7 +107,7 @@ def probe_instability(
         "noise_floor_per_cm": found.noise_floor,
         "modes": found.modes.T,
         "gradients": found.gradients,
-        "gradients_of_full_hessian": len(displacements.plan_displacements(molecule, settings.hessian.step)),
+        "gradients_of_full_hessian": whole,
         "verdict": found.verdict,
         "text": text,
     }
