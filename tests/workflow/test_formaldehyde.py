@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,20 @@ def test_ground_state_has_six_real_modes_of_both_irreps(run):
     assert found["wavenumbers_per_cm"] == pytest.approx([1200.5, 1269.2, 1533.3, 1896.9, 2901.6, 2967.3], abs=2.0)
     assert found["imaginary_modes"] == []
     assert sorted(found["irreps"]) == list("AAABBB")
+
+
+def test_the_analytic_route_is_one_job_and_gives_the_modes_of_finite_differences(run, tmp_path):
+    """The live run scatters displacements; the shipped configuration does not."""
+    folder = copy_of_project(tmp_path)
+    shutil.copytree(run / BASE / "LS/C2/optimise", folder / BASE / "LS/C2/optimise")
+    target, settings = f"{BASE}/LS/C2/vibrations/vibrations.json", ("complexes=[h2co]", "reference=ignore")
+    finished = snakemake(folder, "--rerun-triggers", "mtime", "--config", *settings, "--", target)
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    assert re.findall(r"(?m)^(?:local)?(?:rule|checkpoint) (\w+)", finished.stderr) == ["compute_hessian", "analyse_vibrations"]
+    found, scattered = json.loads((folder / target).read_text()), load(run, "LS/C2/vibrations/vibrations.json")
+    assert (found["method"], scattered["method"]) == ("analytic", "finite differences")
+    assert found["irreps"] == scattered["irreps"]
+    assert found["wavenumbers_per_cm"] == pytest.approx(scattered["wavenumbers_per_cm"], abs=0.5)
 
 
 def test_triplet_in_c2_has_exactly_one_imaginary_mode_of_irrep_b(run):
