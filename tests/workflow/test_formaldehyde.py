@@ -61,7 +61,10 @@ def test_the_analytic_route_is_one_job_and_gives_the_modes_of_finite_differences
     target, settings = f"{BASE}/LS/C2/vibrations/vibrations.json", ("complexes=[h2co]", "reference=ignore")
     finished = snakemake(folder, "--rerun-triggers", "mtime", "--config", *settings, "--", target)
     assert finished.returncode == 0, finished.stderr[-4000:]
-    assert re.findall(r"(?m)^(?:local)?(?:rule|checkpoint) (\w+)", finished.stderr) == ["compute_hessian", "analyse_vibrations"]
+    assert re.findall(r"(?m)^(?:local)?(?:rule|checkpoint) (\w+)", finished.stderr) == [
+        "compute_hessian",
+        "analyse_vibrations",
+    ]
     found, scattered = json.loads((folder / target).read_text()), load(run, "LS/C2/vibrations/vibrations.json")
     assert (found["method"], scattered["method"]) == ("analytic", "finite differences")
     assert found["irreps"] == scattered["irreps"]

@@ -51,9 +51,9 @@ def _subtract_exchange(fitting: Fitting, orbitals: Array, half: Array) -> None:
     """Subtract half of the exchange potentials of one spin from `half` (N, 3, nao, nao)."""
     naux, (nao, count) = fitting.auxiliary.nao, orbitals.shape
     for chunk in blocks(nao, fitting.room(CHUNK, naux * count)):
-        fit = _fit(fitting, orbitals, chunk)
+        fit = -fitting.hybrid * _fit(fitting, orbitals, chunk)
         for atom, where, integrals in fitting.rows("int3c2e_ip1", 3):
-            _add_block(fitting, orbitals, fit, (atom, where), integrals, -fitting.hybrid, half[..., chunk])
+            _add_block(fitting, orbitals, fit, (atom, where), integrals, half[..., chunk])
 
 
 def _fit(fitting: Fitting, orbitals: Array, chunk: slice) -> Array:
@@ -69,16 +69,14 @@ def _fit(fitting: Fitting, orbitals: Array, chunk: slice) -> Array:
 
 
 def _add_block(
-    fitting: Fitting, orbitals: Array, fit: Array, place: tuple[int, slice], integrals: Array, factor: float,
-    target: Array,
-) -> None:  # fmt: skip
+    fitting: Fitting, orbitals: Array, fit: Array, place: tuple[int, slice], integrals: Array, target: Array
+) -> None:
     """Add what the integrals (3, naux, nao, n) of n functions of an atom give to the columns of a chunk.
 
     Parameters
     ----------
-    fit : (naux, nocc, chunk)
+    fit : (naux, nocc, chunk), times a factor of all that is added
     place : the atom and its functions
-    factor : of all that is added
     target : (N, 3, nao, chunk)
     """
     atom, where = place
@@ -86,8 +84,7 @@ def _add_block(
     half = np.matmul(orbitals.T, integrals)  # (3, naux, nocc, n): these functions moved
     own_fit = _fit(fitting, orbitals, where).reshape(naux, -1)
     static = half + (fitting.slopes.reshape(-1, naux) @ own_fit).reshape(half.shape)
-    other = factor * np.matmul(orbitals[where], fit)  # (naux, n, chunk)
-    fit = factor * fit
+    other = np.matmul(orbitals[where], fit)  # (naux, n, chunk)
     for moved, members in enumerate(fitting.members):
         rows = static[:, members].transpose(0, 3, 1, 2).reshape(3 * half.shape[3], -1)
         target[moved, :, where] += (rows @ fit[members].reshape(-1, width)).reshape(3, -1, width)
