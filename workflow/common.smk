@@ -84,19 +84,21 @@ def dft_memory(wildcards, input, attempt):
     return attempt * resources.memory_mb(size_of_input(input), config["memory_mb"])
 
 
+def size_when_settling(input):
+    """Functions and points of the finer grid on which modes inside the noise floor are settled."""
+    level = soft_modes.finer_level(SETTINGS.hessian.displaced_level(SETTINGS.level))
+    return size_of_input(input, level)
+
+
 def settling_memory(wildcards, input, attempt):
     """Memory of a job that settles modes on a finer grid, MB; more after a failure."""
-    level = soft_modes.finer_level(SETTINGS.hessian.displaced_level(SETTINGS.level))
-    return attempt * resources.memory_mb(
-        size_of_input(input, level), config["memory_mb"]
-    )
+    return attempt * resources.memory_mb(size_when_settling(input), config["memory_mb"])
 
 
 def hessian_memory(wildcards, input, attempt):
     """Memory of an analytic Hessian, MB; more after a failure."""
-    level = soft_modes.finer_level(SETTINGS.hessian.displaced_level(SETTINGS.level))
     return attempt * resources.hessian_memory_mb(
-        size_of_input(input, level), config["memory_mb"]
+        size_when_settling(input), config["memory_mb"]
     )
 
 

@@ -11,7 +11,7 @@ from pyscf import lib
 
 from sample_h2co import H2CO, LEVEL
 from spincross import electronic, fitted_response, force_constants, stages
-from spincross.errors import BadInput, CannotWrite
+from spincross.errors import BadInput, CannotWrite, Stopped
 from spincross.levels import State
 
 STATES = {1: State("LS", 1), 3: State("HS", 3)}
@@ -65,10 +65,23 @@ def test_a_full_disk_is_refused_where_the_functional_needs_one(disk, functional)
     ("method", "place", "said"),
     [("analytic", "cpu", True), ("analytic", "gpu", False), ("finite differences", "cpu", False)],
 )
-def test_the_optimisation_says_it_first(small_settings, disk, capsys, monkeypatch, method, place, said):
+def test_the_optimisation_says_it_first(small_settings, disk, capsys, monkeypatch, tmp_path, method, place, said):
     content = deepcopy(small_settings.config)
     content["hessian"]["method"] = method
     monkeypatch.setattr(stages.device, "chosen", lambda name: place)
     disk(0.0)
-    stages._tell_of_hessian_room(replace(small_settings, config=content), H2CO, STATES[1])
+
+    def relax(*args):
+        raise Stopped("the optimisation begins")
+
+    monkeypatch.setattr(stages.relaxation, "relax", relax)
+    with pytest.raises(Stopped):
+        stages._optimise(replace(small_settings, config=content), "h2co", H2CO, STATES[1], {}, tmp_path, tmp_path)
     assert ("after this, the analytic Hessian puts" in capsys.readouterr().out) == said
+
+
+def test_orbitals_that_the_scf_cached_make_room_for_the_integrals():
+    found = electronic.solve(H2CO, replace(LEVEL, basis="sto-3g", grid_level=0), STATES[1])
+    assert found.mean_field._numint._blocks
+    electronic.hessian_columns(found, [0], 0, lambda text: None)
+    assert not found.mean_field._numint._blocks

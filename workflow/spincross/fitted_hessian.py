@@ -247,9 +247,8 @@ def _three_index(fitting: Fitting, z: list[Array]) -> Array:
                 target[atom] += per_function.sum(axis=1).T
             else:
                 target[atom] += np.add.reduceat(per_function, starts, axis=1).transpose(2, 1, 0)
-    for atom, count in enumerate(fitting.orbits):
-        twice[atom] *= count
-        both[atom] *= count
+    twice *= fitting.orbits[:, None, None]
+    both *= fitting.orbits[:, None, None, None]
     total = _with_third_centre(twice.reshape(natm, natm, 3, 3), both.reshape(natm, natm, natm, 3, 3))
     return fitting.mapped.second_derivatives(total) if fitting.mapped else total
 

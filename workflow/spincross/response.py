@@ -32,7 +32,14 @@ from spincross.errors import BadInput
 from spincross.files import fingerprint
 from spincross.fitted_hessian import fitting_of
 from spincross.fitted_response import FittedResponse, in_memory, integrals_of, megabytes
-from spincross.mean_field import INSTEAD, require_free, require_hessian_room, tagged_density, without_group
+from spincross.mean_field import (
+    INSTEAD,
+    integrals_megabytes,
+    require_free,
+    require_hessian_room,
+    tagged_density,
+    without_group,
+)
 from spincross.xc_cache import CachedNumInt, half_grid, plain_gga
 
 Array = NDArray[np.float64]
@@ -171,8 +178,7 @@ def require_room(method: Any) -> None:
     auxiliary = df.addons.make_auxmol(mol, method.with_df.auxbasis).nao
     if method._numint.hybrid_coeff(method.xc, spin=mol.spin):
         require_free(fitted_hessian.scratch_megabytes(mol, auxiliary))
-    in_group = images.of_molecule(mol) is not None
-    needed = symmetric_fitting.megabytes(mol, auxiliary) * (1 if in_group else 2)
+    needed = integrals_megabytes(mol, auxiliary)
     if needed > symmetric_fitting.room(mol.max_memory):
         enough = math.ceil(needed / symmetric_fitting.SHARE + lib.current_memory()[0])
         raise BadInput(
