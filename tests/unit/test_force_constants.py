@@ -210,7 +210,7 @@ def test_a_stopped_analytic_hessian_repeats_no_finished_block(small, tmp_path, m
     lines = []
     found = force_constants.analytic(H2CO, surface, settings, lines.append, tmp_path)
     assert tuple(map(len, calls)) == (0, 2)
-    assert "  integrals: found" in lines
+    assert "  columns.integrals: found" in lines
     np.testing.assert_allclose(found.hessian, whole.hessian, atol=1e-6)
     np.testing.assert_allclose(found.dipole_derivatives, whole.dipole_derivatives, atol=1e-5)
 
@@ -235,7 +235,7 @@ def counted_products(monkeypatch, deadly=0):
 
 
 def test_a_response_stopped_among_its_iterations_repeats_none(small, tmp_path, monkeypatch):
-    """The SCF is done again; what the iterations kept goes when their block is stored."""
+    """The SCF is done again; what the iterations and all else kept goes when the columns are stored."""
     surface, settings, whole = small
     with monkeypatch.context() as first:
         needed = counted_products(first)
@@ -243,11 +243,11 @@ def test_a_response_stopped_among_its_iterations_repeats_none(small, tmp_path, m
     with monkeypatch.context() as first, pytest.raises(Stopped):
         counted_products(first, deadly=len(needed) - 1)
         force_constants.analytic(H2CO, surface, settings, quiet, tmp_path)
-    assert len(list(tmp_path.glob("response_*.*.npz"))) == len(needed) - 2 > 3
+    assert len(list(tmp_path.glob("columns.response_*.*.npz"))) == len(needed) - 2 > 3
     calls = counted_products(monkeypatch)
     found = force_constants.analytic(H2CO, surface, settings, quiet, tmp_path)
     assert calls == needed[-2:]
-    assert [path.name for path in tmp_path.glob("response_*")] == ["response_0_1_2.npz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["columns.npz"]
     assert whole.seconds_before == 0.0
     np.testing.assert_allclose(found.hessian, whole.hessian, atol=1e-9)
 
@@ -277,17 +277,21 @@ def test_a_stop_among_the_gradients_in_a_field_repeats_no_direction(small, tmp_p
 
 
 def test_a_hessian_stopped_among_its_integrals_keeps_the_dearest(small, tmp_path, monkeypatch):
-    """What it kept goes when they are all there."""
+    """What they kept goes when they are all there; they themselves, gigabytes, when the columns are."""
     surface, settings, whole = small
     with monkeypatch.context() as first, pytest.raises(Stopped):
         counted(first, fitted_potentials, "add_potentials", deadly=1)
         force_constants.analytic(H2CO, surface, settings, lambda text: None, tmp_path)
-    assert len(list(tmp_path.glob("integrals.*.npz"))) == 6
+    assert len(list(tmp_path.glob("columns.integrals.*.npz"))) == 6
     dearest = [(fitted_hessian, name) for name in ("_three_index", "_moved_charges", "_moved_pairs")]
     for module, name in [*dearest, (xc_derivatives, "second_derivatives")]:
         monkeypatch.setattr(module, name, lambda *a, **k: pytest.fail("computed again"))
+    with monkeypatch.context() as second, pytest.raises(Stopped):
+        counted(second, response, "_relaxed", deadly=1)
+        force_constants.analytic(H2CO, surface, settings, lambda text: None, tmp_path)
+    assert [path.name for path in tmp_path.glob("*.npz")] == ["columns.integrals.npz"]
     found = force_constants.analytic(H2CO, surface, settings, lambda text: None, tmp_path)
-    assert [path.name for path in tmp_path.glob("integrals*")] == ["integrals.npz"]
+    assert [path.name for path in tmp_path.glob("*.npz")] == ["columns.npz"]
     np.testing.assert_allclose(found.hessian, whole.hessian, atol=1e-6)
 
 

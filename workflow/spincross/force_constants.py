@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross import device, electric_field, electronic, pointgroup
-from spincross.checkpoints import Blocks, Keep, Orbitals, anew
+from spincross.checkpoints import Arrays, Blocks, Keep, Orbitals, anew, parts_of
 from spincross.displacements import Point, Surface, displaced_cell, plan_displacements
 from spincross.errors import StaleData
 from spincross.files import Report, fingerprint, print_line
@@ -140,14 +140,23 @@ def analytic_hessian(
     solution = electronic.solve(molecule.at(molecule.positions, group), level, state, guess, settings.max_memory)
     check(solution)
     unique = unique_atoms(molecule)
-    columns, dipoles = electronic.hessian_columns(solution, unique, settings.response_grid_level, report, keep)
+
+    def columns() -> Arrays:
+        """Return columns (3N, 3n) and, on a CPU, dipole derivatives (3, 3n) of the unique atoms."""
+        grid_level = settings.response_grid_level
+        found, moved = electronic.hessian_columns(solution, unique, grid_level, report, parts_of("columns", keep))
+        return {"columns": found} if moved is None else {"columns": found, "dipoles": moved}
+
+    parts = keep("columns", columns)  # whatever they were made of then goes, gigabytes in all
     matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
-    full = _completed(molecule, columns, unique, matrices)
+    full = _completed(molecule, parts["columns"], unique, matrices)
     rebuilt = rebuilt_diagonal(full)
     found = pointgroup.symmetrise_hessian(molecule.numbers, molecule.positions, rebuilt, molecule.point_group)
     operations = pointgroup.operations(molecule.point_group)
-    derivatives = None if dipoles is None else _completed(molecule, dipoles, unique, operations)
-    return ForceConstants(found, sum_rule_residual(full), derivatives, "cpu" if dipoles is not None else "gpu")
+    if "dipoles" not in parts:
+        return ForceConstants(found, sum_rule_residual(full), None, "gpu")
+    derivatives = _completed(molecule, parts["dipoles"], unique, operations)
+    return ForceConstants(found, sum_rule_residual(full), derivatives, "cpu")
 
 
 def unique_atoms(molecule: Molecule) -> list[int]:
