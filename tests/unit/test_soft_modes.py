@@ -9,7 +9,6 @@ import pytest
 from sample_molecules import PEROXIDE, springs
 from spincross import checkpoints, electronic, files, force_constants, soft_modes, vibrations
 from spincross.displacements import Point, Surface
-from spincross.errors import WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
@@ -17,13 +16,13 @@ from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def surface(wave, quartic=0.0, noise=0.0, energy_noise=0.0):
-    """Return modes of springs whose first one is put at `wave` (cm-1), and points with noisy gradients and energies."""
+def surface(wave, quartic=0.0, noise=0.0, energy_noise=0.0, which=0):
+    """Return a mode of springs, put at `wave` (cm-1), and points with noisy gradients and energies."""
     hessian = springs(PEROXIDE)
     found = vibrations.normal_modes(PEROXIDE, hessian)
     roots = np.sqrt(np.repeat(PEROXIDE.masses, 3) * AMU_TO_ELECTRON_MASS)
-    mode = found.modes[:, 0]
-    old, new = found.wavenumbers[0] / HARTREE_TO_PER_CM, wave / HARTREE_TO_PER_CM
+    mode = found.modes[:, which]
+    old, new = found.wavenumbers[which] / HARTREE_TO_PER_CM, wave / HARTREE_TO_PER_CM
     hessian = hessian + (np.sign(new) * new**2 - old**2) * np.outer(mode * roots, mode * roots)
     rng = np.random.default_rng(0)
 
@@ -74,15 +73,47 @@ def test_routes_that_disagree_leave_a_mode_undetermined():
 
 
 @pytest.mark.parametrize("fallen", [["mode_0000_2plus"], ["mode_0000_1plus", "mode_0000_1minus"], ["undisplaced"]])
-def test_a_point_of_the_scan_in_another_state_is_an_error(fallen):
+def test_a_point_of_the_scan_in_another_state_leaves_the_mode_undetermined_and_is_told(fallen):
     mode, point = surface(40.0, quartic=1e-9)
 
     def jumping(molecule, name):
         found = point(molecule, name)
         return replace(found, energy=found.energy - 3e-4) if name in fallen else found
 
-    with pytest.raises(WrongState, match=r"of 7 of the scan along mode 1 lies 3.0e-04 Eh off the curve of its slopes"):
-        soft_modes.settle(PEROXIDE, mode, 0, jumping)
+    assert soft_modes.settle(PEROXIDE, mode, 0, point).verdict == "real"
+    found = soft_modes.settle(PEROXIDE, mode, 0, jumping)
+    assert found.verdict == "undetermined"
+    assert "of 7 of its scan lies 3.0e-04 Eh off the curve of its slopes (allowed" in found.failure
+    assert found.facts(1.0)["failure"] == found.failure
+
+
+def counted(point):
+    """Return what computes points, and a list of the names and groups asked for."""
+    asked = []
+
+    def counting(molecule, name):
+        asked.append((name, molecule.point_group))
+        return point(molecule, name)
+
+    return counting, asked
+
+
+@pytest.mark.parametrize(("irrep", "group"), [("A", "C2"), ("B", "C1")])
+def test_a_symmetric_mode_keeps_the_group_and_one_that_breaks_it_is_computed_one_way(irrep, group):
+    """Without the group both ways are computed, and say the same."""
+    waves = vibrations.normal_modes(PEROXIDE, springs(PEROXIDE))
+    which = waves.irreps.index(irrep)
+    mode, point = surface(-40.0, quartic=1e-9, which=which)
+    asked, free = counted(point), counted(point)
+    found = soft_modes.settle(PEROXIDE, mode, which, asked[0])
+    plain = soft_modes.settle(PEROXIDE.at(PEROXIDE.positions, "C1"), mode, which, free[0])
+    assert found.second_step == pytest.approx(plain.second_step, rel=1e-3)
+    assert found.scan == pytest.approx(plain.scan, rel=1e-3)
+    np.testing.assert_allclose(found.energies, plain.energies, atol=1e-9)
+    assert len(free[1]) == 7
+    assert len(asked[1]) == (7 if irrep == "A" else 4)
+    assert asked[1][0] == ("undisplaced", "C2")
+    assert {kind for name, kind in asked[1][1:]} == {group}
 
 
 @pytest.mark.parametrize(("level", "expected"), [(0, 2), (3, 5), (8, 9), (9, 9)])

@@ -10,7 +10,9 @@ of the energies at that step and beyond. Gradients have the grid response, so bo
 does not turn with the molecule, and they would agree on its noise. Therefore all of this happens on a finer grid than
 that of the Hessian. Where both agree on the sign, and the harmonic part of the scan, lambda Q^2 / 2 at the largest
 shift, exceeds the noise of the energy, the mode is settled; else it stays undetermined. Its wavenumber stays uncertain
-in any case. The gradients at every point serve a check: energies that do not follow them belong to another state.
+in any case. The gradients at every point serve a check: energies that do not follow them belong to another state, or to
+a curve that is no quartic, and leave the mode undetermined, too. A totally symmetric mode keeps the point group; along
+one that breaks it both ways are the same, and one is computed.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spincross import pointgroup
 from spincross.displacements import SURFACE_TOLERANCE, Point, Surface
-from spincross.errors import WrongState
 from spincross.levels import Level
 from spincross.molecule import Molecule
 from spincross.units import AMU_TO_ELECTRON_MASS, BOHR_TO_ANGSTROM, HARTREE_TO_PER_CM
@@ -55,6 +57,7 @@ class Settled:
     mode : index
     second_step, scan : wavenumbers, cm-1, from gradients and from energies; imaginary ones negative
     coordinates, energies : of the scan, me^1/2 bohr and Eh, ascending, Q = 0 included
+    failure : why the scan says nothing, if so
     """
 
     mode: int
@@ -62,6 +65,7 @@ class Settled:
     scan: float
     coordinates: Array
     energies: Array
+    failure: str = ""
 
     @property
     def harmonic(self) -> float:
@@ -70,8 +74,8 @@ class Settled:
 
     @property
     def verdict(self) -> str:
-        """`real`, `imaginary`, or `undetermined` where the routes disagree or the harmonic part may be noise."""
-        if abs(self.harmonic) < ENERGY_NOISE or np.sign(self.second_step) != np.sign(self.scan):
+        """`real`, `imaginary`, or `undetermined`: no curve, routes that disagree, a harmonic part that may be noise."""
+        if self.failure or abs(self.harmonic) < ENERGY_NOISE or np.sign(self.second_step) != np.sign(self.scan):
             return "undetermined"
         return "real" if self.scan > 0 else "imaginary"
 
@@ -86,6 +90,7 @@ class Settled:
             "scan_energy_hartree": self.energies,
             "scan_harmonic_hartree": self.harmonic,
             "verdict": self.verdict,
+            "failure": self.failure,
         }
 
 
@@ -100,57 +105,62 @@ def finer_level(level: Level) -> Level:
 
 
 def settle(molecule: Molecule, mode: Array, index: int, point: Callable[[Molecule, str], Point]) -> Settled:
-    """Probe one mass-weighted unit mode (3N,) at larger steps.
+    """Probe one mass-weighted unit mode (3N,) of an irrep at larger steps.
 
     Parameters
     ----------
+    molecule : the undisplaced geometry, in its point group
     point : computes a geometry on the finer grid, kept by its name; the undisplaced one, too
-
-    Raises
-    ------
-    WrongState
-        as `require_one_curve`
     """
+    breaking = breaks_group(molecule, mode)
+    group = "C1" if breaking else molecule.point_group
     direction = mode / np.sqrt(np.repeat(molecule.masses, 3) * AMU_TO_ELECTRON_MASS)
     largest = np.linalg.norm(direction.reshape(-1, 3), axis=1).max()
     steps = np.array([shift / largest for shift in SHIFTS])
 
-    def both(number: int) -> list[Point]:
-        """Return the points of one shift, forwards and backwards."""
-        moved = [molecule.positions + sign * steps[number] * direction.reshape(-1, 3) for sign in (1, -1)]
-        names = (f"mode_{index:04d}_{number}{side}" for side in ("plus", "minus"))
-        return [point(molecule.at(x, "C1"), name) for x, name in zip(moved, names, strict=True)]
+    def at(number: int, sign: int) -> tuple[float, float]:
+        """Return energy and slope at one shift, Eh and Eh/(me^1/2 bohr)."""
+        moved = molecule.at(molecule.positions + sign * steps[number] * direction.reshape(-1, 3), group)
+        found = point(moved, f"mode_{index:04d}_{number}{'plus' if sign > 0 else 'minus'}")
+        return found.energy, float(direction @ found.gradient.reshape(-1))
 
-    centre = point(molecule.at(molecule.positions, "C1"), "undisplaced")
+    def both(number: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return energies and slopes of one shift, forwards and backwards."""
+        energy, slope = at(number, 1)
+        return (energy, slope), (energy, -slope) if breaking else at(number, -1)
+
+    still = point(molecule, "undisplaced")
     pairs = [both(number) for number in range(len(steps))]
-    points = [*(b for _, b in reversed(pairs)), centre, *(a for a, _ in pairs)]
+    centre = still.energy, float(direction @ still.gradient.reshape(-1))
+    energies, slopes = np.array([*(b for _, b in reversed(pairs)), centre, *(a for a, _ in pairs)]).T
     coordinates = np.array([*-steps[::-1], 0.0, *steps])
-    energies = np.array([p.energy for p in points])
-    slopes = np.array([direction @ p.gradient.reshape(-1) for p in points])
-    require_one_curve(index, coordinates, energies, slopes)
     middle = len(steps)
     curvature = (slopes[middle + 1] - slopes[middle - 1]) / (2 * steps[0])
     even = (energies[middle + 1 :] + energies[middle - 1 :: -1]) / 2 - energies[middle]
     table = np.stack([steps**2 / 2, steps**4], axis=1)
     fitted = np.linalg.lstsq(table / table[-1], even, rcond=None)[0][0] / table[-1, 0]
     waves = wavenumbers(np.array([curvature, fitted]))
-    return Settled(index, float(waves[0]), float(waves[1]), coordinates, energies)
+    failure = off_the_curve(coordinates, energies, slopes)
+    return Settled(index, float(waves[0]), float(waves[1]), coordinates, energies, failure)
 
 
-def require_one_curve(mode: int, coordinates: Array, energies: Array, slopes: Array) -> None:
-    """Check energies (Eh) along a mode against the integral of a cubic fitted to the slopes there, dE/dQ.
+def breaks_group(molecule: Molecule, mode: Array) -> bool:
+    """Tell whether an operation of the point group turns a mode (3N,) of one irrep round."""
+    matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
+    return any(float(mode @ matrix @ mode) < 0 for matrix in matrices)
 
-    Raises
-    ------
-    WrongState
-        if one misses it by more than SURFACE_TOLERANCE and BEYOND_QUARTIC of the largest rise together
+
+def off_the_curve(coordinates: Array, energies: Array, slopes: Array) -> str:
+    """Compare energies (Eh) along a mode with the integral of a cubic fitted to the slopes there, dE/dQ.
+
+    Return a sentence if one misses it by more than SURFACE_TOLERANCE and BEYOND_QUARTIC of the largest rise together.
     """
     rises = np.polynomial.Polynomial.fit(coordinates, slopes, 3).integ(lbnd=0.0)(coordinates)
     misses = np.abs(energies - energies[len(energies) // 2] - rises)
     worst, allowed = int(np.argmax(misses)), SURFACE_TOLERANCE + BEYOND_QUARTIC * float(np.abs(rises).max())
-    if misses[worst] > allowed:
-        raise WrongState(
-            f"point {worst + 1} of {len(energies)} of the scan along mode {mode + 1} lies {misses[worst]:.1e} Eh off "
-            f"the curve of its slopes (allowed {allowed:.1e}): an SCF fell into another electronic state; look for a "
-            "lower state of the undisplaced molecule"
-        )
+    if misses[worst] <= allowed:
+        return ""
+    return (
+        f"point {worst + 1} of {len(energies)} of its scan lies {misses[worst]:.1e} Eh off the curve of its slopes "
+        f"(allowed {allowed:.1e}): the energy is no quartic, or an SCF fell into another electronic state"
+    )

@@ -71,7 +71,7 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
             None if derivatives is None else infrared.intensities(derivatives, molecule.masses, found.modes)
         ),
         "dipole_sum_rule_e": (None if derivatives is None else infrared.dipole_sum_rule(derivatives, molecule.charge)),
-        "warnings": _mode_warnings(found, settled),
+        "warnings": _mode_warnings(found, facts.get("settled_modes", [])),
     }
     files.write_arrays(folder / "modes.npz", modes=found.modes, wavenumbers=found.wavenumbers, masses=molecule.masses)
     with files.replacing(folder / "modes.molden") as temporary:
@@ -125,15 +125,16 @@ def _hessian_settings(facts: files.Json) -> files.Json:
     }
 
 
-def _mode_warnings(found: vibrations.Vibrations, settled: dict[int, str]) -> list[str]:
+def _mode_warnings(found: vibrations.Vibrations, settled: list[files.Json]) -> list[str]:
     inside = np.flatnonzero(np.abs(found.wavenumbers) <= found.noise_floor)
     says = {
         "real": "a second step and a scan say it is real, its wavenumber is uncertain",
         "imaginary": "a second step and a scan say it is imaginary",
         "undetermined": "a second step and a scan do not decide either: undetermined",
     }
+    told = {row["mode_index"]: "; ".join(filter(None, (says[row["verdict"]], row.get("failure")))) for row in settled}
     return [
         f"mode {i + 1} at {found.wavenumbers[i]:.1f} cm-1 lies inside the noise floor of {found.noise_floor:.1f} cm-1: "
-        + says.get(settled.get(int(i), ""), "undetermined")
+        + told.get(int(i), "undetermined")
         for i in inside
     ]
