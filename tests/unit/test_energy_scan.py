@@ -82,3 +82,14 @@ def test_a_point_that_stays_in_a_higher_state_is_an_error_with_its_numbers(
     with pytest.raises(WrongState, match=r"unstable at -1\d\d\.\d+ Eh \(orbital Hessian eigenvalue -0\.\d+ Eh\)"):
         higher.energy(H2CO, "centre")
     assert not (tmp_path / "centre/energy.npz").exists()
+    lines, limits = [], higher.limits | {"on_failure": "warning"}
+    assert replace(higher, limits=limits, report=lines.append).energy(H2CO, "centre") == held.energy
+    assert "gate failed: a point of the scan along the breaking mode is unstable" in lines[1]
+
+
+def test_the_centre_is_solved_again_from_the_orbitals_of_a_displaced_point(small_settings, ground, mode, tmp_path):
+    found = walk(small_settings, ground.orbitals, tmp_path, [])
+    found.energy(symmetry_mode.displaced(H2CO, mode, Q), "plus_0")
+    (alpha, _), (guess, _) = found.orbitals("plus_0"), found._guess("again_0")
+    assert np.array_equal(alpha, guess)
+    assert found.energy(H2CO.at(H2CO.positions, "C1"), "again_0") == pytest.approx(ground.energy, abs=1e-7)

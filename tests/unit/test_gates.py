@@ -202,3 +202,11 @@ def test_forces_that_left_the_group_are_an_error_or_a_warning():
         gates.judge_forces(steps, State("HS", 3), "C2", LIMITS)
     assert "3.00e-04" in gates.judge_forces(steps, State("HS", 3), "C2", WARN)[0]
     assert gates.judge_forces(steps[:1], State("HS", 3), "C2", LIMITS) == []
+
+
+def test_a_minimum_above_its_start_is_another_state():
+    assert gates.judge_descent(-10.0, -9.99999, State("HS", 3), LIMITS) == []
+    assert gates.judge_descent(-10.0, np.inf, State("HS", 3), LIMITS) == []
+    with pytest.raises(WrongState, match=r"relaxed to -10\.00000000 Eh, above its start at -10\.00010000 Eh"):
+        gates.judge_descent(-10.0, -10.0001, State("HS", 3), LIMITS)
+    assert "another electronic state" in gates.judge_descent(-10.0, -10.0001, State("HS", 3), WARN)[0]

@@ -146,8 +146,8 @@ def test_tables_are_tab_separated_with_a_header(tmp_path):
     assert (tmp_path / "t.tsv").read_text() == "a\tb\n1\t2\n"
 
 
-POINTS = 7
-"""Of a scan with three points on each side."""
+POINTS = 6
+"""Computed by a scan with three points on each side: those of one, Q = 0 twice, an image."""
 
 
 @pytest.fixture(scope="module")
@@ -258,12 +258,13 @@ def test_a_finished_scan_costs_nothing_and_a_longer_one_only_its_new_points(
     small_settings, parent, scanned, solves, tmp_path
 ):
     work = copied(scanned, tmp_path)
-    assert len(scanned[1]["scan_energy_hartree"]) == POINTS
+    assert len(scanned[1]["scan_energy_hartree"]) == 7
+    assert len(list((work / "scan").glob("*/energy.npz"))) == POINTS
     same_scan(follow(small_settings, parent, work), scanned[1])
     assert solves == []
     longer = {"symmetry_mode": {"scan_points": 4}}
     follow(replace(small_settings, config=small_settings.config | longer), parent, work)
-    assert len(solves) == 2
+    assert len(solves) == 1
 
 
 def test_the_orbitals_handed_on_are_those_of_the_displaced_geometry(small_settings, scanned):
@@ -274,6 +275,28 @@ def test_the_orbitals_handed_on_are_those_of_the_displaced_geometry(small_settin
     found = electronic.solve(moved, small_settings.level, small_settings.state("h2co", "HS"), guess)
     assert found.cycles <= 2
     assert found.energy == pytest.approx(min(scanned[1]["scan_energy_hartree"]), abs=1e-7)
+
+
+def test_the_relaxation_knows_the_lowest_energy_of_the_scan(small_settings, parent, scanned, tmp_path, monkeypatch):
+    place, tasks = tmp_path / "HS/C2", []
+    shutil.copytree(parent, place)
+    shutil.copytree(scanned[0] / "results", place / "symmetry_mode")
+    files.write_arrays(place / "vibrations/hessian.npz", hessian=np.eye(12))
+
+    def relax(task, guess, hessian):
+        tasks.append(task)
+        raise Stopped("before anything is computed")
+
+    monkeypatch.setattr(stages.relaxation, "relax", relax)
+    with pytest.raises(Stopped):
+        stages.optimise_broken(small_settings, "h2co", place, tmp_path / "HS/C1/optimise", tmp_path / "work")
+    assert [task.start_energy for task in tasks] == [min(scanned[1]["scan_energy_hartree"])]
+
+
+@pytest.mark.parametrize(("gain", "told"), [(1e-4, False), (0.0, True), (-1e-4, True)])
+def test_a_minimum_that_gains_nothing_by_breaking_the_symmetry_is_told(gain, told):
+    found = stages._not_lower({"energy_hartree": -10.0}, {"energy_hartree": -10.0 - gain})
+    assert ["the imaginary mode is in doubt" in text for text in found] == [True] * told
 
 
 def test_points_of_another_geometry_are_not_used(small_settings, parent, scanned, solves, tmp_path):

@@ -59,6 +59,8 @@ def test_a_scan_of_a_quartic_well_returns_its_minimum_and_depth():
     assert at_minimum == pytest.approx(0.5, rel=1e-6)
     assert depth == pytest.approx(-(2e-3**2) / (4 * 4e-3) * HARTREE_TO_KJ_PER_MOL, rel=1e-6)
     assert found.asymmetry < 1e-12
+    assert found.leads_down
+    assert found.doubts(-10.0) == []
     assert symmetry_mode.Scan(found.coordinates, found.coordinates**2).double_well() == (0.0, 0.0)
 
 
@@ -84,29 +86,60 @@ def test_the_narrow_well_of_two_close_states_is_found(gap, coupling, stiffness):
     at_minimum, fitted = found.double_well()
     assert fitted < 0 < at_minimum
     assert found.asymmetry < 1e-12
-    assert len(asked) <= 2 * (1 + symmetry_mode.MOST_HALVINGS) + 2
+    assert len(asked) <= 1 + (1 + symmetry_mode.MOST_HALVINGS) + 2
+    assert [q for q in asked if q < 0] == pytest.approx([-found.coordinates[found.start]])
 
 
-def test_a_mode_that_only_leads_upwards_ends_after_the_halvings():
+def test_a_mode_that_only_leads_upwards_ends_after_the_halvings_and_the_molecule_relaxes_from_far_away():
+    """Near Q = 0 forces would be small everywhere."""
     mode = np.eye(9)[3]
-    found = symmetry_mode.scan(MOLECULE, mode, lambda moved, name: float(name != "centre"), 3)
+    found = symmetry_mode.scan(MOLECULE, mode, lambda moved, name: 1e-3 * (name not in ("centre", "again_5")), 3)
     assert len(found.coordinates) == 2 * (1 + symmetry_mode.MOST_HALVINGS) + 1
     assert found.lowest == 0.0
     assert found.double_well() == (0.0, 0.0)
+    assert found.coordinates[found.start] == found.coordinates.max()
+    assert found.names[found.start] == "plus_0"
+    (doubt,) = found.doubts(0.0)
+    assert "no point of the scan along the imaginary mode lies below Q = 0 (the lowest of them by 2.625 kJ" in doubt
+
+
+@pytest.mark.parametrize(
+    ("lower", "parent", "words"),
+    [
+        (4e-5, -10.0, "orbitals of the innermost point lead to a state lower by 0.105 kJ/mol than the parent's do"),
+        (0.0, -9.99, "solved without symmetry the parent's geometry lies -26.255 kJ/mol from its energy in the group"),
+    ],
+)
+def test_a_centre_in_another_state_is_told(lower, parent, words):
+    mode = np.eye(9)[3]
+    energies = {"centre": -10.0, "again_0": -10.0 - lower}
+    found = symmetry_mode.scan(MOLECULE, mode, lambda moved, name: energies.get(name, -10.001), 2)
+    assert [words in doubt for doubt in found.doubts(parent)] == [True]
+    assert found.doubts(-10.0) == ([] if lower == 0.0 else found.doubts(parent))
+
+
+def test_the_image_that_is_computed_is_that_of_the_lowest_point():
+    """Of three points at 1, 2 and 3 steps the second is lowest; its image lies elsewhere here."""
+    energies = {"centre": -10.0, "again_0": -10.0, "plus_0": -10.1, "plus_1": -10.3, "plus_2": -10.2, "minus_1": -10.25}
+    found = symmetry_mode.scan(MOLECULE, np.eye(9)[3], lambda moved, name: energies[name], 3)
+    assert found.asymmetry == pytest.approx(0.05)
+    assert np.array_equal(found.energies, [-10.2, -10.3, -10.1, -10.0, -10.1, -10.3, -10.2])
+    assert found.names[3:] == ("centre", "plus_0", "plus_1", "plus_2")
 
 
 def test_a_longer_scan_asks_for_the_points_of_a_shorter_one_under_the_same_names():
+    """Here the last point is the lowest; its image differs."""
     mode, places = np.eye(9)[3], {3: {}, 5: {}}
     for points, seen in places.items():
 
         def energy(moved, name, seen=seen):
             seen[name] = moved.positions
-            return 0.0 if name == "centre" else -1.0
+            return 0.0 if name == "centre" else -moved.positions[1, 0]
 
         symmetry_mode.scan(MOLECULE, mode, energy, points)
-    assert sorted(places[3]) == ["centre", "minus_0", "minus_1", "minus_2", "plus_0", "plus_1", "plus_2"]
-    assert len(places[5]) == 11
-    assert all(np.array_equal(places[5][name], found) for name, found in places[3].items())
+    assert sorted(places[3]) == ["again_0", "centre", "minus_2", "plus_0", "plus_1", "plus_2"]
+    assert len(places[5]) == 8
+    assert all(np.array_equal(places[5][name], found) for name, found in places[3].items() if name != "minus_2")
 
 
 def test_the_first_point_moves_the_liveliest_atom_by_the_set_amount():

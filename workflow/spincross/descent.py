@@ -24,7 +24,7 @@ from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Array = NDArray[np.float64]
 
-ANGLES = np.array([0.2, 0.4, 0.7, 1.0, 1.3, np.pi / 2])
+ANGLES = np.array([0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 1.3, np.pi / 2])
 """Angles tried along the mode, both ways; pi/2 exchanges two orbitals altogether."""
 LOWER = 1e-6
 """Energy (Eh) that following a mode must gain to count as another solution."""

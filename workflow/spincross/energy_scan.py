@@ -1,8 +1,8 @@
 """Energies along a mode on the lowest surface: every point starts from its neighbour, is tested, and is kept.
 
 Where two states of different irreps lie close, the parent's orbitals lead to either of them at a displaced geometry.
-So each point starts from the orbitals of the one before, its mirror image from its own image, and an unstable solution
-is followed down.
+So each point starts from the orbitals of the one before, its mirror image from its own image, Q = 0 at last once more
+from the innermost point, and an unstable solution is followed down.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spincross import descent, displacements, electronic, gates, images, mean_field
 from spincross.checkpoints import Orbitals
 from spincross.displacements import Surface
-from spincross.errors import WrongState
+from spincross.errors import NotConverged, WrongState
 from spincross.files import Json, Report, fingerprint, read_arrays
 from spincross.molecule import Molecule
 
@@ -58,12 +58,12 @@ class Walk:
     report: Report
 
     def energy(self, moved: Molecule, name: str) -> float:
-        """Return the energy (Eh) of a point of the scan by its name: centre, plus_0, minus_0, plus_1, ...
+        """Return the energy (Eh) of a point of the scan by its name, as `symmetry_mode.scan` gives it.
 
         Raises
         ------
         NotConverged, WrongState
-            if its SCF fails, or stays unstable
+            if its SCF fails, or stays unstable and failed gates are errors
         StaleData, BadInput
             as `displacements.kept`
         """
@@ -87,6 +87,8 @@ class Walk:
             return mapped.orbitals(alpha), mapped.orbitals(beta)
         if side == "plus" and int(number) > 0:
             return self.orbitals(f"plus_{int(number) - 1}")
+        if side == "again":
+            return self.orbitals(f"plus_{number}")
         return self.surface.guess
 
     def _point(self, moved: Molecule, guess: Orbitals) -> EnergyPoint:
@@ -94,14 +96,17 @@ class Walk:
         level, state, memory = self.surface.level, self.surface.state, self.surface.max_memory
         solution = electronic.solve(moved, level, state, guess, memory)
         cycles, tested = solution.cycles, gates.stability(solution, self.limits)
-        if tested.downward is not None:
-            self.report(f"  unstable (eigenvalue {tested.downward.eigenvalue:.4f} Eh): following it down")
-            solution = descent.follow(solution, tested.downward.mode, moved, level, state, np.inf, memory)
-            cycles, tested = cycles + solution.cycles, gates.stability(solution, self.limits)
-        if tested.downward is not None:
-            raise WrongState(
-                f"a point of the scan along the breaking mode is unstable at {solution.energy:.8f} Eh (orbital Hessian "
-                f"eigenvalue {tested.downward.eigenvalue:.4f} Eh), also after following it down"
-            )
+        try:
+            if tested.downward is not None:
+                self.report(f"  unstable (eigenvalue {tested.downward.eigenvalue:.4f} Eh): following it down")
+                solution = descent.follow(solution, tested.downward.mode, moved, level, state, np.inf, memory)
+                cycles, tested = cycles + solution.cycles, gates.stability(solution, self.limits)
+            if tested.downward is not None:
+                raise WrongState(
+                    f"a point of the scan along the breaking mode is unstable at {solution.energy:.8f} Eh (orbital "
+                    f"Hessian eigenvalue {tested.downward.eigenvalue:.4f} Eh), also after following it down"
+                )
+        except (NotConverged, WrongState) as error:
+            self.report("; ".join(gates.failed(error, self.limits)))
         eigenvalue = np.nan if tested.eigenvalue is None else tested.eigenvalue
         return EnergyPoint(solution.energy, *solution.orbitals, eigenvalue, cycles, time.perf_counter() - start)

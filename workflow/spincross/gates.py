@@ -24,6 +24,9 @@ from spincross.units import BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
 
+SAME_ENERGY = 2e-5
+"""Largest rise (Eh) from start to minimum: an iron complex turned by 10 degrees in the integration grid changed by
+1.6e-5."""
 STABILITY_GRID = 0
 """Grid of the kernel in the stability test: the sign of the lowest eigenvalue does not need more."""
 
@@ -125,6 +128,23 @@ def _density(solution: Solution, molecule: Molecule, state: State, limits: Json)
         "try another occupation, or raise gates.density_asymmetry"
     )
     return failed(SymmetryLost(text), limits)
+
+
+def judge_descent(energy: float, start: float, state: State, limits: Json) -> list[str]:
+    """Check that a minimum does not lie above the geometry that it was relaxed from, both Eh; return the warning.
+
+    Raises
+    ------
+    WrongState
+        if it does, by more than SAME_ENERGY
+    """
+    if energy < start + SAME_ENERGY:
+        return []
+    error = WrongState(
+        f"{state.name} relaxed to {energy:.8f} Eh, above its start at {start:.8f} Eh: an SCF on the way fell into "
+        "another electronic state; remove its work folder, and optimise again with gates.stability: true"
+    )
+    return failed(error, limits)
 
 
 def judge_forces(steps: list[Json], state: State, group: str, limits: Json) -> list[str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spincross import checkpoints, descent, gates, optimise
 from spincross.checkpoints import Orbitals
 from spincross.electronic import Solution
@@ -20,7 +22,10 @@ from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 @dataclass(frozen=True)
 class Task:
-    """What to relax: start geometry, level, state, metal, limits of the gates, how to optimise, work folder."""
+    """What to relax: start geometry, level, state, metal, limits of the gates, how to optimise, work folder.
+
+    And, where it is known, the energy of the start geometry (Eh).
+    """
 
     molecule: Molecule
     level: Level
@@ -29,6 +34,7 @@ class Task:
     limits: Json
     settings: optimise.Settings
     work: Path
+    start_energy: float = np.inf
 
 
 def relax(task: Task, guess: Orbitals | None = None, hessian: Any = None) -> tuple[Optimisation, Json]:
@@ -67,6 +73,7 @@ def _relaxed(task: Task, guess: Orbitals | None, hessian: Any) -> tuple[Optimisa
         except (NotConverged, SymmetryLost, WrongState) as error:
             warnings = gates.failed(error, task.limits)
     warnings += gates.judge(result.solution, result.molecule, task.state, task.metal, task.limits, tested)
+    warnings += gates.judge_descent(result.solution.energy, task.start_energy, task.state, task.limits)
     warnings += gates.judge_forces(result.steps, task.state, task.molecule.point_group, task.limits)
     facts = {
         "warnings": warnings,

@@ -145,7 +145,8 @@ def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: P
     guess = checkpoints.load_orbitals(parent / "symmetry_mode/orbitals.npz")
     spin = settings.state(complex_id, "HS")
     inputs = {"displaced": start, "parent_hessian": parent / "vibrations/hessian.npz"}
-    _optimise(settings, complex_id, molecule, spin, inputs, folder, work, guess, hessian)
+    lowest = min(mode["scan_energy_hartree"])
+    _optimise(settings, complex_id, molecule, spin, inputs, folder, work, guess, hessian, lowest)
 
 
 def take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
@@ -168,13 +169,13 @@ def _tell_of_hessian_room(settings: Settings, molecule: Molecule, state: State) 
 def _optimise(
     settings: Settings, complex_id: str, molecule: Molecule, state: State, inputs: dict[str, Path],
     folder: Path, work: Path, guess: checkpoints.Orbitals | None = None,
-    hessian: Array | optimise.StartHessian | None = None,
+    hessian: Array | optimise.StartHessian | None = None, start_energy: float = np.inf,
 ) -> None:  # fmt: skip
     files.print_line(f"{complex_id} {state.name} {molecule.point_group}: {len(molecule.symbols)} atoms")
     resources.report_shortage(molecule.symbols, settings.level, settings.config["memory_mb"], molecule.point_group)
     _tell_of_hessian_room(settings, molecule, state)
     metal, limits = settings.entry(complex_id)["metal"], settings.config["gates"]
-    task = Task(molecule, settings.level, state, metal, limits, settings.optimisation, work)
+    task = Task(molecule, settings.level, state, metal, limits, settings.optimisation, work, start_energy)
     result, report = relaxation.relax(task, guess, hessian)
     facts = files.provenance(
         inputs,
@@ -251,6 +252,8 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
         with checkpoints.locked(work):
             scan = symmetry_mode.scan(molecule, found.modes[:, index], walk.energy, points)
         content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"] = scan.coordinates, scan.energies
+        content["scan_asymmetry_hartree"] = scan.asymmetry
+        content["warnings"] = scan.doubts(source["energy_hartree"])
         content["start_q_amu_half_angstrom"] = float(scan.coordinates[scan.start])
         moved = symmetry_mode.displaced(molecule, found.modes[:, index], content["start_q_amu_half_angstrom"])
         orbitals = walk.orbitals(scan.names[scan.start])
@@ -317,7 +320,8 @@ def _broken_facts(
         "energy_lowering_kJ_per_mol": lowering,
         "barrier_kJ_per_mol": lowering,
         "scan_minimum_kJ_per_mol": depth,
-        "scan_asymmetry_hartree": scan.asymmetry,
+        "scan_asymmetry_hartree": scanned.get("scan_asymmetry_hartree", scan.asymmetry),
+        "warnings": scanned.get("warnings", []) + _not_lower(before, after),
         "q_at_minimum_amu_half_angstrom": at_minimum,
         "atom_fraction": vibrations.atom_fractions(found.modes[:, [index]])[:, 0],
         "overlap_with_relaxed_distortion": symmetry_mode.distortion_overlap(parent, relaxed, found.modes[:, index]),
@@ -327,6 +331,17 @@ def _broken_facts(
             f"and ends {lowering:.2f} kJ/mol lower; {100 * share:.0f} % of the distortion breaks the symmetry."
         ),
     }
+
+
+def _not_lower(before: Json, after: Json) -> list[str]:
+    """Return a sentence where HS without symmetry does not lie below the parent."""
+    gain = before["energy_hartree"] - after["energy_hartree"]
+    if gain > symmetry_mode.LOWER:
+        return []
+    return [
+        f"relaxed without symmetry HS ends at the parent's energy ({-gain * HARTREE_TO_KJ_PER_MOL:+.4f} kJ/mol): "
+        "nothing is gained by breaking it, and the imaginary mode is in doubt"
+    ]
 
 
 def parent_group(settings: Settings, complex_id: str) -> str:

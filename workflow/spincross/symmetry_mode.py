@@ -1,14 +1,14 @@
 r"""The mode that breaks the parent group: find it, scan the energy along it both ways, displace.
 
 Along a mass-weighted unit mode e, :math:`x(Q) = x_0 + M^{-1/2} e\, Q` with the order parameter Q in amu^1/2 angstrom.
-For a mode of a non-totally-symmetric irrep :math:`E(Q) = E(-Q)`, so a double well
-:math:`E = E_0 + a Q^2 + b Q^4` with a < 0 has its minima at :math:`Q^2 = -a / 2b`.
+For a mode of a non-totally-symmetric irrep :math:`E(Q) = E(-Q)`, so one side is computed, and a point of the other; and
+a double well :math:`E = E_0 + a Q^2 + b Q^4` with a < 0 has its minima at :math:`Q^2 = -a / 2b`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +25,40 @@ LARGEST_SHIFT = 0.15
 """Displacement (angstrom) of the atom that moves most at the first point of a scan."""
 MOST_HALVINGS = 5
 """How often the first displacement is halved while it leads upwards: wells of near-degenerate states are narrow."""
+LOWER = 1e-6
+"""Energy (Eh) by which a point must lie below another to be lower: of one surface, on one grid, less is noise."""
+SAME_ENERGY = 1e-5
+"""Largest difference (Eh) between Q = 0 solved without the group and the parent solved in it."""
 FITTED_REACH = 3.0
 """Points up to this many times |Q| of the lowest one enter the fit of the well; walls farther out are not quartic."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """Energies (Eh) along Q (amu^1/2 angstrom), ascending, Q = 0 included, and the names of the points."""
+    """Energies (Eh) along Q (amu^1/2 angstrom), ascending, Q = 0 included; E(-Q) is E(Q).
+
+    Parameters
+    ----------
+    names : of the points; empty for Q < 0
+    image : E(-Q) at `start`, computed from the mirror image of its orbitals
+    again : E(0) from the orbitals of the innermost point with Q > 0
+    """
 
     coordinates: Array
     energies: Array
     names: tuple[str, ...] = ()
+    image: float | None = None
+    again: float | None = None
+
+    @property
+    def centre(self) -> float:
+        """E(0) from the orbitals of the parent, Eh."""
+        return float(self.energies[len(self.energies) // 2])
+
+    @property
+    def leads_down(self) -> bool:
+        """Whether a point lies below Q = 0."""
+        return bool(self.energies.min() < self.centre - LOWER)
 
     @property
     def lowest(self) -> float:
@@ -44,13 +67,49 @@ class Scan:
 
     @property
     def start(self) -> int:
-        """Index of the lowest point with Q > 0, from which the molecule relaxes."""
+        """Index of the point with Q > 0 from which the molecule relaxes: the lowest one.
+
+        If none lies below Q = 0 it is the farthest: near Q = 0 forces are small where no minimum is.
+        """
+        if not self.leads_down:
+            return len(self.coordinates) - 1
         return int(np.where(self.coordinates > 0, self.energies, np.inf).argmin())
 
     @property
     def asymmetry(self) -> float:
-        """Return the largest |E(Q) - E(-Q)|, Eh: zero by symmetry."""
+        """Return the largest |E(Q) - E(-Q)|, Eh, of pairs that were computed both: zero by symmetry."""
+        if self.image is not None:
+            return abs(self.image - float(self.energies[self.start]))
         return float(np.abs(self.energies - self.energies[::-1]).max())
+
+    def doubts(self, parent: float) -> list[str]:
+        """Return a sentence for everything that does not fit a saddle at Q = 0.
+
+        Parameters
+        ----------
+        parent : energy (Eh) of Q = 0 as it was optimised in its group
+        """
+        found, ahead = [], self.coordinates > 0
+        if not self.leads_down:
+            rise = (self.energies[ahead].min() - self.centre) * HARTREE_TO_KJ_PER_MOL
+            found.append(
+                f"no point of the scan along the imaginary mode lies below Q = 0 (the lowest of them by {rise:.3f} "
+                f"kJ/mol above): the well is narrower than Q = {self.coordinates[ahead].min():.3f} amu^1/2 angstrom, "
+                "the points are in another electronic state, or there is no well"
+            )
+        if self.again is not None and self.again < self.centre - LOWER:
+            jump = (self.centre - self.again) * HARTREE_TO_KJ_PER_MOL
+            found.append(
+                f"at Q = 0 the orbitals of the innermost point lead to a state lower by {jump:.3f} kJ/mol than the "
+                "parent's do: E(Q) jumps there"
+            )
+        if abs(self.centre - parent) > SAME_ENERGY:
+            away = (self.centre - parent) * HARTREE_TO_KJ_PER_MOL
+            found.append(
+                f"solved without symmetry the parent's geometry lies {away:.3f} kJ/mol from its energy in the group: "
+                "the parent is not in its lowest state"
+            )
+        return found
 
     def double_well(self) -> tuple[float, float]:
         """Return |Q| at the minimum and its depth (kJ/mol, negative) from a fit of a Q^2 + b Q^4; zeros if none."""
@@ -111,35 +170,40 @@ def first_coordinate(molecule: Molecule, mode: Array) -> float:
 
 
 def scan(molecule: Molecule, mode: Array, energy: Callable[[Molecule, str], float], points: int) -> Scan:
-    """Compute E(Q) at Q = 0 and both ways, at least `points` on each side.
+    """Compute E(Q) at Q = 0 and at least `points` on one side; where the molecule relaxes from, on the other side, too.
 
     The first displacement is halved until it leads downwards; multiples of the last one follow.
 
     Parameters
     ----------
-    energy : energy (Eh) of a geometry without symmetry, kept by its name: centre, plus_0, minus_0, plus_1, ...
+    energy : energy (Eh) of a geometry without symmetry, kept by its name: centre, plus_0, plus_1, ..., minus_1 (the
+        image of plus_1), again_2 (the centre, solved from plus_2)
     """
 
-    def at(side: str, number: int, q: float) -> float:
-        """Return the energy (Eh) at Q, kept by its side and number."""
-        return energy(displaced(molecule, mode, q), f"{side}_{number}")
+    def at(number: int, q: float) -> float:
+        """Return the energy (Eh) at Q > 0, kept by its number."""
+        return energy(displaced(molecule, mode, q), f"plus_{number}")
 
-    centre = energy(molecule.at(molecule.positions, "C1"), "centre")
+    still = molecule.at(molecule.positions, "C1")
+    centre = energy(still, "centre")
     forward = [first_coordinate(molecule, mode)]
-    up = [at("plus", 0, forward[0])]
-    while up[-1] >= centre and len(forward) <= MOST_HALVINGS:
+    up = [at(0, forward[0])]
+    while up[-1] >= centre - LOWER and len(forward) <= MOST_HALVINGS:
         forward.append(forward[-1] / 2)
-        up.append(at("plus", len(up), forward[-1]))
+        up.append(at(len(up), forward[-1]))
     step, missing = forward[-1], points - len(forward)
     farther = [q for q in (step * (k + 2) for k in range(points)) if q not in forward]
     for q in farther[: max(missing, 0)]:
         forward.append(q)
-        up.append(at("plus", len(up), q))
-    down = [at("minus", number, -q) for number, q in enumerate(forward)]
-    names = ["centre", *(f"{side}_{k}" for side in ("plus", "minus") for k in range(len(forward)))]
-    coordinates = np.array([0.0, *forward, *(-q for q in forward)])
-    order = np.argsort(coordinates)
-    return Scan(coordinates[order], np.array([centre, *up, *down])[order], tuple(names[k] for k in order))
+        up.append(at(len(up), q))
+    again = energy(still, f"again_{np.argmin(forward)}")
+    order = np.argsort(forward)
+    coordinates, energies = np.array(forward)[order], np.array(up)[order]
+    names = ("",) * len(order) + ("centre", *(f"plus_{k}" for k in order))
+    coordinates = np.concatenate([-coordinates[::-1], [0.0], coordinates])
+    found = Scan(coordinates, np.concatenate([energies[::-1], [centre], energies]), names, again=again)
+    q, number = float(coordinates[found.start]), names[found.start].removeprefix("plus_")
+    return replace(found, image=energy(displaced(molecule, mode, -q), f"minus_{number}"))
 
 
 def distortion(parent: Molecule, relaxed: Molecule) -> Array:
