@@ -68,6 +68,24 @@ def test_a_parent_mode_settled_as_real_breaks_nothing(verdict: str, expected: st
     data = sample_report.unbroken()
     data["vibrations"]["HS_parent"] |= settled(verdict)["vibrations"]["LS"] | {"state": "HS"}
     assert verdicts(data)["HS breaks C2."] == expected
+    assert findings.answer(data)[0].startswith("Open: HS in C2" if expected == "uncertain" else "No: HS keeps C2")
+
+
+@pytest.mark.parametrize(
+    ("block", "open_"),
+    [
+        ({"rotations": "B", "eigenvalue_hartree": 7e-4}, True),
+        ({"rotations": "B", "eigenvalue_hartree": 7e-4, "noise_hartree": 1e-4}, False),
+        ({"rotations": "A", "eigenvalue_hartree": 7e-4}, False),
+        ({"rotations": "B", "eigenvalue_hartree": 7e-3}, False),
+    ],
+)
+def test_electrons_on_the_brink_of_breaking_the_group_leave_it_open(block: findings.Json, open_: bool) -> None:
+    """Their sign decides that of the curvature; rotations that keep the group do not."""
+    data = sample_report.unbroken()
+    data["optimise"]["HS_parent"]["stability_blocks"] = [block]
+    assert verdicts(data)["HS breaks C2."] == ("uncertain" if open_ else "not supported")
+    assert ("0.00070 hartree for rotations B, noise 1e-03" in findings.answer(data)[0]) == open_
 
 
 @pytest.mark.parametrize(("excess", "expected"), [(0.01, "supported"), (0.2, "uncertain"), (0.6, "not supported")])

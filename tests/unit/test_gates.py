@@ -123,7 +123,26 @@ def test_a_stability_test_that_does_not_fit_reads_its_integrals_from_disk(monkey
 @pytest.mark.parametrize(("eigenvalue", "says"), [(3e-4, True), (-9e-4, True), (2e-3, False)])
 def test_a_solution_on_the_brink_of_instability_is_a_warning_with_its_eigenvalue(eigenvalue, says):
     found = judge(6.0, State("HS", 5), tested=Stability((*STABLE.rotations, Rotation("B", eigenvalue, []))))
-    assert [f"{eigenvalue:.4f} Eh (rotations B), zero within the noise" in text for text in found] == [True] * says
+    assert [f"{eigenvalue:.5f} Eh (rotations B), zero within the noise" in text for text in found] == [True] * says
+
+
+@pytest.mark.parametrize("sharp", [True, False])
+def test_rotations_on_the_brink_are_searched_again_on_the_grid_of_the_scf(triplet, monkeypatch, capsys, sharp):
+    """And no others."""
+    rows, asked = {0: [Rotation("A", 0.05, []), Rotation("B", 4e-4, [])]}, []
+    rows[LEVEL.grid_level] = [Rotation("B", 7e-4, [], noise=1e-4)]
+
+    def search(mean_field, group, grid_level, place, rough):
+        asked.append([r.block for r in rough])
+        return rows[grid_level]
+
+    assert LEVEL.grid_level != gates.STABILITY_GRID
+    monkeypatch.setattr(gates.orbital_rotations, "lowest_rotations", search)
+    found = gates.stability(triplet[0], LIMITS, sharp=sharp)
+    assert asked == ([[], ["B"]] if sharp else [[]])
+    assert [r.eigenvalue for r in found.rotations] == [0.05, 7e-4 if sharp else 4e-4]
+    assert bool(found.undecided) != sharp
+    assert ("0.00040 Eh (B), zero within the noise of the test: again on grid" in capsys.readouterr().out) == sharp
 
 
 def test_a_stability_that_was_not_tested_is_a_warning():

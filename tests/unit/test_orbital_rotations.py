@@ -36,6 +36,26 @@ def test_every_block_of_an_open_shell_has_the_lowest_eigenvalue_of_its_part_of_t
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_search_from_a_rough_one_is_sharp_and_in_its_blocks_only():
+    """The kernel of another grid has another lowest eigenvalue; that of the whole matrix is found to 1e-7."""
+    method = electronic.solve(H2CO, SMALL, State("x", 3)).mean_field
+    matrix, labels = whole(method)
+    own = matrix[labels == "B"][:, labels == "B"]
+    expected = float(np.linalg.eigvalsh((own + own.T) / 2)[0])
+    (rough,) = (r for r in orbital_rotations.lowest_rotations(method, "C2", 2) if r.block == "B")
+    (found,) = orbital_rotations.lowest_rotations(method, "C2", 0, rough=[rough])
+    assert (found.block, rough.noise, found.noise) == ("B", -orbital_rotations.UNSTABLE, orbital_rotations.SHARP)
+    assert found.eigenvalue == pytest.approx(expected, abs=1e-7)
+    assert abs(rough.eigenvalue - expected) > 1e-6
+
+
+@pytest.mark.parametrize(("noise", "undecided", "downward"), [(1e-3, True, False), (1e-4, False, True)])
+def test_a_sharper_test_decides_about_an_eigenvalue_near_zero(noise, undecided, downward):
+    tested = Stability((Rotation("A", 0.02, []), Rotation("B", -4e-4, [], noise=noise)))
+    assert bool(tested.undecided) == undecided
+    assert (tested.downward is not None) == downward
+
+
 @pytest.mark.parametrize("occupation", [((5, 5), (3, 3)), WRONG_CLOSED])
 def test_every_block_of_a_closed_shell_has_the_lowest_eigenvalue_of_its_part_of_the_whole_matrix(occupation):
     method = electronic.solve(H2CO, SMALL, State("x", 1, occupation)).mean_field
@@ -122,5 +142,6 @@ def test_an_eigenvalue_that_is_not_found_is_an_error_with_its_bound(monkeypatch)
 def test_nothing_tested_says_so():
     assert Stability().facts() == {"stability_eigenvalue_hartree": None, "stability_blocks": []}
     one = Stability((Rotation("A", 0.02, []),))
-    assert one.facts()["stability_blocks"] == [{"rotations": "A", "eigenvalue_hartree": 0.02}]
+    expected = {"rotations": "A", "eigenvalue_hartree": 0.02, "noise_hartree": 1e-3}
+    assert one.facts()["stability_blocks"] == [expected]
     assert one.downward is None

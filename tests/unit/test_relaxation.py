@@ -74,7 +74,7 @@ def test_no_test_and_no_descent_where_stability_is_off(start, tmp_path):
 def test_a_second_run_is_refused_as_long_as_the_first_one_tests_and_follows(start, tmp_path, monkeypatch):
     seen = []
 
-    def tested(solution, limits):
+    def tested(solution, limits, sharp):
         with pytest.raises(BadInput, match="in use by another run"):
             relaxation.relax(task(tmp_path, EXCITED), start)
         seen.append(solution)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from spincross import pointgroup
 from spincross.units import HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KJ_PER_MOL
 
 Json = dict[str, Any]
@@ -19,6 +20,8 @@ Json = dict[str, Any]
 ROOM_TEMPERATURE = 298.15
 CLEAR_OF_NOISE = 2.0
 """An imaginary wavenumber is certain when its size is this many noise floors."""
+ROUGH_TEST = 1e-3
+"""Noise (Eh) of a stability test whose record says none: of the kernel on a coarse grid."""
 SYMBOLS = {"supported": "✓", "uncertain": "~", "not supported": "✗", "not tested": "–"}
 
 HARMONIC = "entropy_vibrational_difference_harmonic_J_per_mol_K"
@@ -119,7 +122,26 @@ def _breaking_sentence(data: Json) -> str:
             f"No symmetry-breaking mode was followed, although HS in {group} has imaginary modes: {', '.join(modes)} "
             f"(noise floor {floor} cm⁻¹)."
         )
+    unknown, reasons = open_and_settled(parent)[0], _brinks(data["optimise"]["HS_parent"])
+    if unknown:
+        reasons = [f"{unknown} of its modes {'lies' if unknown == 1 else 'lie'} inside the noise", *reasons]
+    if reasons:
+        return f"Open: HS in {group} has no imaginary mode beyond the noise floor of {floor} cm⁻¹, but {reasons[0]}."
     return f"No: HS keeps {group}; it has no imaginary mode beyond the noise floor of {floor} cm⁻¹."
+
+
+def _brinks(optimised: Json) -> list[str]:
+    """Return a clause for every irrep whose orbital rotations may break the group: curvatures hang on that sign."""
+    group, found = optimised["point_group"], []
+    for row in optimised.get("stability_blocks") or []:
+        value, noise = row["eigenvalue_hartree"], row.get("noise_hartree", ROUGH_TEST)
+        if row["rotations"] != pointgroup.irreps(group)[0] and abs(value) <= noise:
+            found.append(
+                f"its electrons are on the brink of breaking {group} (orbital Hessian eigenvalue {number(value, 5)} "
+                f"hartree for rotations {row['rotations']}, noise {noise:.0e}), and curvatures along modes of this "
+                "irrep hang on it"
+            )
+    return found
 
 
 def _mode_sentence(data: Json) -> str:
@@ -219,9 +241,10 @@ def _breaking(data: Json) -> Claim:
     text, floor = f"HS breaks {group}.", parent["noise_floor_per_cm"]
     if not mode["broken"]:
         unknown, settled = open_and_settled(parent)
-        verdict = "uncertain" if parent["imaginary_modes"] or unknown else "not supported"
+        brinks = _brinks(data["optimise"]["HS_parent"])
+        verdict = "uncertain" if parent["imaginary_modes"] or unknown or brinks else "not supported"
         evidence = f"{unknown} undetermined inside the noise floor of {number(floor)} cm⁻¹{settled}"
-        return Claim(text, verdict, f"imaginary: {len(parent['imaginary_modes'])}; {evidence}")
+        return Claim(text, verdict, "; ".join([f"imaginary: {len(parent['imaginary_modes'])}; {evidence}", *brinks]))
     lower = mode["energy_lowering_kJ_per_mol"]
     clear = abs(mode["wavenumber_per_cm"]) > CLEAR_OF_NOISE * floor and lower > half_quantum(mode)
     evidence = (

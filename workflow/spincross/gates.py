@@ -6,6 +6,7 @@ group, and no lower solution may lie nearby. A failed gate is an error, or, wher
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,14 @@ def ideal_s_squared(multiplicity: int) -> float:
     return spin * (spin + 1)
 
 
-def stability(solution: Solution, limits: Json) -> Stability:
+def stability(solution: Solution, limits: Json, sharp: bool = False) -> Stability:
     """Test a solution against rotations of its orbitals, of any symmetry; nothing where the configuration says so.
 
     On the device that solved it. NotConverged if it finds no lowest rotation, where a failed gate is an error.
+
+    Parameters
+    ----------
+    sharp : rotations that are zero within the noise are searched again on the grid of the SCF
     """
     if not limits["stability"]:
         return Stability()
@@ -52,14 +57,24 @@ def stability(solution: Solution, limits: Json) -> Stability:
     if solution.device == "cpu" and not response.fits(host):
         needed, given = fitted_response.megabytes(host, keep=False), host.mol.max_memory
         print_line(f"  stability test from integrals on disk: in memory they need {needed:.0f} MB of {given:.0f} MB")
-    group = solution.point_group
     try:
-        found = device.with_fallback(
-            solution.device, lambda place: orbital_rotations.lowest_rotations(host, group, STABILITY_GRID, place)
-        )
+        found = _rotations(solution, STABILITY_GRID)
+        undecided, grid = [r for r in found if sharp and r.undecided], int(host.grids.level)
+        if undecided:
+            names = ", ".join(f"{r.eigenvalue:.5f} Eh ({r.block})" for r in undecided)
+            print_line(f"  orbital Hessian eigenvalue {names}, zero within the noise of the test: again on grid {grid}")
+            sharper = {r.block: r for r in _rotations(solution, grid, undecided)}
+            found = [sharper.get(r.block, r) for r in found]
     except NotConverged as error:
         return Stability(failure=failed(error, limits)[0])
     return Stability(tuple(found))
+
+
+def _rotations(solution: Solution, grid_level: int, rough: Sequence[Rotation] = ()) -> list[Rotation]:
+    host, group = solution.mean_field, solution.point_group
+    return device.with_fallback(
+        solution.device, lambda place: orbital_rotations.lowest_rotations(host, group, grid_level, place, rough)
+    )
 
 
 def failed(error: SpincrossError, limits: Json) -> list[str]:
@@ -172,8 +187,8 @@ def _unstable(state: State, tested: Stability, limits: Json) -> list[str]:
 def _undecided(state: State, rotation: Rotation) -> str:
     return (
         f"the solution of {state.name} is on the brink of instability: orbital Hessian eigenvalue "
-        f"{rotation.eigenvalue:.4f} Eh (rotations {rotation.block}), zero within the noise of the test; another state "
-        "is close, and curvatures along modes of this irrep may hang on it"
+        f"{rotation.eigenvalue:.5f} Eh (rotations {rotation.block}), zero within the noise of the test, "
+        f"{rotation.noise:.0e}; another state is close, and curvatures along modes of this irrep may hang on it"
     )
 
 

@@ -7,7 +7,7 @@ never leaves it. So each block is searched by itself. Seeger, Pople, J. Chem. Ph
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,11 @@ Array = NDArray[np.float64]
 UNSTABLE = -1e-3
 """Eigenvalue of the orbital Hessian (Eh) below which a solution is called unstable: the noise of a kernel on a coarse
 grid is up to 9e-4 Eh."""
+SHARP = 1e-4
+"""The same noise where the kernel is on the grid of the SCF and the search goes on to SHARP_TOLERANCE."""
+TOLERANCE, SHARP_TOLERANCE = 1e-5, 1e-8
+"""Change of an eigenvalue (Eh) at which Davidson's method ends; the residual is then below the square root, and what is
+left in the eigenvalue is the residual squared over the distance to the next one."""
 MAX_CYCLES = 100
 """Rounds of Davidson's method per block."""
 BROKEN = 1e-2
@@ -40,12 +45,19 @@ class Rotation:
     eigenvalue : Eh; negative: a lower solution lies this way
     mode : one matrix (virtual, occupied) per spin, of norm 1 together
     breaks_spin : a closed shell's alpha and beta orbitals turn against each other
+    noise : size (Eh) below which the eigenvalue may be zero
     """
 
     block: str
     eigenvalue: float
     mode: list[Array] = field(repr=False)
     breaks_spin: bool = False
+    noise: float = -UNSTABLE
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the eigenvalue is zero within the noise of the test."""
+        return abs(self.eigenvalue) <= self.noise
 
 
 @dataclass(frozen=True)
@@ -75,22 +87,27 @@ class Stability:
 
     @property
     def undecided(self) -> list[Rotation]:
-        """Rotations whose eigenvalue is zero within the noise of the test, whose size is that of UNSTABLE."""
-        return [r for r in self.rotations if abs(r.eigenvalue) <= -UNSTABLE]
+        """Rotations whose eigenvalue is zero within the noise of the test."""
+        return [r for r in self.rotations if r.undecided]
 
     def _lowest_unstable(self, breaks_spin: bool) -> Rotation | None:
-        found = [r for r in self.rotations if r.breaks_spin == breaks_spin and r.eigenvalue < UNSTABLE]
+        found = [r for r in self.rotations if r.breaks_spin == breaks_spin and r.eigenvalue < -r.noise]
         return min(found, key=lambda r: r.eigenvalue, default=None)
 
     def facts(self) -> dict[str, Any]:
         """Return everything for a result file."""
         return {
             "stability_eigenvalue_hartree": self.eigenvalue,
-            "stability_blocks": [{"rotations": r.block, "eigenvalue_hartree": r.eigenvalue} for r in self.rotations],
+            "stability_blocks": [
+                {"rotations": r.block, "eigenvalue_hartree": r.eigenvalue, "noise_hartree": r.noise}
+                for r in self.rotations
+            ],
         }
 
 
-def lowest_rotations(mean_field: Any, point_group: str, grid_level: int, place: Device = CPU) -> list[Rotation]:
+def lowest_rotations(
+    mean_field: Any, point_group: str, grid_level: int, place: Device = CPU, rough: Sequence[Rotation] = ()
+) -> list[Rotation]:
     """Return the lowest rotation of every block.
 
     Where the integrals do not fit into the memory they are read from disk, several times slower.
@@ -101,6 +118,7 @@ def lowest_rotations(mean_field: Any, point_group: str, grid_level: int, place: 
     point_group : group that the density keeps
     grid_level : grid of the kernel; on a GPU it is the SCF's own
     place : where the response is computed
+    rough : what a search on a coarser grid found; only their blocks are searched, from them, to the noise SHARP
 
     Raises
     ------
@@ -113,12 +131,14 @@ def lowest_rotations(mean_field: Any, point_group: str, grid_level: int, place: 
     apply, diagonal = _orbital_hessian(method, filled, grid_level, place)
     labels = np.concatenate([_labels(method, point_group, c, o) for c, o in zip(method.mo_coeff, filled, strict=True)])
     shapes = [(int((~o).sum()), int(o.sum())) for o in filled]
-    found = []
+    found, before = [], {r.block: np.concatenate([m.reshape(-1) for m in r.mode]) for r in rough}
     for block in _blocks(labels, shapes[0][0] * shapes[0][1] if closed else None):
-        value, vector = _lowest(block, apply, diagonal)
+        if before and block.name not in before:
+            continue
+        value, vector = _lowest(block, apply, diagonal, before.get(block.name))
         parts = np.split(block.spread(vector[None])[0], [shapes[0][0] * shapes[0][1]])
         mode = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
-        found.append(Rotation(block.name, value, mode, block.sign < 0))
+        found.append(Rotation(block.name, value, mode, block.sign < 0, SHARP if before else -UNSTABLE))
     return found
 
 
@@ -198,8 +218,12 @@ def _labels(method: Any, point_group: str, coefficients: Array, filled: NDArray[
     return np.array([functions.names[0], functions.names[-1]])[differ.astype(int).reshape(-1)]
 
 
-def _lowest(block: Block, apply: Callable[[Array], Array], diagonal: Array) -> tuple[float, Array]:
+def _lowest(
+    block: Block, apply: Callable[[Array], Array], diagonal: Array, rough: Array | None = None
+) -> tuple[float, Array]:
     """Return the lowest eigenvalue and its unit vector; starts are the smallest gaps and mixtures of all rotations.
+
+    One more start is what a rough search found among all rotations (total,); the tolerance is then sharp.
 
     Two roots are sought. With one, a search can end on the lowest rotation of a kind that the smallest gaps have:
     on an iron complex, symmetric but searched without its group, at 0.0074 Eh where 0.0003 Eh was lower.
@@ -209,12 +233,16 @@ def _lowest(block: Block, apply: Callable[[Array], Array], diagonal: Array) -> t
     mixtures = np.random.default_rng(1).normal(size=(3, len(gaps))) / np.maximum(gaps, 0.05) ** 2
     starts += list(mixtures / np.linalg.norm(mixtures, axis=1)[:, None])
 
+    tolerance = TOLERANCE if rough is None else SHARP_TOLERANCE
+    if rough is not None:
+        starts.insert(0, block.gather(rough[None])[0])
+
     def product(rows: list[Array]) -> list[Array]:
         """Return the Hessian of the block times each vector of its rotations, as PySCF's Davidson solver asks."""
         return list(block.gather(apply(block.spread(np.array(rows)))))
 
     done, values, vectors = lib.davidson1(
-        product, starts, gaps, tol=1e-5, max_cycle=MAX_CYCLES, nroots=min(2, len(gaps)), verbose=0
+        product, starts, gaps, tol=tolerance, max_cycle=MAX_CYCLES, nroots=min(2, len(gaps)), verbose=0
     )
     if not all(done):
         raise NotConverged(

@@ -58,7 +58,7 @@ def _relaxed(task: Task, guess: Orbitals | None, hessian: Any) -> tuple[Optimisa
 
     arguments = task.molecule, task.level, task.state, task.work, task.settings, guess, hessian
     result = optimise.optimise(*arguments, check=check)
-    tested = gates.stability(result.solution, task.limits)
+    tested = gates.stability(result.solution, task.limits, sharp=True)
     followed: list[Json] = []
     warnings: list[str] = []
     if tested.downward is not None:
@@ -101,4 +101,4 @@ def _followed(
         "electrons_per_irrep_after": lower.occupation,
     }
     whole = replace(again, steps=result.steps + again.steps, candidates=result.candidates)
-    return whole, gates.stability(again.solution, task.limits), row
+    return whole, gates.stability(again.solution, task.limits, sharp=True), row
