@@ -131,9 +131,9 @@ def hessian_runtime(wildcards, input, threads, attempt):
 
 
 def scan_runtime(wildcards, input, threads, attempt):
-    """Time limit of the scan along the breaking mode, minutes: each point costs an SCF and a test of its stability."""
+    """Time limit of the scan along the breaking mode, minutes: points of one side, three more; SCF and stability each."""
     side = max(config["symmetry_mode"]["scan_points"], 1 + symmetry_mode.MOST_HALVINGS)
-    return dft_runtime(2 * side + 1)(wildcards, input, threads, attempt)
+    return dft_runtime(side + 3)(wildcards, input, threads, attempt)
 
 
 def bundle_runtime(wildcards, input, threads, attempt):
