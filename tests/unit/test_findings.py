@@ -85,7 +85,11 @@ def test_electrons_on_the_brink_of_breaking_the_group_leave_it_open(block: findi
     data = sample_report.unbroken()
     data["optimise"]["HS_parent"]["stability_blocks"] = [block]
     assert verdicts(data)["HS breaks C2."] == ("uncertain" if open_ else "not supported")
-    assert ("0.00070 hartree for rotations B, noise 1e-03" in findings.answer(data)[0]) == open_
+    assert ("on the brink of breaking C2 (orbital Hessian eigenvalue 0.00070" in findings.answer(data)[0]) == open_
+    data["optimise"]["HS_parent"]["stability_blocks"] = [block | {"eigenvalue_hartree": -0.02}]
+    unstable = "Open" if block["rotations"] == "B" else "No"
+    assert findings.answer(data)[0].startswith(unstable)
+    assert ("unstable towards breaking C2" in findings.answer(data)[0]) == (unstable == "Open")
 
 
 @pytest.mark.parametrize(("excess", "expected"), [(0.01, "supported"), (0.2, "uncertain"), (0.6, "not supported")])

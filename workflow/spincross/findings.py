@@ -135,9 +135,10 @@ def _brinks(optimised: Json) -> list[str]:
     group, found = optimised["point_group"], []
     for row in optimised.get("stability_blocks") or []:
         value, noise = row["eigenvalue_hartree"], row.get("noise_hartree", ROUGH_TEST)
-        if row["rotations"] != pointgroup.irreps(group)[0] and abs(value) <= noise:
+        if row["rotations"] != pointgroup.irreps(group)[0] and value <= noise:
+            kind = "on the brink of" if value >= -noise else "unstable towards"
             found.append(
-                f"its electrons are on the brink of breaking {group} (orbital Hessian eigenvalue {number(value, 5)} "
+                f"its electrons are {kind} breaking {group} (orbital Hessian eigenvalue {number(value, 5)} "
                 f"hartree for rotations {row['rotations']}, noise {noise:.0e}), and curvatures along modes of this "
                 "irrep hang on it"
             )
