@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sample_h2co import EXCITED, H2CO
-from spincross import descent, electronic, files, images, pointgroup, symmetry_mode
+from spincross import descent, electronic, files, gates, images, pointgroup, symmetry_mode
 from spincross.displacements import Surface
 from spincross.energy_scan import Walk
 from spincross.errors import WrongState
@@ -79,12 +79,35 @@ def test_a_point_that_stays_in_a_higher_state_is_an_error_with_its_numbers(
     held = electronic.solve(H2CO, small_settings.level, higher.surface.state)
     assert held.energy > ground.energy + 0.1
     monkeypatch.setattr(descent, "follow", lambda *arguments: held)
-    with pytest.raises(WrongState, match=r"unstable at -1\d\d\.\d+ Eh \(orbital Hessian eigenvalue -0\.\d+ Eh\)"):
-        higher.energy(H2CO, "centre")
-    assert not (tmp_path / "centre/energy.npz").exists()
-    lines, limits = [], higher.limits | {"on_failure": "warning"}
-    assert replace(higher, limits=limits, report=lines.append).energy(H2CO, "centre") == held.energy
-    assert "gate failed: a point of the scan along the breaking mode is unstable" in lines[1]
+    said = r"centre, .* at -1\d\d\.\d+ Eh is unstable \(orbital Hessian eigenvalue -0\.\d+ Eh\)"
+    for _ in range(2):  # computed, then found
+        with pytest.raises(WrongState, match=said):
+            higher.energy(H2CO, "centre")
+    doubted = replace(higher, limits=higher.limits | {"on_failure": "warning"}, doubts=[])
+    assert doubted.energy(H2CO, "centre") == held.energy
+    assert [text.startswith("gate failed: centre, a point of the scan") for text in doubted.doubts] == [True]
+    assert higher.doubts == []
+
+
+def test_a_point_from_which_no_lower_state_is_reached_is_judged_as_it_is(small_settings, ground, tmp_path, monkeypatch):
+    lines, higher = [], excited(small_settings, ground.orbitals, tmp_path, [])
+
+    def follow(*arguments):
+        raise WrongState("following its mode ended not lower")
+
+    monkeypatch.setattr(descent, "follow", follow)
+    found = replace(higher, limits=higher.limits | {"on_failure": "warning"}, report=lines.append)
+    assert found.energy(H2CO, "centre") > ground.energy + 0.1
+    assert "  following its mode ended not lower" in lines
+    assert "is unstable" in found.doubts[0]
+
+
+def test_a_point_without_the_test_that_was_asked_for_is_doubted(small_settings, ground, tmp_path, monkeypatch):
+    untested = gates.Stability(failure="none found")
+    monkeypatch.setattr(gates, "stability", lambda *arguments: untested)
+    found = walk(small_settings, ground.orbitals, tmp_path, [])
+    found.energy(H2CO, "centre")
+    assert "no lowest rotation of its orbitals was found" in found.doubts[0]
 
 
 def test_the_centre_is_solved_again_from_the_orbitals_of_a_displaced_point(small_settings, ground, mode, tmp_path):

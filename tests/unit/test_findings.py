@@ -69,6 +69,22 @@ def test_a_parent_mode_settled_as_real_breaks_nothing(verdict: str, expected: st
     data["vibrations"]["HS_parent"] |= settled(verdict)["vibrations"]["LS"] | {"state": "HS"}
     assert verdicts(data)["HS breaks C2."] == expected
     assert findings.answer(data)[0].startswith("Open: HS in C2" if expected == "uncertain" else "No: HS keeps C2")
+    data["vibrations"]["HS_parent"]["irreps"] = ["A", *data["vibrations"]["HS_parent"]["irreps"][1:]]
+    assert verdicts(data)["HS breaks C2."] == "not supported"  # a mode that keeps the group does not break it
+
+
+def test_doubts_about_the_scan_leave_a_broken_group_uncertain() -> None:
+    """And the brink is told beside the numbers."""
+    data = sample_report.sample()
+    assert verdicts(data)["HS breaks C2."] == "supported"
+    data["optimise"]["HS_parent"]["stability_blocks"] = [{"rotations": "B", "eigenvalue_hartree": 7e-4}]
+    claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
+    assert claim.verdict == "supported"
+    assert "on the brink of breaking C2" in claim.evidence
+    data["mode"]["warnings"] = ["E(Q) jumps"]
+    claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
+    assert claim.verdict == "uncertain"
+    assert "doubts about the scan: 1" in claim.evidence
 
 
 @pytest.mark.parametrize(
@@ -85,6 +101,8 @@ def test_electrons_on_the_brink_of_breaking_the_group_leave_it_open(block: findi
     data = sample_report.unbroken()
     data["optimise"]["HS_parent"]["stability_blocks"] = [block]
     assert verdicts(data)["HS breaks C2."] == ("uncertain" if open_ else "not supported")
+    _, mode, entropy = findings.answer(data)
+    assert ("ΔS_SB for zero" in mode, "no cost of symmetry breaking is counted" in entropy) == (open_, open_)
     assert ("on the brink of breaking C2 (orbital Hessian eigenvalue 0.00070" in findings.answer(data)[0]) == open_
     data["optimise"]["HS_parent"]["stability_blocks"] = [block | {"eigenvalue_hartree": -0.02}]
     unstable = "Open" if block["rotations"] == "B" else "No"

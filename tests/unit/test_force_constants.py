@@ -248,6 +248,11 @@ def test_a_response_stopped_among_its_iterations_repeats_none(small, tmp_path, m
     found = force_constants.analytic(H2CO, surface, settings, quiet, tmp_path)
     assert calls == needed[-2:]
     assert [path.name for path in tmp_path.iterdir()] == ["columns.npz"]
+    (tmp_path / "columns.integrals.npz").write_bytes(b"left by a kill before it went")
+    again = force_constants.analytic(H2CO, surface, settings, quiet, tmp_path)
+    assert len(calls) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["columns.npz"]
+    np.testing.assert_allclose(again.hessian, found.hessian, atol=1e-12)
     assert whole.seconds_before == 0.0
     np.testing.assert_allclose(found.hessian, whole.hessian, atol=1e-9)
 

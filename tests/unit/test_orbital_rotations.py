@@ -49,9 +49,14 @@ def test_a_search_from_a_rough_one_is_sharp_and_in_its_blocks_only():
     assert abs(rough.eigenvalue - expected) > 1e-6
 
 
-@pytest.mark.parametrize(("noise", "undecided", "downward"), [(1e-3, True, False), (1e-4, False, True)])
-def test_a_sharper_test_decides_about_an_eigenvalue_near_zero(noise, undecided, downward):
-    tested = Stability((Rotation("A", 0.02, []), Rotation("B", -4e-4, [], noise=noise)))
+@pytest.mark.parametrize(
+    ("eigenvalue", "noise", "undecided", "downward"),
+    [(4e-4, 1e-3, True, False), (4e-4, 1e-4, False, False), (-4e-4, 1e-4, True, False), (-2e-3, 1e-4, False, True)],
+)
+def test_a_sharper_test_decides_about_a_small_positive_eigenvalue_and_follows_no_small_negative_one(
+    eigenvalue, noise, undecided, downward
+):
+    tested = Stability((Rotation("A", 0.02, []), Rotation("B", eigenvalue, [], noise=noise)))
     assert bool(tested.undecided) == undecided
     assert (tested.downward is not None) == downward
 

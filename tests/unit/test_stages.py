@@ -71,7 +71,7 @@ def test_without_an_imaginary_mode_the_chain_says_so_and_the_rest_goes_on(small_
     stages.assess_symmetry_mode(small_settings, "h2co", stable, broken, folder)
     assert solves == []
     found = files.read_json(folder / "mode.json")
-    assert found["text"] == "HS is stable in C2: no imaginary mode below the noise floor of 1.0 cm-1."
+    assert found["text"] == "HS in C2 has no imaginary mode below the noise floor of 1.0 cm-1."
     assert (found["broken"], found["mode_index"], found["energy_lowering_kJ_per_mol"]) == (False, None, 0.0)
     assert (broken / "optimise/geometry.xyz").read_text() == (stable / "optimise/geometry.xyz").read_text()
 

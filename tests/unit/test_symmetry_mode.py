@@ -107,7 +107,8 @@ def test_a_mode_that_only_leads_upwards_ends_after_the_halvings_and_the_molecule
     ("lower", "parent", "words"),
     [
         (4e-5, -10.0, "orbitals of the innermost point lead to a state lower by 0.105 kJ/mol than the parent's do"),
-        (0.0, -9.99, "solved without symmetry the parent's geometry lies -26.255 kJ/mol from its energy in the group"),
+        (0.0, -9.99, "lies 26.255 kJ/mol below its energy in the group: the parent is not in its lowest state"),
+        (0.0, -10.01, "lies 26.255 kJ/mol above its energy in the group: the scan began in a higher state"),
     ],
 )
 def test_a_centre_in_another_state_is_told(lower, parent, words):

@@ -135,15 +135,19 @@ class Blocks:
             found = compute()
             spent = time.perf_counter() + self.seconds_before - begin  # with what its parts took that were found
             write_unpacked(path, key=np.array(self.key), seconds=np.array(spent), **found)
-            for part in self.folder.glob(f"{name}.*.npz"):
-                part.unlink()
+            self._forget_parts(name)
             return found
         stored = read_arrays(path)
         if str(stored.pop("key")) != self.key:
             raise StaleData(f"{path} belongs to another geometry, level or state; remove its folder")
         self.seconds_before += float(stored.pop("seconds", 0.0))  # files of older versions have none
+        self._forget_parts(name)  # of a run that was killed between
         self.report(f"  {name}: found")
         return stored
+
+    def _forget_parts(self, name: str) -> None:
+        for part in self.folder.glob(f"{name}.*.npz"):
+            part.unlink()
 
 
 def store_orbitals(path: Path, orbitals: Orbitals) -> None:

@@ -1,20 +1,20 @@
 """Energies along a mode on the lowest surface: every point starts from its neighbour, is tested, and is kept.
 
 Where two states of different irreps lie close, the parent's orbitals lead to either of them at a displaced geometry.
-So each point starts from the orbitals of the one before, its mirror image from its own image, Q = 0 at last once more
-from the innermost point, and an unstable solution is followed down.
+So each point starts from the orbitals of the one before, a mirror image from its own image, Q = 0 once more from the
+innermost point, and an unstable solution is followed down.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import descent, displacements, electronic, gates, images, mean_field
+from spincross import descent, displacements, electronic, gates, images, mean_field, orbital_rotations
 from spincross.checkpoints import Orbitals
 from spincross.displacements import Surface
 from spincross.errors import NotConverged, WrongState
@@ -49,6 +49,7 @@ class Walk:
     surface : level, state, and orbitals of the undisplaced geometry
     limits : section `gates` of the configuration
     work : folder that keeps the points
+    doubts : sentences of gates that points failed, where failures are to be warnings
     """
 
     molecule: Molecule
@@ -56,6 +57,7 @@ class Walk:
     limits: Json
     work: Path
     report: Report
+    doubts: list[str] = field(default_factory=list)
 
     def energy(self, moved: Molecule, name: str) -> float:
         """Return the energy (Eh) of a point of the scan by its name, as `symmetry_mode.scan` gives it.
@@ -63,14 +65,30 @@ class Walk:
         Raises
         ------
         NotConverged, WrongState
-            if its SCF fails, or stays unstable and failed gates are errors
+            if its SCF fails, or if it stays unstable and failed gates are errors; an unstable point is kept, too
         StaleData, BadInput
             as `displacements.kept`
         """
         key = fingerprint([self.surface.key(moved), self.limits["stability"]])
         path = self.work / name / "energy.npz"
         found = displacements.kept(path, moved, key, lambda: self._point(moved, self._guess(name)), self.report)
+        self._judge(name, found, path.parent)
         return float(found["energy"])
+
+    def _judge(self, name: str, found: Json, folder: Path) -> None:
+        """Doubt a point that is unstable, or was not tested although it should have been."""
+        if not self.limits["stability"] or found["stability"] >= orbital_rotations.UNSTABLE:
+            return
+        energy, eigenvalue = float(found["energy"]), float(found["stability"])
+        text = f"{name}, a point of the scan along the breaking mode, at {energy:.8f} Eh"
+        if np.isnan(eigenvalue):
+            self.doubts.append(f"{text}: no lowest rotation of its orbitals was found")
+            return
+        error = WrongState(
+            f"{text} is unstable (orbital Hessian eigenvalue {eigenvalue:.4f} Eh), also after following it down; "
+            f"remove {folder} to compute it again"
+        )
+        self.doubts.extend(gates.failed(error, self.limits))
 
     def orbitals(self, name: str) -> Orbitals:
         """Return the occupied orbitals of a finished point."""
@@ -96,17 +114,12 @@ class Walk:
         level, state, memory = self.surface.level, self.surface.state, self.surface.max_memory
         solution = electronic.solve(moved, level, state, guess, memory)
         cycles, tested = solution.cycles, gates.stability(solution, self.limits)
-        try:
-            if tested.downward is not None:
-                self.report(f"  unstable (eigenvalue {tested.downward.eigenvalue:.4f} Eh): following it down")
+        if tested.downward is not None:
+            self.report(f"  unstable (eigenvalue {tested.downward.eigenvalue:.4f} Eh): following it down")
+            try:
                 solution = descent.follow(solution, tested.downward.mode, moved, level, state, np.inf, memory)
                 cycles, tested = cycles + solution.cycles, gates.stability(solution, self.limits)
-            if tested.downward is not None:
-                raise WrongState(
-                    f"a point of the scan along the breaking mode is unstable at {solution.energy:.8f} Eh (orbital "
-                    f"Hessian eigenvalue {tested.downward.eigenvalue:.4f} Eh), also after following it down"
-                )
-        except (NotConverged, WrongState) as error:
-            self.report("; ".join(gates.failed(error, self.limits)))
+            except (NotConverged, WrongState) as error:
+                self.report(f"  {error}")
         eigenvalue = np.nan if tested.eigenvalue is None else tested.eigenvalue
         return EnergyPoint(solution.energy, *solution.orbitals, eigenvalue, cycles, time.perf_counter() - start)

@@ -122,12 +122,20 @@ def _breaking_sentence(data: Json) -> str:
             f"No symmetry-breaking mode was followed, although HS in {group} has imaginary modes: {', '.join(modes)} "
             f"(noise floor {floor} cm⁻¹)."
         )
-    unknown, reasons = open_and_settled(parent)[0], _brinks(data["optimise"]["HS_parent"])
-    if unknown:
-        reasons = [f"{unknown} of its modes {'lies' if unknown == 1 else 'lie'} inside the noise", *reasons]
+    reasons = _open_reasons(data)
     if reasons:
-        return f"Open: HS in {group} has no imaginary mode beyond the noise floor of {floor} cm⁻¹, but {reasons[0]}."
+        reason = ", and ".join(reasons)
+        return f"Open: HS in {group} has no imaginary mode beyond the noise floor of {floor} cm⁻¹, but {reason}."
     return f"No: HS keeps {group}; it has no imaginary mode beyond the noise floor of {floor} cm⁻¹."
+
+
+def _open_reasons(data: Json) -> list[str]:
+    """Return why HS may break the parent group although no mode that does is imaginary."""
+    parent, optimised = data["vibrations"]["HS_parent"], data["optimise"]["HS_parent"]
+    keeps, settled = pointgroup.irreps(optimised["point_group"])[0], _settled_real(parent)
+    count = sum(parent["irreps"][i] != keeps and i not in settled for i in parent["undetermined_modes"])
+    inside = f"{count} of the modes that break it {'lies' if count == 1 else 'lie'} inside the noise"
+    return [inside] * (count > 0) + _brinks(optimised)
 
 
 def _brinks(optimised: Json) -> list[str]:
@@ -148,6 +156,8 @@ def _brinks(optimised: Json) -> list[str]:
 def _mode_sentence(data: Json) -> str:
     """Say which mode breaks the symmetry and what is gained."""
     mode, group = data["mode"], data["optimise"]["HS_parent"]["point_group"]
+    if not mode["broken"] and _open_reasons(data):
+        return f"No mode was followed away from {group}: the HS parent stands for the HS minimum, and ΔS_SB for zero."
     if not mode["broken"]:
         return f"No mode leads away from {group}, so the HS minimum is the HS parent and ΔS_SB is zero."
     symbols = data["geometries"]["HS_parent"]["symbols"]
@@ -185,7 +195,9 @@ def _entropy_sentence(data: Json) -> str:
     )
     total = number(at_temperature(entropy, TOTAL), 1, True)
     if not data["mode"]["broken"]:
-        return f"{terms}, in all {total} J/(K mol); there is no cost of symmetry breaking to pay."
+        cost = "there is no cost of symmetry breaking to pay"
+        cost = "no cost of symmetry breaking is counted" if _open_reasons(data) else cost
+        return f"{terms}, in all {total} J/(K mol); {cost}."
     words = {"supported": "entropy pays for it", "not supported": "entropy does not pay for it"}
     word = words.get(_payment(data).verdict, "within the error band it stays open whether entropy pays for it")
     cost = f"{number(entropy[BREAKING], 1, True)} J/(K mol) for the broken symmetry"
@@ -210,10 +222,14 @@ def claims(data: Json) -> list[Claim]:
 
 def open_and_settled(vibrations: Json) -> tuple[int, str]:
     """Count the modes inside the noise whose sign is open, and say how many of them larger steps showed to be real."""
-    settled = {row["mode_index"] for row in vibrations["settled_modes"] if row["verdict"] == "real"}
-    real = len(settled & set(vibrations["undetermined_modes"]))
+    real = len(_settled_real(vibrations) & set(vibrations["undetermined_modes"]))
     text = f"; {real} inside the noise, real by a second step and a scan" if real else ""
     return len(vibrations["undetermined_modes"]) - real, text
+
+
+def _settled_real(vibrations: Json) -> set[int]:
+    """Return the indices of the modes that larger steps showed to be real."""
+    return {row["mode_index"] for row in vibrations["settled_modes"] if row["verdict"] == "real"}
 
 
 def _minimum(data: Json, state: str) -> Claim:
@@ -240,19 +256,20 @@ def _breaking(data: Json) -> Claim:
     """Judge whether HS breaks the symmetry of the parent group."""
     parent, mode, group = data["vibrations"]["HS_parent"], data["mode"], data["optimise"]["HS_parent"]["point_group"]
     text, floor = f"HS breaks {group}.", parent["noise_floor_per_cm"]
+    brinks = _brinks(data["optimise"]["HS_parent"])
     if not mode["broken"]:
         unknown, settled = open_and_settled(parent)
-        brinks = _brinks(data["optimise"]["HS_parent"])
-        verdict = "uncertain" if parent["imaginary_modes"] or unknown or brinks else "not supported"
+        verdict = "uncertain" if parent["imaginary_modes"] or _open_reasons(data) else "not supported"
         evidence = f"{unknown} undetermined inside the noise floor of {number(floor)} cm⁻¹{settled}"
         return Claim(text, verdict, "; ".join([f"imaginary: {len(parent['imaginary_modes'])}; {evidence}", *brinks]))
     lower = mode["energy_lowering_kJ_per_mol"]
-    clear = abs(mode["wavenumber_per_cm"]) > CLEAR_OF_NOISE * floor and lower > half_quantum(mode)
+    doubts = [f"doubts about the scan: {len(mode['warnings'])}"] if mode.get("warnings") else []
+    clear = abs(mode["wavenumber_per_cm"]) > CLEAR_OF_NOISE * floor and lower > half_quantum(mode) and not doubts
     evidence = (
         f"{wavenumber(mode['wavenumber_per_cm'])} cm⁻¹ ({mode['irrep']}), noise ± {number(floor)} cm⁻¹; "
         f"minimum {number(lower, 2)} kJ/mol below the parent, half a quantum {number(half_quantum(mode), 2)} kJ/mol"
     )
-    return Claim(text, "supported" if clear else "uncertain", evidence)
+    return Claim(text, "supported" if clear else "uncertain", "; ".join([evidence, *doubts, *brinks]))
 
 
 def _spin_purity(data: Json) -> Claim:

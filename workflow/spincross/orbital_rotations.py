@@ -22,8 +22,8 @@ from spincross.errors import NotConverged
 Array = NDArray[np.float64]
 
 UNSTABLE = -1e-3
-"""Eigenvalue of the orbital Hessian (Eh) below which a solution is called unstable: the noise of a kernel on a coarse
-grid is up to 9e-4 Eh."""
+"""Eigenvalue of the orbital Hessian (Eh) below which a solution is called unstable, and followed: the noise of a kernel
+on a coarse grid is up to 9e-4 Eh, and less far below zero there is hardly anything to gain."""
 SHARP = 1e-4
 """The same noise where the kernel is on the grid of the SCF and the search goes on to SHARP_TOLERANCE."""
 TOLERANCE, SHARP_TOLERANCE = 1e-5, 1e-8
@@ -56,8 +56,8 @@ class Rotation:
 
     @property
     def undecided(self) -> bool:
-        """Whether the eigenvalue is zero within the noise of the test."""
-        return abs(self.eigenvalue) <= self.noise
+        """Whether the eigenvalue is zero within the noise, or so little below zero that it is not followed."""
+        return UNSTABLE <= self.eigenvalue <= self.noise
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class Stability:
 
     @property
     def undecided(self) -> list[Rotation]:
-        """Rotations whose eigenvalue is zero within the noise of the test."""
+        """Rotations on the brink, see `Rotation.undecided`."""
         return [r for r in self.rotations if r.undecided]
 
     def _lowest_unstable(self, breaks_spin: bool) -> Rotation | None:
-        found = [r for r in self.rotations if r.breaks_spin == breaks_spin and r.eigenvalue < -r.noise]
+        found = [r for r in self.rotations if r.breaks_spin == breaks_spin and r.eigenvalue < UNSTABLE]
         return min(found, key=lambda r: r.eigenvalue, default=None)
 
     def facts(self) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def mode_table(data: Json) -> Table:
             number(mode["scan_minimum_kJ_per_mol"] or None, 3),
         ],
         ["|Q| at the minimum of that fit (amu^1/2 Å)", number(mode["q_at_minimum_amu_half_angstrom"] or None, 3)],
-        ["largest |E(Q) − E(−Q)| of the scan, zero by symmetry (hartree)", f"{mode['scan_asymmetry_hartree']:.0e}"],
+        ["|E(Q) − E(−Q)|, zero by symmetry, where both were computed (Eh)", f"{mode['scan_asymmetry_hartree']:.0e}"],
         ["overlap of Q with the relaxed distortion", number(mode["overlap_with_relaxed_distortion"], 3)],
         ["part of that distortion that breaks the symmetry (%)", number(100 * mode["breaking_share_of_distortion"], 1)],
     ]

@@ -145,8 +145,8 @@ def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: P
     guess = checkpoints.load_orbitals(parent / "symmetry_mode/orbitals.npz")
     spin = settings.state(complex_id, "HS")
     inputs = {"displaced": start, "parent_hessian": parent / "vibrations/hessian.npz"}
-    lowest = min(mode["scan_energy_hartree"])
-    _optimise(settings, complex_id, molecule, spin, inputs, folder, work, guess, hessian, lowest)
+    energy = mode["scan_energy_hartree"][mode["scan_q_amu_half_angstrom"].index(mode["start_q_amu_half_angstrom"])]
+    _optimise(settings, complex_id, molecule, spin, inputs, folder, work, guess, hessian, energy)
 
 
 def take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
@@ -253,7 +253,7 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
             scan = symmetry_mode.scan(molecule, found.modes[:, index], walk.energy, points)
         content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"] = scan.coordinates, scan.energies
         content["scan_asymmetry_hartree"] = scan.asymmetry
-        content["warnings"] = scan.doubts(source["energy_hartree"])
+        content["warnings"] = scan.doubts(source["energy_hartree"]) + walk.doubts
         content["start_q_amu_half_angstrom"] = float(scan.coordinates[scan.start])
         moved = symmetry_mode.displaced(molecule, found.modes[:, index], content["start_q_amu_half_angstrom"])
         orbitals = walk.orbitals(scan.names[scan.start])
@@ -288,7 +288,7 @@ def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, brok
         "atom_fraction": [],
         "overlap_with_relaxed_distortion": None,
         "breaking_share_of_distortion": None,
-        "text": f"HS is stable in {group}: no imaginary mode below the noise floor of {found.noise_floor:.1f} cm-1.",
+        "text": f"HS in {group} has no imaginary mode below the noise floor of {found.noise_floor:.1f} cm-1.",
     }
     frames = [molecule.positions]
     if scanned["broken"]:

@@ -104,10 +104,11 @@ class Scan:
                 "parent's do: E(Q) jumps there"
             )
         if abs(self.centre - parent) > SAME_ENERGY:
-            away = (self.centre - parent) * HARTREE_TO_KJ_PER_MOL
+            away, higher = (self.centre - parent) * HARTREE_TO_KJ_PER_MOL, self.centre > parent
             found.append(
-                f"solved without symmetry the parent's geometry lies {away:.3f} kJ/mol from its energy in the group: "
-                "the parent is not in its lowest state"
+                f"solved without symmetry the parent's geometry lies {abs(away):.3f} kJ/mol "
+                + ("above its energy in the group: the scan began in a higher state" if higher else "")
+                + ("" if higher else "below its energy in the group: the parent is not in its lowest state")
             )
         return found
 
