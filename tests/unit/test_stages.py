@@ -263,8 +263,10 @@ def test_a_finished_scan_costs_nothing_and_a_longer_one_only_its_new_points(
     same_scan(follow(small_settings, parent, work), scanned[1])
     assert solves == []
     longer = {"symmetry_mode": {"scan_points": 4}}
+    before = {path.name for path in (work / "scan").iterdir() if path.is_dir()}
     follow(replace(small_settings, config=small_settings.config | longer), parent, work)
-    assert len(solves) == 1
+    assert sorted({path.name for path in (work / "scan").iterdir() if path.is_dir()} - before) == ["minus_3", "plus_3"]
+    assert len(solves) == 2  # the new point is the lowest, and its image
 
 
 def test_the_orbitals_handed_on_are_those_of_the_displaced_geometry(small_settings, scanned):

@@ -9,10 +9,13 @@ from spincross import symmetry_mode
 from spincross.errors import UnexpectedImaginaryMode
 from spincross.molecule import Molecule
 from spincross.pointgroup import symmetrise_hessian
-from spincross.units import HARTREE_TO_KJ_PER_MOL
+from spincross.units import AMU_TO_ELECTRON_MASS, ANGSTROM_TO_BOHR, HARTREE_TO_KJ_PER_MOL, HARTREE_TO_PER_CM
 from spincross.vibrations import Vibrations, normal_modes
 
 MOLECULE = Molecule(("O", "H", "H"), np.array([[0, 0, 0.0], [1.5, 0.4, 1.0], [-1.5, -0.4, 1.0]]), 0, "C2")
+
+SOFT = -1.0
+"""A wavenumber (cm-1) so small that scans begin at the largest displacement."""
 
 
 def modes(wavenumbers, irreps, floor=5.0):
@@ -54,7 +57,7 @@ def test_a_scan_of_a_quartic_well_returns_its_minimum_and_depth():
         q = (weights * (moved.positions - MOLECULE.positions).reshape(-1)) @ mode * 0.529177210903
         return -10.0 - 2e-3 * q**2 + 4e-3 * q**4
 
-    found = symmetry_mode.scan(MOLECULE, mode, energy, 4)
+    found = symmetry_mode.scan(MOLECULE, mode, SOFT, energy, 4)
     at_minimum, depth = found.double_well()
     assert at_minimum == pytest.approx(0.5, rel=1e-6)
     assert depth == pytest.approx(-(2e-3**2) / (4 * 4e-3) * HARTREE_TO_KJ_PER_MOL, rel=1e-6)
@@ -75,10 +78,10 @@ def test_the_narrow_well_of_two_close_states_is_found(gap, coupling, stiffness):
         asked.append(q)
         return -10.0 + stiffness * q**2 / 2 - np.hypot(gap, coupling * q) + gap
 
-    found = symmetry_mode.scan(MOLECULE, mode, energy, 3)
+    found = symmetry_mode.scan(MOLECULE, mode, SOFT, energy, 3)
     depth = (coupling**2 / stiffness - gap) ** 2 * stiffness / coupling**2 / 2
     place = np.sqrt((coupling / stiffness) ** 2 - (gap / coupling) ** 2)
-    first = symmetry_mode.displaced(MOLECULE, mode, symmetry_mode.first_coordinate(MOLECULE, mode))
+    first = symmetry_mode.displaced(MOLECULE, mode, symmetry_mode.first_coordinate(MOLECULE, mode, SOFT))
     assert energy(first, "plus_0") > -10.0
     assert found.energies.min() < -10.0
     assert found.energies.min() >= -10.0 - depth - 1e-12
@@ -93,7 +96,7 @@ def test_the_narrow_well_of_two_close_states_is_found(gap, coupling, stiffness):
 def test_a_mode_that_only_leads_upwards_ends_after_the_halvings_and_the_molecule_relaxes_from_far_away():
     """Near Q = 0 forces would be small everywhere."""
     mode = np.eye(9)[3]
-    found = symmetry_mode.scan(MOLECULE, mode, lambda moved, name: 1e-3 * (name not in ("centre", "again_5")), 3)
+    found = symmetry_mode.scan(MOLECULE, mode, SOFT, lambda moved, name: 1e-3 * (name not in ("centre", "again_5")), 3)
     assert len(found.coordinates) == 2 * (1 + symmetry_mode.MOST_HALVINGS) + 1
     assert found.lowest == 0.0
     assert found.double_well() == (0.0, 0.0)
@@ -114,7 +117,7 @@ def test_a_mode_that_only_leads_upwards_ends_after_the_halvings_and_the_molecule
 def test_a_centre_in_another_state_is_told(lower, parent, words):
     mode = np.eye(9)[3]
     energies = {"centre": -10.0, "again_0": -10.0 - lower}
-    found = symmetry_mode.scan(MOLECULE, mode, lambda moved, name: energies.get(name, -10.001), 2)
+    found = symmetry_mode.scan(MOLECULE, mode, SOFT, lambda moved, name: energies.get(name, -10.001), 2)
     assert [words in doubt for doubt in found.doubts(parent)] == [True]
     assert found.doubts(-10.0) == ([] if lower == 0.0 else found.doubts(parent))
 
@@ -122,7 +125,7 @@ def test_a_centre_in_another_state_is_told(lower, parent, words):
 def test_the_image_that_is_computed_is_that_of_the_lowest_point():
     """Of three points at 1, 2 and 3 steps the second is lowest; its image lies elsewhere here."""
     energies = {"centre": -10.0, "again_0": -10.0, "plus_0": -10.1, "plus_1": -10.3, "plus_2": -10.2, "minus_1": -10.25}
-    found = symmetry_mode.scan(MOLECULE, np.eye(9)[3], lambda moved, name: energies[name], 3)
+    found = symmetry_mode.scan(MOLECULE, np.eye(9)[3], SOFT, lambda moved, name: energies[name], 3)
     assert found.asymmetry == pytest.approx(0.05)
     assert np.array_equal(found.energies, [-10.2, -10.3, -10.1, -10.0, -10.1, -10.3, -10.2])
     assert found.names[3:] == ("centre", "plus_0", "plus_1", "plus_2")
@@ -137,7 +140,7 @@ def test_a_longer_scan_asks_for_the_points_of_a_shorter_one_under_the_same_names
             seen[name] = moved.positions
             return 0.0 if name == "centre" else -moved.positions[1, 0]
 
-        symmetry_mode.scan(MOLECULE, mode, energy, points)
+        symmetry_mode.scan(MOLECULE, mode, SOFT, energy, points)
     assert sorted(places[3]) == ["again_0", "centre", "minus_2", "plus_0", "plus_1", "plus_2"]
     assert len(places[5]) == 8
     assert all(np.array_equal(places[5][name], found) for name, found in places[3].items() if name != "minus_2")
@@ -145,10 +148,43 @@ def test_a_longer_scan_asks_for_the_points_of_a_shorter_one_under_the_same_names
 
 def test_the_first_point_moves_the_liveliest_atom_by_the_set_amount():
     mode = np.eye(9)[3]
-    moved = symmetry_mode.displaced(MOLECULE, mode, symmetry_mode.first_coordinate(MOLECULE, mode))
+    moved = symmetry_mode.displaced(MOLECULE, mode, symmetry_mode.first_coordinate(MOLECULE, mode, SOFT))
     shift = np.linalg.norm(moved.positions - MOLECULE.positions, axis=1).max() * 0.529177210903
     assert shift == pytest.approx(symmetry_mode.LARGEST_SHIFT, rel=1e-6)
     assert moved.point_group == "C1"
+
+
+@pytest.mark.parametrize("wavenumber", [-2000.0, -300.0])
+def test_along_a_steep_mode_the_first_point_loses_a_set_energy_on_the_harmonic_curve(wavenumber):
+    mode = np.eye(9)[3]
+    q = symmetry_mode.first_coordinate(MOLECULE, mode, wavenumber)
+    curvature = (wavenumber / HARTREE_TO_PER_CM) ** 2 * AMU_TO_ELECTRON_MASS * ANGSTROM_TO_BOHR**2
+    expected = min(symmetry_mode.FIRST_DROP, curvature * symmetry_mode.first_coordinate(MOLECULE, mode, SOFT) ** 2 / 2)
+    assert curvature * q**2 / 2 == pytest.approx(expected, rel=1e-9)
+    assert q < symmetry_mode.first_coordinate(MOLECULE, mode, SOFT)
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        (1.0, [0.5, 1, 1.5, 2, 2.5]),  # lowest at the first point: twice as far leads up, the rest lies about it
+        (3.0, [1, 2, 3, 4, 5]),  # doubled twice
+        (0.2, [0.125, 0.25, 0.375, 0.5, 1]),  # halved until it leads down
+        (1e3, [1, 2, 4, 8, 16, 32]),  # downhill all the way: as far as points are doubled
+    ],
+)
+def test_points_gather_about_the_lowest_one(place, expected):
+    """Of a harmonic and quartic well with its minimum at so many first steps."""
+    mode, wavenumber = np.eye(9)[3], -20000.0
+    first = symmetry_mode.first_coordinate(MOLECULE, mode, wavenumber)
+    weights = np.sqrt(np.repeat(MOLECULE.masses, 3))
+
+    def energy(moved, name):
+        q = (weights * (moved.positions - MOLECULE.positions).reshape(-1)) @ mode * 0.529177210903 / first
+        return 1e-3 * ((q / place) ** 4 - 2 * (q / place) ** 2) * min(place, 1e2) ** 2
+
+    found = symmetry_mode.scan(MOLECULE, mode, wavenumber, energy, 5)
+    assert found.coordinates[found.coordinates > 0] / first == pytest.approx(expected)
 
 
 def test_the_overlap_of_a_small_displacement_along_a_mode_is_one():

@@ -250,7 +250,8 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
         walk = Walk(molecule, surface, settings.config["gates"], work, files.print_line)
         points = int(settings.config["symmetry_mode"]["scan_points"])
         with checkpoints.locked(work):
-            scan = symmetry_mode.scan(molecule, found.modes[:, index], walk.energy, points)
+            wavenumber = float(found.wavenumbers[index])
+            scan = symmetry_mode.scan(molecule, found.modes[:, index], wavenumber, walk.energy, points)
         content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"] = scan.coordinates, scan.energies
         content["scan_asymmetry_hartree"] = scan.asymmetry
         content["warnings"] = scan.doubts(source["energy_hartree"]) + walk.doubts

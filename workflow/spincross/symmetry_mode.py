@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 from spincross import pointgroup
 from spincross.errors import UnexpectedImaginaryMode
 from spincross.molecule import Molecule
-from spincross.units import ANGSTROM_TO_BOHR, HARTREE_TO_KJ_PER_MOL
+from spincross.units import AMU_TO_ELECTRON_MASS, ANGSTROM_TO_BOHR, HARTREE_TO_KJ_PER_MOL, HARTREE_TO_PER_CM
 from spincross.vibrations import Vibrations
 
 Array = NDArray[np.float64]
 
 LARGEST_SHIFT = 0.15
-"""Displacement (angstrom) of the atom that moves most at the first point of a scan."""
+"""Largest displacement (angstrom) of the atom that moves most at the first point of a scan."""
+FIRST_DROP = 1e-4
+"""Energy (Eh) that a harmonic curve would lose at the first point of a scan: a hundred times the noise. Wells of
+near-degenerate states are as shallow and narrow; and at 0.15 angstrom, along a steep mode, no SCF starts near."""
 MOST_HALVINGS = 5
-"""How often the first displacement is halved while it leads upwards: wells of near-degenerate states are narrow."""
+"""How often the first displacement is halved while it leads upwards, or doubled while it leads down."""
 LOWER = 1e-6
 """Energy (Eh) by which a point must lie below another to be lower: of one surface, on one grid, less is noise."""
 SAME_ENERGY = 1e-5
@@ -164,39 +167,49 @@ def animation(molecule: Molecule, mode: Array, amplitude: float, frames: int = 2
     return [displaced(molecule, mode, amplitude * float(np.sin(phase))).positions for phase in phases]
 
 
-def first_coordinate(molecule: Molecule, mode: Array) -> float:
-    """Return the Q (amu^1/2 angstrom) at which the atom that moves most has moved by LARGEST_SHIFT."""
+def shifted_by(molecule: Molecule, mode: Array, shift: float) -> float:
+    """Return the Q (amu^1/2 angstrom) at which the atom that moves most has moved so far (angstrom)."""
     cartesian = (mode / np.sqrt(np.repeat(molecule.masses, 3))).reshape(-1, 3)
-    return float(LARGEST_SHIFT / np.linalg.norm(cartesian, axis=1).max())
+    return float(shift / np.linalg.norm(cartesian, axis=1).max())
 
 
-def scan(molecule: Molecule, mode: Array, energy: Callable[[Molecule, str], float], points: int) -> Scan:
+def first_coordinate(molecule: Molecule, mode: Array, wavenumber: float) -> float:
+    """Return the Q (amu^1/2 angstrom) of the first point: FIRST_DROP on a harmonic curve, LARGEST_SHIFT at most."""
+    farthest, frequency = shifted_by(molecule, mode, LARGEST_SHIFT), abs(wavenumber) / HARTREE_TO_PER_CM
+    unit = np.sqrt(AMU_TO_ELECTRON_MASS) * ANGSTROM_TO_BOHR
+    return float(min(farthest, np.sqrt(2 * FIRST_DROP) / max(frequency * unit, 1e-30)))
+
+
+def scan(
+    molecule: Molecule, mode: Array, wavenumber: float, energy: Callable[[Molecule, str], float], points: int
+) -> Scan:
     """Compute E(Q) at Q = 0 and at least `points` on one side; where the molecule relaxes from, on the other side, too.
 
-    The first displacement is halved until it leads downwards; multiples of the last one follow.
+    The first displacement is halved until it leads downwards, or doubled as long as it leads farther down; points near
+    the lowest one follow, or, if that is the farthest, beyond it.
 
     Parameters
     ----------
+    wavenumber : of the mode, cm-1
     energy : energy (Eh) of a geometry without symmetry, kept by its name: centre, plus_0, plus_1, ..., minus_1 (the
         image of plus_1), again_2 (the centre, solved from plus_2)
     """
+    forward, up = list[float](), list[float]()
 
-    def at(number: int, q: float) -> float:
-        """Return the energy (Eh) at Q > 0, kept by its number."""
-        return energy(displaced(molecule, mode, q), f"plus_{number}")
+    def at(q: float) -> None:
+        """Compute the energy (Eh) at Q > 0, kept by its number."""
+        up.append(energy(displaced(molecule, mode, q), f"plus_{len(up)}"))
+        forward.append(q)
 
     still = molecule.at(molecule.positions, "C1")
-    centre = energy(still, "centre")
-    forward = [first_coordinate(molecule, mode)]
-    up = [at(0, forward[0])]
-    while up[-1] >= centre - LOWER and len(forward) <= MOST_HALVINGS:
-        forward.append(forward[-1] / 2)
-        up.append(at(len(up), forward[-1]))
-    step, missing = forward[-1], points - len(forward)
-    farther = [q for q in (step * (k + 2) for k in range(points)) if q not in forward]
-    for q in farther[: max(missing, 0)]:
-        forward.append(q)
-        up.append(at(len(up), q))
+    centre, farthest = energy(still, "centre"), shifted_by(molecule, mode, LARGEST_SHIFT)
+    at(first_coordinate(molecule, mode, wavenumber))
+    while up[-1] >= centre - LOWER and len(up) <= MOST_HALVINGS:
+        at(forward[-1] / 2)
+    while up[-1] == min(up) and forward[-1] == max(forward) <= farthest / 2 and len(up) <= MOST_HALVINGS:
+        at(forward[-1] * 2)
+    for q in _more(forward, up)[: max(points - len(up), 0)]:
+        at(q)
     again = energy(still, f"again_{np.argmin(forward)}")
     order = np.argsort(forward)
     coordinates, energies = np.array(forward)[order], np.array(up)[order]
@@ -205,6 +218,13 @@ def scan(molecule: Molecule, mode: Array, energy: Callable[[Molecule, str], floa
     found = Scan(coordinates, np.concatenate([energies[::-1], [centre], energies]), names, again=again)
     q, number = float(coordinates[found.start]), names[found.start].removeprefix("plus_")
     return replace(found, image=energy(displaced(molecule, mode, -q), f"minus_{number}"))
+
+
+def _more(forward: list[float], up: list[float]) -> list[float]:
+    """Return where more points are worth most: about the lowest one, or beyond it where nothing was computed."""
+    lowest = forward[int(np.argmin(up))]
+    steps = np.arange(2.0, 100.0) if lowest == max(forward) else np.arange(1.0, 100.0) / 2
+    return [float(lowest * k) for k in steps if np.abs(np.array(forward) / (lowest * k) - 1.0).min() > 0.1]
 
 
 def distortion(parent: Molecule, relaxed: Molecule) -> Array:
