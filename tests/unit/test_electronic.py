@@ -61,6 +61,22 @@ def test_diis_goes_on_where_no_newton_step_is_possible(triplet, monkeypatch, fit
     assert found.energy == pytest.approx(triplet[0].energy, abs=1e-8)
 
 
+@pytest.mark.parametrize("state", [State("HS", 3), State("LS", 1)])
+def test_newton_steps_take_the_fock_matrix_of_the_last_cycle_and_build_none(monkeypatch, state):
+    seen, step = [], electronic.response.newton_density
+
+    def checked(method, fx, fock):
+        seen.append(np.abs(np.asarray(fock) - np.asarray(method.get_fock(dm=method.make_rdm1()))).max())
+        return step(method, fx, fock)
+
+    monkeypatch.setattr(electronic, "DIIS_CYCLES", 4)
+    monkeypatch.setattr(electronic, "NEWTON_START", 10.0)
+    monkeypatch.setattr(electronic.response, "newton_density", checked)
+    electronic.solve(H2CO, LEVEL, state)
+    assert len(seen) >= 1
+    assert max(seen) < 1e-9
+
+
 def test_integrals_stay_in_memory_while_they_fit_and_go_to_disk_otherwise(triplet):
     state = State("HS", 3, triplet[0].occupation)
     outside = electronic.solve(H2CO, LEVEL, state, triplet[0].orbitals, max_memory=1)

@@ -91,7 +91,7 @@ def test_a_newton_step_squares_the_error():
     exact = electronic.solve(H2CO, LEVEL, State("HS", 3)).mean_field
     fx = response.induced_potential(loose, LEVEL.grid_level)
     before = loose.energy_tot(loose.make_rdm1()) - exact.e_tot
-    density, products = response.newton_density(loose, fx, 1e-3)
+    density, products = response.newton_density(loose, fx, np.asarray(loose.get_fock()), 1e-3)
     after = loose.energy_tot(density) - exact.e_tot
     assert before > 1e-8
     assert abs(after) < 0.05 * before

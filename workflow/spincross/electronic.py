@@ -92,13 +92,21 @@ class Solution:
 
 @dataclass
 class Ladder:
-    """The rungs that one SCF climbed, and what climbs them on one device; all grids share the integrals."""
+    """The rungs that one SCF climbed, and what climbs them on one device; all grids share the integrals.
+
+    `fock` is the Fock matrix of the last cycle on a CPU, made from the orbitals that the cycle ended with.
+    """
 
     mol: gto.Mole
     level: Level
     place: Device
     trace: list[dict[str, Any]] = field(default_factory=list)
     fitting: Any = None
+    fock: Any = None
+
+    def remember(self, environment: dict[str, Any]) -> None:
+        """Keep the Fock matrix of a cycle, as PySCF's callback."""
+        self.fock = environment["fock"]
 
     def run(
         self,
@@ -137,6 +145,7 @@ class Ladder:
         method = kohn_sham(self.mol, replace(self.level, grid_level=grid), self.place)
         if self.place == CPU:
             self.fitting = method.with_df = self.fitting or method.with_df
+            method.callback = self.remember
         return method
 
     def cold_guess(self) -> tuple[Array, str]:
@@ -171,13 +180,14 @@ class Ladder:
     def newton_steps(self, method: Any) -> None:
         """Take up to NEWTON_STEPS Newton steps on the low-rank response, each followed by DIIS."""
         for _ in range(NEWTON_STEPS):
-            slope = 0.0 if method.converged else _slope(method)
+            gradient = method.get_grad(method.mo_coeff, method.mo_occ, self.fock)
+            slope = 0.0 if method.converged else float(np.linalg.norm(gradient))
             if not 0.0 < slope < NEWTON_START:
                 return
             start = time.perf_counter()
             fx = response.induced_potential(method, min(self.level.grid_level, NEWTON_GRID))
             reason = f"DIIS is slow near the solution: orbital gradient {slope:.1e}"
-            density, products = response.newton_density(method, fx)
+            density, products = response.newton_density(method, fx, self.fock)
             step = {"newton_products": products, "newton_seconds": round(time.perf_counter() - start, 2)}
             self.run(method, "Newton step, DIIS", reason, density, 4, start, **step)
 
@@ -271,13 +281,9 @@ def _solve(
     return _solution(method, molecule, ladder)
 
 
-def _slope(method: Any) -> float:
-    """Return the norm of the orbital gradient."""
-    return float(np.linalg.norm(method.get_grad(method.mo_coeff, method.mo_occ)))
-
-
 def _solution(method: Any, molecule: Molecule, ladder: Ladder) -> Solution:
     mol, host = ladder.mol, method
+    method.callback = None
     if ladder.place != CPU:
         host = kohn_sham(mol, ladder.level)
         host.mo_coeff, host.mo_occ, host.mo_energy = map(to_numpy, (method.mo_coeff, method.mo_occ, method.mo_energy))

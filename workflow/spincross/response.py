@@ -383,7 +383,9 @@ def _relaxation(mol: Any, atoms: list[int], occupied: Array, energies: Array, h1
     return np.vstack(rows)
 
 
-def newton_density(mean_field: Any, fx: Callable[[Array], Array], tolerance: float = 0.05) -> tuple[Array, int]:
+def newton_density(
+    mean_field: Any, fx: Callable[[Array], Array], fock: Any, tolerance: float = 0.05
+) -> tuple[Array, int]:
     r"""Return the density after one Newton step from a nearly converged SCF, and the number of products it took.
 
     Solves :math:`(\epsilon_a - \epsilon_i) x_{ai} + V[x]_{ai} = -F_{ai}` by preconditioned conjugate gradients to a
@@ -393,11 +395,11 @@ def newton_density(mean_field: Any, fx: Callable[[Array], Array], tolerance: flo
     Parameters
     ----------
     fx : `induced_potential` of this solution
+    fock : its Fock matrix (nao, nao), two of them for an open shell, Eh
     """
     closed = np.ndim(mean_field.mo_occ) == 1
     coefficients = [np.asarray(c) for c in ([mean_field.mo_coeff] if closed else mean_field.mo_coeff)]
     occupied = [np.asarray(o) > 0 for o in ([mean_field.mo_occ] if closed else mean_field.mo_occ)]
-    fock = np.asarray(mean_field.get_fock(dm=mean_field.make_rdm1()))
     matrices = [c.T @ f @ c for c, f in zip(coefficients, [fock] if closed else fock, strict=True)]
     masks = [np.outer(~o, np.ones(o.sum(), dtype=bool)) for o in occupied]
     mask = np.concatenate([m.reshape(-1) for m in masks])
