@@ -47,6 +47,8 @@ AT_ONCE = 7
 """Changes for which orbitals on the grid, and integrals, are fetched from memory once, at most."""
 CHANGES = 1 / 20
 """Part of the memory that PySCF was given for their matrices."""
+LARGEST_TURN = 0.5
+"""Longest Newton step, norm of the rotation (rad): two mixed states have their minimum within pi/4 of either."""
 BLOCK = 7
 """Atoms displaced at once; larger blocks take more memory for their first-order orbitals."""
 
@@ -390,7 +392,8 @@ def newton_density(
 
     Solves :math:`(\epsilon_a - \epsilon_i) x_{ai} + V[x]_{ai} = -F_{ai}` by preconditioned conjugate gradients to a
     relative `tolerance` and rotates the occupied orbitals. DIIS crawls along soft rotations (two d orbitals of one
-    irrep close in energy, the standing difficulty of quintet iron(II)); a Newton step does not.
+    irrep close in energy, the standing difficulty of quintet iron(II)); a Newton step does not. The energy of two
+    states that mix bends like a cosine: longer steps than LARGEST_TURN are shortened, and one uphill is reversed.
 
     Parameters
     ----------
@@ -421,6 +424,7 @@ def newton_density(
     operator = LinearOperator((size, size), matvec=product, dtype=float)
     inverse = LinearOperator((size, size), matvec=lambda v: v / np.maximum(diagonal, 0.05), dtype=float)
     step = cg(operator, -slope, rtol=tolerance, maxiter=20, M=inverse)[0]
+    step *= -np.sign(step @ slope) * min(1.0, LARGEST_TURN / max(float(np.linalg.norm(step)), 1e-30))
     full = np.zeros(len(mask))
     full[mask] = step
     borders = np.cumsum([m.size for m in masks])[:-1]
