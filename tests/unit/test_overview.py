@@ -35,6 +35,15 @@ def test_what_is_not_known_is_a_dash_and_no_zero():
     assert cells["HS breaks"] == "C2: no"
 
 
+def test_the_table_and_the_report_give_one_answer():
+    """Where the report leaves it open, the table does not say no."""
+    data = sample_report.unbroken()
+    data["vibrations"]["HS_parent"] |= {"undetermined_modes": [0], "irreps": ["B", "A", "A"]}
+    row = summary_row(data)
+    assert (row["broken"], row["answer"]) == ("no", "Open")
+    assert dict(zip(overview.HEADS, overview.cells(row), strict=True))["HS breaks"] == "C2: open"
+
+
 def test_rows_of_this_run_link_to_their_page_and_earlier_ones_to_their_numbers(tmp_path):
     row = summary_row(sample_report.sample())
     for name, level in (("a", "one"), ("a", "two"), ("<b>", "one")):

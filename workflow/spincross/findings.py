@@ -107,26 +107,33 @@ def answer(data: Json) -> list[str]:
     return [_breaking_sentence(data), _mode_sentence(data), _entropy_sentence(data)]
 
 
+def breaking_word(data: Json) -> str:
+    """Return in one word whether HS breaks the parent group: Yes, Probably, Hardly, Open or No."""
+    mode = data["mode"]
+    if mode["broken"]:
+        shallow = mode["energy_lowering_kJ_per_mol"] <= half_quantum(mode)
+        return "Yes" if _breaking(data).verdict == "supported" else "Hardly" if shallow else "Probably"
+    return "Open" if imaginary(data["vibrations"]["HS_parent"]) or _open_reasons(data) else "No"
+
+
 def _breaking_sentence(data: Json) -> str:
     """Say whether HS in the parent group is a saddle or a minimum."""
     parent, group = data["vibrations"]["HS_parent"], data["optimise"]["HS_parent"]["point_group"]
-    modes, floor = imaginary(parent), number(parent["noise_floor_per_cm"])
+    modes, floor, word = imaginary(parent), number(parent["noise_floor_per_cm"]), breaking_word(data)
     if data["mode"]["broken"]:
         count = "one imaginary mode" if len(modes) == 1 else f"{len(modes)} imaginary modes"
-        shallow = data["mode"]["energy_lowering_kJ_per_mol"] <= half_quantum(data["mode"])
-        sure = "Yes" if _breaking(data).verdict == "supported" else "Hardly" if shallow else "Probably"
-        saddle = f"{sure}: held in {group}, the HS molecule is a saddle with {count}, {', '.join(modes)}"
+        saddle = f"{word}: held in {group}, the HS molecule is a saddle with {count}, {', '.join(modes)}"
         return f"{saddle}; the noise floor is {floor} cm⁻¹."
     if modes:
         return (
-            f"No symmetry-breaking mode was followed, although HS in {group} has imaginary modes: {', '.join(modes)} "
-            f"(noise floor {floor} cm⁻¹)."
+            f"{word}: no symmetry-breaking mode was followed, although HS in {group} has imaginary modes: "
+            f"{', '.join(modes)} (noise floor {floor} cm⁻¹)."
         )
     reasons = _open_reasons(data)
     if reasons:
         reason = ", and ".join(reasons)
-        return f"Open: HS in {group} has no imaginary mode beyond the noise floor of {floor} cm⁻¹, but {reason}."
-    return f"No: HS keeps {group}; it has no imaginary mode beyond the noise floor of {floor} cm⁻¹."
+        return f"{word}: HS in {group} has no imaginary mode beyond the noise floor of {floor} cm⁻¹, but {reason}."
+    return f"{word}: HS keeps {group}; it has no imaginary mode beyond the noise floor of {floor} cm⁻¹."
 
 
 def _open_reasons(data: Json) -> list[str]:
@@ -344,6 +351,7 @@ def summary_row(data: Json) -> dict[str, str | float]:
         "energy_HS_minus_LS_kJ_per_mol": round(energies["HS"], 3),
         "s_squared_HS": round(optimise["HS"]["s_squared"], 4),
         "broken": "yes" if mode["broken"] else "no",
+        "answer": breaking_word(data),
         "imaginary_modes_HS_parent": len(data["vibrations"]["HS_parent"]["imaginary_modes"]),
         "irrep": mode["irrep"],
         "wavenumber_per_cm": mode["wavenumber_per_cm"],
