@@ -184,6 +184,7 @@ NEEDS = {
     "optimise --state HS --group C1": [*SCAN, HIGH["hessian"][0]],
     "hessian --state LS": LOW["optimise"],
     "hessian --state HS --group C1": FREE["optimise"],
+    "leave-saddle --state HS": [*HIGH["optimise"], HIGH["hessian"][0], *HIGH["vibrations"]],
     "probe-instability --state HS --irrep B": HIGH["optimise"],
     "vibrations --state HS": HIGH["facts"] + HIGH["hessian"],
     "symmetry-mode": HIGH["optimise"] + HIGH["vibrations"],

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spincross import config, gpu_check, hessian_stages, job, reference, stages, vibration_stages
+from spincross import config, gpu_check, hessian_stages, job, reference, saddles, stages, vibration_stages
 from spincross.config import Settings
 from spincross.errors import BadInput, MissingInput, SpincrossError, Stopped
 
@@ -128,6 +128,16 @@ def _hessian(settings: Settings, place: Place) -> None:
     hessian_stages.compute_hessian(settings, place.complex, place.state, optimised, out, place.work / "hessian")
 
 
+def _leave_saddle(settings: Settings, place: Place) -> None:
+    kept = saddles.leave(settings, place.complex, place.state, place.group, place.here, place.work)
+    if place.group != place.parent_group:
+        for name in ("mode.json", "animation.xyz"):  # assessed with the saddle; the chain would keep them
+            (place.parent / "symmetry_mode" / name).unlink(missing_ok=True)
+    print(
+        f"{place.complex} {place.state} {place.group} is optimised anew; the saddle's files lie in {kept}", flush=True
+    )
+
+
 def _probe(settings: Settings, place: Place) -> None:
     if place.options.irrep is None:
         raise BadInput("probe-instability needs --irrep, as B in C2")
@@ -236,6 +246,7 @@ STAGES: dict[str, Callable[[Settings, Place], None]] = {
     "states": _states,
     "optimise": _optimise,
     "hessian": _hessian,
+    "leave-saddle": _leave_saddle,
     "probe-instability": _probe,
     "vibrations": _vibrations,
     "symmetry-mode": _symmetry_mode,

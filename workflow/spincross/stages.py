@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,8 @@ def optimise_parent(
 ) -> None:
     """Optimise a state in the parent group from the extracted molecule."""
     molecule = load_molecule(settings, complex_id, xyz, group).symmetrised()
-    spin = settings.state(complex_id, state)
-    hessian = start_hessian(settings, complex_id)
-    _optimise(settings, complex_id, molecule, spin, {"molecule": xyz}, folder, work, hessian=hessian)
+    start = Start(molecule, {"molecule": xyz}, hessian=start_hessian(settings, complex_id))
+    optimise_from(settings, complex_id, settings.state(complex_id, state), start, folder, work)
 
 
 def start_hessian(settings: Settings, complex_id: str) -> optimise.StartHessian | None:
@@ -139,14 +139,14 @@ def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: P
         source = parent / "optimise"
         take_over(source, folder, (*reference.STAGE_FILES["optimise"], *reference.extra_files(source, "optimise")))
         return
-    start = parent / "symmetry_mode/displaced.xyz"
-    molecule = load_molecule(settings, complex_id, start, "C1")
+    displaced = parent / "symmetry_mode/displaced.xyz"
+    molecule = load_molecule(settings, complex_id, displaced, "C1")
     hessian = files.read_arrays(parent / "vibrations/hessian.npz")["hessian"]
     guess = checkpoints.load_orbitals(parent / "symmetry_mode/orbitals.npz")
-    spin = settings.state(complex_id, "HS")
-    inputs = {"displaced": start, "parent_hessian": parent / "vibrations/hessian.npz"}
+    inputs = {"displaced": displaced, "parent_hessian": parent / "vibrations/hessian.npz"}
     energy = mode["scan_energy_hartree"][mode["scan_q_amu_half_angstrom"].index(mode["start_q_amu_half_angstrom"])]
-    _optimise(settings, complex_id, molecule, spin, inputs, folder, work, guess, hessian, energy)
+    start = Start(molecule, inputs, guess, hessian, energy)
+    optimise_from(settings, complex_id, settings.state(complex_id, "HS"), start, folder, work)
 
 
 def take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
@@ -166,19 +166,39 @@ def _tell_of_hessian_room(settings: Settings, molecule: Molecule, state: State) 
         files.print_line(f"  after this, {error}")
 
 
-def _optimise(
-    settings: Settings, complex_id: str, molecule: Molecule, state: State, inputs: dict[str, Path],
-    folder: Path, work: Path, guess: checkpoints.Orbitals | None = None,
-    hessian: Array | optimise.StartHessian | None = None, start_energy: float = np.inf,
-) -> None:  # fmt: skip
+@dataclass(frozen=True)
+class Start:
+    """Where an optimisation starts.
+
+    Parameters
+    ----------
+    inputs : files it comes from, by what they are
+    guess : occupied orbitals near it; without them every candidate occupation is tried
+    hessian : (3N, 3N), Eh/bohr2, or how to get it; geomeTRIC's guess without
+    energy : of the geometry, Eh, where known: the minimum must not lie higher
+    warnings : to be told with the result
+    """
+
+    molecule: Molecule
+    inputs: dict[str, Path]
+    guess: checkpoints.Orbitals | None = None
+    hessian: Array | optimise.StartHessian | None = None
+    energy: float = np.inf
+    warnings: tuple[str, ...] = ()
+
+
+def optimise_from(settings: Settings, complex_id: str, state: State, start: Start, folder: Path, work: Path) -> None:
+    """Optimise a state in the group of its start; write geometry, trajectory, orbitals, optimise.json."""
+    molecule = start.molecule
     files.print_line(f"{complex_id} {state.name} {molecule.point_group}: {len(molecule.symbols)} atoms")
     resources.report_shortage(molecule.symbols, settings.level, settings.config["memory_mb"], molecule.point_group)
     _tell_of_hessian_room(settings, molecule, state)
     metal, limits = settings.entry(complex_id)["metal"], settings.config["gates"]
-    task = Task(molecule, settings.level, state, metal, limits, settings.optimisation, work, start_energy)
-    result, report = relaxation.relax(task, guess, hessian)
+    task = Task(molecule, settings.level, state, metal, limits, settings.optimisation, work, start.energy)
+    result, report = relaxation.relax(task, start.guess, start.hessian)
+    report["warnings"] = [*start.warnings, *report["warnings"]]
     facts = files.provenance(
-        inputs,
+        start.inputs,
         sum(step["seconds"] for step in result.steps),
         level=settings.named_level(),
         **device.facts(result.solution.device),

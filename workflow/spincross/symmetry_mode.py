@@ -140,7 +140,7 @@ def breaking_mode(vibrations: Vibrations, group: str) -> int | None:
             raise UnexpectedImaginaryMode(
                 f"mode {index + 1} at {vibrations.wavenumbers[index]:.1f} cm-1 is imaginary and totally symmetric "
                 f"({totally_symmetric} in {group}): the parent geometry is no minimum in its own group; "
-                "displace it along this mode and optimise again"
+                "the stage leave-saddle displaces it along this mode and optimises again"
             )
     return min(vibrations.imaginary) if vibrations.imaginary else None
 
@@ -151,14 +151,14 @@ def require_minimum(vibrations: Vibrations, name: str) -> None:
         values = ", ".join(f"{vibrations.wavenumbers[i]:.1f} ({vibrations.irreps[i]})" for i in vibrations.imaginary)
         raise UnexpectedImaginaryMode(
             f"{name} has imaginary modes at {values} cm-1 below the noise floor of {vibrations.noise_floor:.1f} cm-1; "
-            "it is no minimum and has no entropy"
+            "it is no minimum and has no entropy; the stage leave-saddle displaces it and optimises again"
         )
 
 
-def displaced(molecule: Molecule, mode: Array, coordinate: float) -> Molecule:
-    """Move along a mass-weighted unit mode (3N,) by Q in amu^1/2 angstrom; the group is broken to C1."""
+def displaced(molecule: Molecule, mode: Array, coordinate: float, group: str = "C1") -> Molecule:
+    """Move along a mass-weighted unit mode (3N,) by Q in amu^1/2 angstrom; to C1, unless the mode keeps the group."""
     shift = mode / np.sqrt(np.repeat(molecule.masses, 3)) * coordinate * ANGSTROM_TO_BOHR
-    return molecule.at(molecule.positions + shift.reshape(-1, 3), "C1")
+    return molecule.at(molecule.positions + shift.reshape(-1, 3), group)
 
 
 def animation(molecule: Molecule, mode: Array, amplitude: float, frames: int = 24) -> list[Array]:
