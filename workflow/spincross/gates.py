@@ -87,8 +87,9 @@ def _rotations(solution: Solution, grid_level: int, rough: Sequence[Rotation] = 
 
 
 def failed(error: SpincrossError, limits: Json) -> list[str]:
-    """Raise the error of a failed gate, or return its sentence where failures are to be warnings."""
+    """Raise the error of a failed gate, with the way to go on, or return its sentence where failures are warnings."""
     if limits["on_failure"] == "error":
+        error.args = (f"{error} (gates.on_failure: warning goes on with it, and the report says so)", *error.args[1:])
         raise error
     return [f"gate failed: {error}"]
 
