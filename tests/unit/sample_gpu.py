@@ -13,7 +13,7 @@ from pyscf import df
 from pyscf.df import df_jk
 from pyscf.dft import numint
 
-from spincross import device
+from spincross import device, gpu_libraries
 
 MEMORY = 150_100_000_000
 """Bytes of the whole GPU, as memGetInfo tells them."""
@@ -58,6 +58,7 @@ class Method:
 
         def call(*arguments, **options):
             self.log.append((name, len(arguments)))
+            assert name != "get_grad" or len(arguments) == 3  # gpu4pyscf's own makes no Fock matrix for a closed shell
             for failure in [entry for entry in self.log if entry[0] == "fail" and entry[1] == name]:
                 self.log.remove(failure)
                 raise failure[2] if len(failure) > 2 else MemoryError("out of memory allocating 14,000,000,000 bytes")
@@ -81,6 +82,14 @@ def _away(value):
     return Remote(value) if isinstance(value, np.ndarray) else value
 
 
+def tag_array(density, factor_l, factor_r, symmetrize):
+    """Return a first-order density as gpu4pyscf's get_jk would rebuild it from its factors, of either spin."""
+    assert (factor_l.values.ndim, factor_r.values.ndim, symmetrize) == (4, 3, 1)  # its dm_factor_mode 3
+    half = np.einsum("snpi,sqi->snpq", factor_l.values, factor_r.values)
+    np.testing.assert_allclose(density.values, half + half.transpose(0, 1, 3, 2), atol=1e-12)
+    return density
+
+
 def installed(monkeypatch, log):
     """Pretend that CuPy, gpu4pyscf and one GPU are there; moves and calls go to `log`."""
 
@@ -102,6 +111,9 @@ def installed(monkeypatch, log):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "gpu4pyscf", gpu4pyscf)
     monkeypatch.setitem(sys.modules, "gpu4pyscf.lib.cutensor", cutensor)
+    monkeypatch.setitem(sys.modules, "gpu4pyscf.lib.cupy_helper", SimpleNamespace(tag_array=tag_array))
+    for name in gpu_libraries.PARTS:
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, "cupy_backends.cuda.libs.cutensor", SimpleNamespace(get_version=lambda: 20501))
     monkeypatch.setattr(df_jk._DFHF, "to_gpu", to_gpu, raising=False)
     device.chosen.cache_clear()

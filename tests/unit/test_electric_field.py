@@ -60,7 +60,7 @@ def test_a_molecule_without_a_dipole_absorbs_nothing(solution):
 
 def test_a_solution_of_the_second_order_solver_feels_the_field_too(hydrogen):
     ladder = electronic.Ladder(hydrogen.mol, Level(basis="sto-3g", grid_level=1, scf_gradient_tolerance=1e-7), CPU)
-    second = ladder.second_order(hydrogen, 50)
+    second = ladder.second_order(hydrogen, 50, "asked for")
     field = np.array([0.0, 0.0, 0.01])
     expected = electric_field.gradient_in_field(hydrogen, field)
     np.testing.assert_allclose(electric_field.gradient_in_field(second, field), expected, atol=1e-6)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -33,11 +34,20 @@ def packages(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setattr(gpu_libraries, "find_library", lambda name: None)
     monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
-    for name in ("gpu4pyscf", "gpu4pyscf.lib", "gpu4pyscf.lib.cutensor"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for part in gpu_libraries.PARTS:
+        for parent in reversed((package.parent / Path(*part.split("."))).parents):
+            if package in (parent, *parent.parents):
+                parent.mkdir(exist_ok=True)
+                (parent / "__init__.py").touch()
+        (package.parent / Path(*part.split("."))).with_suffix(".py").touch()
+    _forget()
     yield tmp_path, cupy
-    for name in ("gpu4pyscf", "gpu4pyscf.lib", "gpu4pyscf.lib.cutensor"):
-        sys.modules.pop(name, None)
+    _forget()
+
+
+def _forget():
+    for name in [name for name in sys.modules if name.split(".")[0] == "gpu4pyscf"]:
+        del sys.modules[name]
 
 
 def test_gpu4pyscf_finds_the_solver_of_cudas_pip_packages(packages):
@@ -51,6 +61,15 @@ def test_without_the_solver_gpu4pyscfs_own_words_are_heard(packages):
     tmp_path, _ = packages
     (tmp_path / "site/nvidia/cu13/lib/libcusolver.so.12").unlink()
     with pytest.raises(OSError, match="Unable to load libcusolver"):
+        gpu_libraries.load()
+
+
+@pytest.mark.parametrize("part", gpu_libraries.PARTS)
+def test_a_part_that_does_not_load_is_missed_before_it_is_needed(packages, part):
+    """As where an installation left libpbc out: `auto` then takes the CPU, and says why."""
+    path = (packages[0] / "site" / Path(*part.split("."))).with_suffix(".py")
+    path.write_text("raise OSError('libpbc.so: cannot open shared object file')")
+    with pytest.raises(OSError, match=r"libpbc\.so"):
         gpu_libraries.load()
 
 

@@ -98,11 +98,12 @@ def with_fallback(requested: str, work: Callable[[Device], T]) -> T:
     if chosen(requested) == "cpu":
         return work(CPU)
     for device, after in zip(GPU, (*GPU[1:], CPU), strict=True):
+        free_memory()  # of methods before, too: each holds its tensor until the cycles of references are collected
         try:
             return work(device)
         except MEMORY_ERRORS as error:
             _say_memory_ran_out(error, f"on the {after.words}")
-        free_memory()
+    free_memory()
     return work(CPU)
 
 
@@ -162,6 +163,7 @@ def moved(method: Any, device: Device) -> Any:
     gpu = method.to_gpu()
     gpu.with_df.use_gpu_memory = not device.tensor_on_host
     gpu.cphf_grids = gpu.grids
+    gpu.level_shift = 0.0  # not None: as in PySCF, the orbitals then come from the last Fock matrix, not from DIIS's
     return gpu
 
 
@@ -186,3 +188,27 @@ def to_device(values: NDArray[Any], device: Device) -> Any:
 def alike(values: NDArray[Any], example: Any) -> Any:
     """Return a numpy array as what the example is: of the host or of the GPU."""
     return import_module("cupy").asarray(values) if hasattr(example, "get") else values
+
+
+def factored(left: NDArray[Any], right: NDArray[Any], example: Any) -> Any:
+    """Return the first-order densities of both spins, left times right transposed and the transpose of that.
+
+    On a GPU the factors go along (`factorize_dm` and `get_jk` of gpu4pyscf 1.9.0, df/df_jk.py): without them it
+    diagonalises every density to find some.
+
+    Parameters
+    ----------
+    left : (2, n, nao, k)
+    right : (2, nao, k); where a spin has fewer orbitals, zeros
+    example : array of the device to be used
+
+    Returns
+    -------
+    (2, n, nao, nao)
+    """
+    half = left @ right[:, None].transpose(0, 1, 3, 2)
+    density = alike(half + half.transpose(0, 1, 3, 2), example)
+    if not hasattr(example, "get"):
+        return density
+    tag = import_module("gpu4pyscf.lib.cupy_helper").tag_array
+    return tag(density, factor_l=alike(left, example), factor_r=alike(right, example), symmetrize=1)

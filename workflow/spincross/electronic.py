@@ -121,7 +121,7 @@ class Ladder:
         """Converge a method from a density, at most `max_cycles`, and add the rung, timed `since`, with more facts."""
         start = time.perf_counter() if since is None else since
         method.max_cycle = max_cycles
-        method.kernel(dm0=density if self.place == CPU else to_numpy(density))
+        method.kernel(dm0=density)
         seconds = time.perf_counter() - start
         row = {
             "rung": rung,
@@ -205,7 +205,14 @@ class Ladder:
         method.conv_tol_grad = self.level.scf_gradient_tolerance
         self.run(method, "DIIS", "converges again without aids", method.make_rdm1(), max_cycles)
 
-    def second_order(self, method: Any, max_cycles: int) -> Any:
+    def is_near(self, method: Any) -> bool:
+        """Tell whether an SCF on a GPU ended unconverged where second order is safe: level shift would lead away."""
+        if self.place == CPU or method.converged:
+            return False
+        fock = method.get_fock(dm=method.make_rdm1())
+        return float(np.linalg.norm(to_numpy(method.get_grad(method.mo_coeff, method.mo_occ, fock)))) < NEWTON_START
+
+    def second_order(self, method: Any, max_cycles: int, reason: str) -> Any:
         """Return what a second-order solver converged; as itself it would not see a changed Hamiltonian later on.
 
         PySCF's solver does not count its (macro) cycles.
@@ -217,7 +224,6 @@ class Ladder:
 
         newton = method.newton().set(conv_tol=self.level.scf_energy_tolerance, callback=count, cycles=0)
         newton.conv_tol_grad = self.level.scf_gradient_tolerance
-        reason = "neither DIIS nor level shift converged"
         self.run(newton, "second order", reason, method.make_rdm1(), max_cycles)
         return newton.undo_soscf()
 
@@ -270,10 +276,12 @@ def _solve(
     ladder.run(method, "DIIS", f"start from {origin}", density, first)
     if newton:
         ladder.newton_steps(method)
+    elif ladder.is_near(method):
+        method = ladder.second_order(method, max_cycles, "DIIS is slow near the solution")
     if not method.converged:
         ladder.level_shift(method, max_cycles)
     if not method.converged:
-        method = ladder.second_order(method, max_cycles)
+        method = ladder.second_order(method, max_cycles, "neither DIIS nor level shift converged")
     if not method.converged:
         rungs = "; ".join(f"{t['rung']}: {t['cycles']} cycles to {t['energy_hartree']:.6f} Eh" for t in ladder.trace)
         text = f"SCF of state {state.name} (multiplicity {state.multiplicity}) did not converge: {rungs}"

@@ -26,6 +26,9 @@ SHARE = 0.6
 """Part of the free memory that gpu4pyscf is shown where there is no cuTENSOR."""
 FAULTY = 20600
 """Version of cuTENSOR, as CuPy reports it (2.6.0), from which on it is left aside."""
+PARTS = ("gpu4pyscf.pbc.gto.int1e", "gpu4pyscf.df.grad.uks", "gpu4pyscf.df.hessian.uks")
+"""What gpu4pyscf 1.9.0 imports only when an SCF, gradient or Hessian needs it: a shared library that an installation
+left out (libpbc and libmgrid_v3, for integrals of molecules, too) is missed at once."""
 PLACES = ("nvidia/*/lib", "nvidia/*/lib64")
 """Where CUDA's pip packages keep libraries, below the folders of the Python path."""
 
@@ -40,6 +43,8 @@ def load() -> Any:
     with findable_cusolver():
         package = import_module("gpu4pyscf")
         engine = import_module("gpu4pyscf.lib.cutensor")
+        for name in PARTS:
+            import_module(name)
     if engine.contract_engine is not None:
         replace_contraction(engine, contraction(import_module("cupy")))
         show_memory(SHARE)

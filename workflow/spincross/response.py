@@ -105,13 +105,18 @@ def full_potential(engine: Any) -> Callable[[Array], Array]:
     """
     coefficients, occupations = list(device.to_numpy(engine.mo_coeff)), device.to_numpy(engine.mo_occ)
     occupied = [c[:, o > 0] for c, o in zip(coefficients, occupations, strict=True)]
-    respond = engine.gen_response(hermi=1)
+    respond, width = engine.gen_response(hermi=1), max(o.shape[1] for o in occupied)
+
+    def padded(orbitals: Array) -> Array:
+        """Return (..., nao, k) with columns of zeros up to the width."""
+        return np.pad(orbitals, [(0, 0)] * (orbitals.ndim - 1) + [(0, width - orbitals.shape[-1])])
+
+    right = np.stack([padded(o) for o in occupied])
 
     def several(changes: list[Array]) -> list[Array]:
         """Return the first-order potentials (n, orbitals, occupied) of each spin for its changes, of the same shape."""
-        halves = np.stack([c @ u @ o.T for c, u, o in zip(coefficients, changes, occupied, strict=True)], axis=1)
-        densities = [device.alike(half + half.transpose(0, 2, 1), engine.mo_coeff) for half in halves]
-        potentials = np.stack([device.to_numpy(respond(density)) for density in densities], axis=1)
+        left = np.stack([padded(c @ u) for c, u in zip(coefficients, changes, strict=True)])
+        potentials = device.to_numpy(respond(device.factored(left, right, engine.mo_coeff)))
         return [c.T @ (v @ o) for c, v, o in zip(coefficients, potentials, occupied, strict=True)]
 
     return _by_rows(several, coefficients, occupied, 1)
