@@ -5,6 +5,7 @@ import pytest
 
 import sample_gpu
 from spincross import checkpoints, electronic, gpu_hessian
+from spincross.errors import NotConverged
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 
@@ -60,3 +61,24 @@ def test_after_a_kill_no_finished_part_is_computed_again(water, monkeypatch, tmp
     np.testing.assert_allclose(found, whole, atol=1e-9)
     assert [name for name, value in log if name in PARTS and isinstance(value, int)] == PARTS  # calls, not settings
     assert [line.split(":")[0].strip() for line in lines if "found" in line] == FILES[: finished + 1]
+
+
+def test_first_order_orbitals_that_do_not_converge_are_a_named_error(water, monkeypatch):
+    """What was finished before is kept, and another error goes through as it is."""
+    method, _ = water
+    sample_gpu.installed(monkeypatch, [])
+    for failure, kind in (("Krylov solver failed to converge", NotConverged), ("a driver's error", RuntimeError)):
+        failing, names = sample_gpu.Method(method.copy(), []), []
+
+        def keep(name, compute, names=names):
+            names.append(name)
+            return compute()
+
+        def fails(*arguments, words=failure, **options):
+            raise RuntimeError(words)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(type(method.Hessian()), "solve_mo1", fails)
+            with pytest.raises(kind, match=failure):
+                gpu_hessian.hessian(failing, print, keep)
+        assert names == FILES

@@ -10,6 +10,7 @@ from scipy.linalg import expm
 
 import sample_h2co
 from spincross import electronic, orbital_rotations, response
+from spincross.errors import NotConverged
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.units import ANGSTROM_TO_BOHR
@@ -66,6 +67,12 @@ def test_the_hessian_of_a_range_separated_hybrid_is_pyscfs(multiplicity):
     found = response.hessian_columns(method, [1], level.grid_level, print)[0]
     stock = method.Hessian().kernel()[:, 1].reshape(12, 3)
     np.testing.assert_allclose(found, stock, atol=1e-6)
+
+
+def test_first_order_orbitals_that_do_not_converge_are_a_named_error(method, monkeypatch):
+    monkeypatch.setattr(rhf.HessianBase, "max_cycle", 1)
+    with pytest.raises(NotConverged, match=r"first-order orbitals of atoms 2: Krylov.* near an instability"):
+        response.hessian_columns(method, [1], 0, print)
 
 
 def test_full_densities_induce_the_same_potential(method):

@@ -1,6 +1,7 @@
 """Named failures: every one carries the numbers a chemist needs to judge it, in one sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,22 @@ class Stopped(KeyboardInterrupt):
 
 class Inhomogeneous(SpincrossError):
     """A difference asked between states computed in different ways or with different mode counts."""
+
+
+@contextmanager
+def solving_first_order(what: str) -> Iterator[None]:
+    """Raise NotConverged where the Krylov solver of PySCF or gpu4pyscf gives up inside the block.
+
+    Parameters
+    ----------
+    what : is solved for, with the number of its iterations where known
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "krylov" not in str(error).lower():
+            raise
+        raise NotConverged(
+            f"{what}: {error}; the electronic state is near an instability (stability_blocks in optimise.json); "
+            "what was finished is kept; hessian.method: finite differences needs no first-order orbitals"
+        ) from error

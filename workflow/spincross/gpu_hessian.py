@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from spincross.checkpoints import Arrays, Keep
 from spincross.device import alike, to_numpy
+from spincross.errors import solving_first_order
 from spincross.files import Report
 
 Array = NDArray[np.float64]
@@ -73,7 +74,8 @@ def hessian(method: Any, report: Report, keep: Keep) -> Array:
 
         def solved() -> Arrays:
             """Solve for them and return them as named arrays."""
-            mo1, e1 = solve(*arguments)
+            with solving_first_order("first-order orbitals on the GPU, all atoms at once"):
+                mo1, e1 = solve(*arguments)
             return _split("mo1", mo1, spins) | _split("e1", e1, spins)
 
         found = kept("gpu_orbital_response", solved)

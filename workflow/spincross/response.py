@@ -28,7 +28,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from spincross import device, fitted_hessian, fitted_potentials, images, symmetric_fitting, xc_derivatives
 from spincross.checkpoints import Keep, anew, parts_of
-from spincross.errors import BadInput
+from spincross.errors import BadInput, solving_first_order
 from spincross.files import fingerprint
 from spincross.fitted_hessian import fitting_of
 from spincross.fitted_response import FittedResponse, in_memory, integrals_of, megabytes
@@ -356,7 +356,8 @@ def _relaxed(
         return result
 
     apply = (induced_potential if plain_gga(mean_field) else stock_potential)(mean_field, grid_level)
-    mo1, e1 = hessian.solve_mo1(mean_field.mo_energy, coefficients, occupations, h1, fx=counted, atmlst=atoms)
+    with solving_first_order(f"first-order orbitals of atoms {', '.join(str(a + 1) for a in atoms)}"):
+        mo1, e1 = hessian.solve_mo1(mean_field.mo_energy, coefficients, occupations, h1, fx=counted, atmlst=atoms)
     spins = [(coefficients, occupations, mean_field.mo_energy, h1, mo1, e1)] if closed else [
         (coefficients[k], occupations[k], mean_field.mo_energy[k], h1[k], mo1[k], e1[k]) for k in (0, 1)
     ]  # fmt: skip
