@@ -76,8 +76,8 @@ def test_the_optimisation_says_it_first(small_settings, disk, capsys, monkeypatc
 
     monkeypatch.setattr(stages.relaxation, "relax", relax)
     with pytest.raises(Stopped):
-        start = stages.Start(H2CO, {})
-        stages.optimise_from(replace(small_settings, config=content), "h2co", STATES[1], start, tmp_path, tmp_path)
+        start = stages.Start(H2CO, STATES[1], {})
+        stages.optimise_from(replace(small_settings, config=content), "h2co", start, tmp_path, tmp_path)
     assert ("after this, the analytic Hessian puts" in capsys.readouterr().out) == said
 
 

@@ -2,13 +2,17 @@
 
 import json
 import math
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from spincross import __main__, config, electronic, files, saddles
-from spincross.errors import BadInput, Stopped
+from sample_h2co import H2CO
+from spincross import __main__, checkpoints, config, electronic, files, saddles, starts
+from spincross.errors import BadInput, StaleData, Stopped, UnexpectedImaginaryMode
 from spincross.molecule import Molecule
 from spincross.vibrations import Vibrations
 
@@ -41,6 +45,7 @@ def saddle(tmp_path_factory):
     words = ["--complex", "h2o2", "--state", "LS"] + [w for k, v in places.items() for w in (k, str(place / v))]
     for stage in ("molecule", "optimise", "hessian", "vibrations"):
         __main__.main([stage, *words])
+    shutil.copytree(place / "results", place / "copy")
     return words, place
 
 
@@ -53,40 +58,46 @@ def torsion(path: Path) -> float:
 
 def test_the_torsion_opens_and_the_rest_of_the_chain_goes_on(saddle, monkeypatch, capsys):
     words, place = saddle
-    here, work = place / "results" / LEVEL / "LS/C2", place / "work" / LEVEL / "LS/C2"
+    base, work = place / "results" / LEVEL, place / "work" / LEVEL
+    here = base / "LS/C2"
     before = files.read_json(here / "optimise/optimise.json")
-    modes = files.read_json(here / "vibrations/vibrations.json")
+    found = files.read_json(here / "vibrations/vibrations.json")
     assert torsion(here / "optimise/geometry.xyz") == pytest.approx(0.0, abs=1e-3)
-    assert [modes["irreps"][i] for i in modes["imaginary_modes"]] == ["A"]
+    assert [found["irreps"][i] for i in found["imaginary_modes"]] == ["A"]
 
     solve, calls = electronic.solve, []
 
     def stopped(*arguments):
         calls.append(arguments)
-        if len(calls) == 5:
+        if len(calls) == 2:
             raise Stopped("time is over")
         return solve(*arguments)
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit):
         patched.setattr(electronic, "solve", stopped)
         __main__.main(["leave-saddle", *words])
-    assert files.read_json(here / "optimise/optimise.json") == before  # until the new one is done
+    assert files.read_json(here / "optimise/optimise.json") == before
     capsys.readouterr()
     __main__.main(["leave-saddle", *words])
-    printed = capsys.readouterr().out
-    assert "forth: found" in printed and "back: found" in printed and "resuming" in printed
+    assert "forth_0: found" in capsys.readouterr().out
+    assert not here.exists()
+    for name in ("optimise/optimise.json", "vibrations/hessian.npz"):
+        assert (base / "saddles/LS/C2/1" / name).exists()
+    __main__.main(["optimise", *words])
     after = files.read_json(here / "optimise/optimise.json")
     assert after["energy_hartree"] < before["energy_hartree"] - 5e-3
     assert torsion(here / "optimise/geometry.xyz") == pytest.approx(115.0, abs=10.0)
-    assert any("came to rest on a saddle" in text and "irrep A" in text for text in after["warnings"])
-    assert files.read_json(here / "saddle_1/optimise/optimise.json") == before
-    assert (here / "saddle_1/vibrations/hessian.npz").exists() and not (here / "vibrations").exists()
-    assert not (here / "leaving_saddle").exists() and not (work / "leaving_saddle").exists()
+    assert any("came to rest on a saddle" in text and "mode 1 (A) imaginary" in text for text in after["warnings"])
     for stage in ("hessian", "vibrations"):
         __main__.main([stage, *words])
     assert files.read_json(here / "vibrations/vibrations.json")["imaginary_modes"] == []
     with pytest.raises(SystemExit, match="has no imaginary mode that keeps C2"):
         __main__.main(["leave-saddle", *words])
+    for folder in (here / "optimise", work / "LS/C2/optimise"):  # done anew, it does not go back to the saddle
+        shutil.rmtree(folder)
+    __main__.main(["optimise", *words])
+    again = files.read_json(here / "optimise/optimise.json")
+    assert again["energy_hartree"] == pytest.approx(after["energy_hartree"], abs=1e-8)
 
 
 def modes(wavenumbers: list[float], irreps: str) -> Vibrations:
@@ -98,53 +109,73 @@ def modes(wavenumbers: list[float], irreps: str) -> Vibrations:
 def test_only_a_mode_that_keeps_the_group_is_left() -> None:
     assert saddles.keeping_mode(modes([-90.0, -20.0, 50.0], "BAB"), "C2", "LS") == 1
     assert saddles.keeping_mode(modes([-90.0, -20.0, 50.0], "AAA"), "C1", "HS") == 0
-    with pytest.raises(BadInput, match=r"LS has no imaginary mode that keeps C2.* those at -90.0 \(B\) cm-1 break C2"):
+    with pytest.raises(
+        BadInput, match=r"LS in C2 has no imaginary mode that keeps C2; those at -90.0 \(B\) cm-1 break it"
+    ):
         saddles.keeping_mode(modes([-90.0, 20.0, 50.0], "BAB"), "C2", "LS")
-    with pytest.raises(BadInput, match="is no saddle within it$"):
+    with pytest.raises(BadInput, match="that keeps C2$"):
         saddles.keeping_mode(modes([-4.0, 20.0, 50.0], "ABA"), "C2", "LS")
 
 
-class Slope:
-    """Energies that fall along x of the first atom, the one way or the other."""
+class Curve:
+    """Energies (Eh) of a made-up curve over the x of the first atom (bohr), which moves along the mode."""
 
-    def __init__(self, sign: int) -> None:
-        self.sign = sign
+    def __init__(self, curve: Callable[[float], float]) -> None:
+        self.curve, self.names = curve, []
 
     def energy(self, moved: Molecule, name: str) -> float:
-        """Return a made-up energy."""
+        """Return the energy and remember the name."""
         assert moved.point_group == "C1"
-        return self.sign * float(moved.positions[0, 0])
+        self.names.append(name)
+        return self.curve(float(moved.positions[0, 0]))
 
 
-@pytest.mark.parametrize(("sign", "expected"), [(1, "back"), (-1, "forth")])
-def test_the_lower_side_is_taken(sign: int, expected: str) -> None:
-    molecule = Molecule(("O", "O", "H", "H"), np.array([[0, 0, 0], [3, 0, 0], [0, 2, 0], [3, 2, 1.0]]), 0, "C1")
-    energy, moved, name = saddles.lower_side(molecule, modes([-300.0], "A"), 0, Slope(sign))
+MOLECULE = Molecule(("O", "O", "H", "H"), np.array([[0, 0, 0], [3, 0, 0], [0, 2, 0], [3, 2, 1.0]]), 0, "C1")
+
+
+@pytest.mark.parametrize(
+    ("curve", "expected"),
+    [
+        (lambda x: x - 10, "back_0"),
+        (lambda x: -x - 10, "forth_0"),
+        (lambda x: 4 * (x**4 - (0.03 * x) ** 2) - 10 - 1e-3 * x**3, None),  # narrower than the noise
+        (lambda x: min(abs(x) - 0.04, 0.0) * (1e-3 + 1e-3 * (x > 0)) + 3 * max(abs(x) - 0.04, 0) - 10, "forth_2"),
+    ],
+)
+def test_the_lower_side_is_taken_and_the_displacement_halved_until_it_lies_below(curve, expected) -> None:
+    walk = Curve(curve)
+    arguments = MOLECULE, modes([-300.0], "A"), 0, walk, curve(0.0)
+    if expected is None:
+        with pytest.raises(UnexpectedImaginaryMode, match="is not below its -10.00000000 Eh: the mode may be real"):
+            saddles.lower_side(*arguments)
+        assert walk.names[-1] == "back_5"
+        return
+    energy, moved, name = saddles.lower_side(*arguments)
     assert name == expected
-    assert energy == sign * moved.positions[0, 0] < 0
+    assert energy == curve(moved.positions[0, 0]) < curve(0.0)
 
 
 def test_a_record_would_take_the_new_minimums_place(saddle, monkeypatch) -> None:
     words, place = saddle
     monkeypatch.setattr(saddles.reference, "usable", lambda *key: True)
     monkeypatch.setattr(saddles, "keeping_mode", lambda *found: 0)
-    with pytest.raises(SystemExit, match="set reference: ignore first"):
-        __main__.main(["leave-saddle", *words])
+    with pytest.raises(SystemExit, match="leave it so until `make store` has kept the new one"):
+        __main__.main(["leave-saddle", *words, "--results", str(place / "copy")])
 
 
-@pytest.mark.parametrize("moment", range(1, 8))
-def test_a_kill_while_folders_move_loses_none(tmp_path, monkeypatch, small_settings, moment) -> None:
-    """Wherever it comes, the same command ends with the new minimum, and the saddle's files lie aside."""
-    here, work, runs = tmp_path / "results", tmp_path / "work", []
-    for folder, names in ((here, ("optimise", "vibrations", "symmetry_mode")), (work, ("hessian", "optimise"))):
-        for name in names:
-            files.write_json(folder / name / "old.json", {})
+FOLDERS = ("HS/C2/optimise", "HS/C2/vibrations", "HS/C2/symmetry_mode", "HS/C1/optimise")
 
-    def optimised(settings, complex_id, state, start, folder, place):
-        runs.append(folder)
-        files.write_json(folder / "optimise.json", {})
-        files.write_json(place / "steps.json", {})
 
+@pytest.mark.parametrize("moment", range(1, 5))
+def test_a_kill_while_folders_move_loses_nothing(tmp_path, monkeypatch, small_settings, moment) -> None:
+    """Wherever it comes, the same command ends with a start for the next optimisation and nothing of the saddle."""
+    roots = tmp_path / "results", tmp_path / "work"
+    for root in roots:
+        for name in FOLDERS:
+            files.write_json(root / name / "old.json", {})
+    state = small_settings.state("h2co", "HS")
+    start = saddles.Start(H2CO, state, {}, (np.eye(2), np.eye(2)), np.eye(12), -1.0, ["a saddle was left"])
+    monkeypatch.setattr(saddles, "_start", lambda *arguments: start)
     rename, moves = Path.rename, []
 
     def killed(path, target):
@@ -153,15 +184,25 @@ def test_a_kill_while_folders_move_loses_none(tmp_path, monkeypatch, small_setti
             raise Stopped("killed")
         return rename(path, target)
 
-    monkeypatch.setattr(saddles.stages, "optimise_from", optimised)
-    monkeypatch.setattr(saddles, "_start", lambda *arguments: None)
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         patched.setattr(Path, "rename", killed)
-        saddles.leave(small_settings, "h2co", "LS", "C2", here, work)
-    saddles.leave(small_settings, "h2co", "LS", "C2", here, work)
-    assert (here / "optimise/optimise.json").exists() and len(runs) == 1
-    assert sorted(p.name for p in here.iterdir() if "saddle" not in p.name) == ["optimise"]
-    old = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("saddle_*/**/*.json")}
-    names = {Path(p).parts[0] + "/" + "/".join(Path(p).parts[2:]) for p in old}
-    kept = {"results/optimise", "results/vibrations", "results/symmetry_mode", "work/hessian", "work/optimise"}
-    assert {f"{name}/old.json" for name in kept} < names
+        saddles.leave(small_settings, "h2co", "HS", "C2", *roots)
+    saddles.leave(small_settings, "h2co", "HS", "C2", *roots)
+    for root in roots:
+        kept = [path.relative_to(root).parts for path in root.rglob("old.json")]
+        parts = ("optimise", "optimise", "symmetry_mode", "vibrations")
+        assert sorted((*k[:3], *k[4:]) for k in kept) == [("saddles", "HS", "C2", p, "old.json") for p in parts]
+    usual = saddles.Start(H2CO, state, {})
+    found = starts.below_a_saddle(usual, small_settings.level, roots[1] / "HS/C2")
+    assert (found.energy, list(found.warnings)) == (-1.0, ["a saddle was left"])
+    with pytest.raises(StaleData, match="belongs to another level, state or molecule"):
+        starts.below_a_saddle(usual, replace(small_settings.level, functional="b3lyp"), roots[1] / "HS/C2")
+
+
+def test_a_run_at_work_on_the_state_is_not_disturbed(tmp_path, monkeypatch, small_settings) -> None:
+    monkeypatch.setattr(saddles, "_start", lambda *arguments: None)
+    roots = tmp_path / "results", tmp_path / "work"
+    files.write_json(roots[0] / "HS/C2/optimise/old.json", {})
+    with checkpoints.locked(roots[1] / "HS/C2/hessian"), pytest.raises(BadInput, match="is in use by another run"):
+        saddles.leave(small_settings, "h2co", "HS", "C2", *roots)
+    assert (roots[0] / "HS/C2/optimise/old.json").exists()

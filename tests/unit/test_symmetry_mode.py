@@ -23,29 +23,33 @@ def modes(wavenumbers, irreps, floor=5.0):
 
 
 def test_the_lowest_imaginary_mode_that_breaks_the_group_is_chosen():
-    assert symmetry_mode.breaking_mode(modes([-90.0, -20.0, 50.0], "BBA"), "C2") == 0
+    assert symmetry_mode.breaking_mode(modes([-90.0, -20.0, 50.0], "BBA"), "C2", "x") == 0
 
 
 def test_a_mode_inside_the_noise_floor_breaks_nothing():
-    assert symmetry_mode.breaking_mode(modes([-4.0, 20.0, 50.0], "BBA"), "C2") is None
+    assert symmetry_mode.breaking_mode(modes([-4.0, 20.0, 50.0], "BBA"), "C2", "x") is None
 
 
 def test_a_mode_inside_the_noise_floor_that_larger_steps_show_to_be_imaginary_breaks_the_group():
     found = replace(modes([-4.0, 20.0, 50.0], "BBA"), settled_imaginary=(0,))
-    assert symmetry_mode.breaking_mode(found, "C2") == 0
+    assert symmetry_mode.breaking_mode(found, "C2", "x") == 0
     with pytest.raises(UnexpectedImaginaryMode, match="HS has imaginary modes"):
-        symmetry_mode.require_minimum(found, "HS")
+        symmetry_mode.require_minimum(found, "x", "HS", "C2")
 
 
 def test_a_totally_symmetric_imaginary_mode_is_an_error_with_its_wavenumber():
-    with pytest.raises(UnexpectedImaginaryMode, match=r"-90\.0"):
-        symmetry_mode.breaking_mode(modes([-90.0, 20.0, 50.0], "ABA"), "C2")
+    with pytest.raises(UnexpectedImaginaryMode, match=r"-90\.0.*leave-saddle --complex x --state HS --group C2"):
+        symmetry_mode.breaking_mode(modes([-90.0, 20.0, 50.0], "ABA"), "C2", "x")
 
 
 def test_a_minimum_is_required_for_an_entropy():
-    symmetry_mode.require_minimum(modes([4.0, 20.0, 50.0], "BBA"), "HS")
+    symmetry_mode.require_minimum(modes([4.0, 20.0, 50.0], "BBA"), "x", "HS", "C2")
+    with pytest.raises(UnexpectedImaginaryMode, match="LS itself breaks C2 and needs a point_group that it keeps"):
+        symmetry_mode.require_minimum(modes([-9.0, 20.0, 50.0], "BBA"), "x", "LS", "C2")
+    with pytest.raises(UnexpectedImaginaryMode, match="leave-saddle --complex x --state LS --group C2"):
+        symmetry_mode.require_minimum(modes([-9.0, -8.0, 50.0], "BAA"), "x", "LS", "C2")
     with pytest.raises(UnexpectedImaginaryMode, match="HS has imaginary modes"):
-        symmetry_mode.require_minimum(modes([-9.0, 20.0, 50.0], "BBA"), "HS")
+        symmetry_mode.require_minimum(modes([-9.0, 20.0, 50.0], "BBA"), "x", "HS", "C2")
 
 
 def test_a_scan_of_a_quartic_well_returns_its_minimum_and_depth():

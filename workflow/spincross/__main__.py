@@ -129,13 +129,13 @@ def _hessian(settings: Settings, place: Place) -> None:
 
 
 def _leave_saddle(settings: Settings, place: Place) -> None:
-    kept = saddles.leave(settings, place.complex, place.state, place.group, place.here, place.work)
-    if place.group != place.parent_group:
-        for name in ("mode.json", "animation.xyz"):  # assessed with the saddle; the chain would keep them
-            (place.parent / "symmetry_mode" / name).unlink(missing_ok=True)
+    work = place.options.workdir / place.complex / settings.level_name
+    kept = saddles.leave(settings, place.complex, place.state, place.group, place.base, work)
     print(
-        f"{place.complex} {place.state} {place.group} is optimised anew; the saddle's files lie in {kept}", flush=True
+        f"{place.complex} {place.state} {place.group} starts anew beside the saddle, which is kept in {kept}",
+        flush=True,
     )
+    print("`make run`, or the stage optimise, goes on from there", flush=True)
 
 
 def _probe(settings: Settings, place: Place) -> None:

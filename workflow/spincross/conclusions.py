@@ -34,9 +34,10 @@ def compute_entropy(settings: Settings, complex_id: str, low: Path, high: Path, 
     """LS parent, HS minimum and mode.json -> entropy.json, entropy.tsv, modes.tsv."""
     start = time.perf_counter()
     entry = settings.entry(complex_id)
-    symmetry_mode.require_minimum(load_vibrations(low.parent), f"{complex_id} LS")
-    symmetry_mode.require_minimum(load_vibrations(high.parent), f"{complex_id} HS")
     contents = files.read_json(low), files.read_json(high)
+    for state, path, content in zip(("LS", "HS"), (low, high), contents, strict=True):
+        group = content["provenance"]["point_group"]
+        symmetry_mode.require_minimum(load_vibrations(path.parent), complex_id, state, group)
     account = entropy_account(
         *contents,
         files.read_json(mode),

@@ -277,7 +277,7 @@ def _solve(
     if newton:
         ladder.newton_steps(method)
     elif ladder.is_near(method):
-        method = ladder.second_order(method, max_cycles, "DIIS is slow near the solution")
+        method = ladder.second_order(method, min(max_cycles, DIIS_ALONE), "DIIS is slow near the solution")
     if not method.converged:
         ladder.level_shift(method, max_cycles)
     if not method.converged:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spincross import descent, displacements, electronic, gates, images, mean_field, orbital_rotations
 from spincross.checkpoints import Orbitals
 from spincross.displacements import Surface
-from spincross.errors import NotConverged, WrongState
+from spincross.errors import NotConverged, SymmetryLost, WrongState
 from spincross.files import Json, Report, fingerprint, read_arrays
 from spincross.molecule import Molecule
 
@@ -116,10 +116,11 @@ class Walk:
         cycles, tested = solution.cycles, gates.stability(solution, self.limits)
         if tested.downward is not None:
             self.report(f"  unstable (eigenvalue {tested.downward.eigenvalue:.4f} Eh): following it down")
+            allowed = np.inf if moved.point_group == "C1" else self.limits["density_asymmetry"]
             try:
-                solution = descent.follow(solution, tested.downward.mode, moved, level, state, np.inf, memory)
+                solution = descent.follow(solution, tested.downward.mode, moved, level, state, allowed, memory)
                 cycles, tested = cycles + solution.cycles, gates.stability(solution, self.limits)
-            except (NotConverged, WrongState) as error:
+            except (NotConverged, SymmetryLost, WrongState) as error:
                 self.report(f"  {error}")
         eigenvalue = np.nan if tested.eigenvalue is None else tested.eigenvalue
         return EnergyPoint(solution.energy, *solution.orbitals, eigenvalue, cycles, time.perf_counter() - start)

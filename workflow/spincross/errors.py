@@ -84,6 +84,6 @@ def solving_first_order(what: str) -> Iterator[None]:
         if "krylov" not in str(error).lower():
             raise
         raise NotConverged(
-            f"{what}: {error}; the electronic state is near an instability (stability_blocks in optimise.json); "
-            "what was finished is kept; hessian.method: finite differences needs no first-order orbitals"
+            f"{what}: {error}; the electronic state is probably near an instability (stability_blocks in "
+            "optimise.json); hessian.method: finite differences needs no first-order orbitals"
         ) from error

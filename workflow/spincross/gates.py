@@ -25,6 +25,8 @@ from spincross.units import BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
 
+WAY_ON = "gates.on_failure: warning goes on with it, and the report says so"
+"""What the error of a failed gate ends with."""
 SAME_ENERGY = 5e-5
 """Largest rise (Eh) from start to minimum: an iron complex of 27 atoms turned by 10 degrees in the integration grid
 changed by 1.6e-5, and larger ones may by more."""
@@ -89,7 +91,8 @@ def _rotations(solution: Solution, grid_level: int, rough: Sequence[Rotation] = 
 def failed(error: SpincrossError, limits: Json) -> list[str]:
     """Raise the error of a failed gate, with the way to go on, or return its sentence where failures are warnings."""
     if limits["on_failure"] == "error":
-        error.args = (f"{error} (gates.on_failure: warning goes on with it, and the report says so)", *error.args[1:])
+        if WAY_ON not in str(error):
+            error.args = (f"{error} ({WAY_ON})", *error.args[1:])
         raise error
     return [f"gate failed: {error}"]
 

@@ -1,84 +1,111 @@
-"""Leaving a saddle: a state that should be a minimum of its group is displaced along its imaginary mode and relaxed.
+"""Leaving a saddle: a state that should be a minimum of its group starts anew beside it, on the lower side.
 
-Where the mode keeps the group (or no group is left) the optimiser came to rest on a saddle by symmetry or by chance.
-A mode that breaks the group is another question, which the scan of `symmetry_mode` answers.
+Where the imaginary mode keeps the group (or no group is left) the optimiser came to rest on a saddle by symmetry or by
+chance. A mode that breaks the group is another question, which the scan of `symmetry_mode` answers.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from spincross import checkpoints, files, pointgroup, reference, stages, symmetry_mode, vibrations
+from spincross import checkpoints, files, pointgroup, reference, starts, symmetry_mode, vibrations
 from spincross.config import Settings
 from spincross.displacements import Surface
 from spincross.energy_scan import Walk
-from spincross.errors import BadInput
+from spincross.errors import BadInput, UnexpectedImaginaryMode
 from spincross.molecule import Molecule
-from spincross.stages import Start
+from spincross.stages import load_molecule, load_vibrations
+from spincross.starts import Start
 
-STALE = ("optimise", "vibrations", "symmetry_mode", "hessian", "probe")
-"""What belongs to the saddle, in results or work, and is set aside."""
+MOST = 1000
+"""Saddles of one state and group that may be set aside."""
 
 
-def leave(settings: Settings, complex_id: str, state: str, group: str, here: Path, work: Path) -> Path:
-    """Optimise a state again from its saddle, and set what belongs to the saddle aside; return where that lies now.
+def leave(settings: Settings, complex_id: str, state: str, group: str, results: Path, work: Path) -> Path:
+    """Keep a start beside the saddle for the next optimisation of a state, and set its results and work aside.
 
-    Both sides of the lowest imaginary mode that keeps the group are tried; the optimisation starts from the lower one,
-    with the orbitals and the Hessian of the saddle. A killed one goes on from `work`.
+    Each folder moves by one rename, those of the saddle last: after a kill the same command ends what was begun.
 
     Parameters
     ----------
-    here : results folder of state and group; `optimise` is new afterwards, `saddle_1` (2, ...) has the old
-    work : its work folder
+    results, work : folders of the complex at its level; `saddles/{state}/{group}/1` (2, ...) in them has the old files
+
+    Returns
+    -------
+    where the saddle's results lie now
 
     Raises
     ------
     BadInput
-        if no imaginary mode keeps the group, or a reference record would take the place of the new minimum
-    NotConverged, WrongState, SymmetryLost, StaleData
-        as any optimisation; the results are then untouched
+        if no imaginary mode keeps the group, a reference record would take the place of the new minimum, or a run is
+        at work on the state
+    UnexpectedImaginaryMode
+        if neither side of the mode lies below the saddle
+    NotConverged, WrongState, StaleData
+        if an SCF beside the saddle fails
     """
-    new, place = here / "leaving_saddle", work / "leaving_saddle"
-    if not (new / "optimise.json").exists():
-        with checkpoints.locked(place):
-            start = _start(settings, complex_id, state, group, here, place)
-        stages.optimise_from(settings, complex_id, settings.state(complex_id, state), start, new, place / "optimise")
-    kept = next(here / f"saddle_{k}" for k in range(1, 1000) if not (here / f"saddle_{k}").exists())
-    for folder, aside in ((work, work / kept.name), (here, kept)):
-        aside.mkdir(parents=True, exist_ok=True)
-        for name in STALE:
-            if (folder / name).exists():
-                (folder / name).rename(aside / name)
-    if place.exists():  # not so where a kill came between these two lines
-        place.rename(work / kept.name / place.name)
-    new.rename(here / "optimise")
-    return kept
+    tail = Path(state) / group
+    with checkpoints.locked(work / tail / "leaving_saddle"):
+        start = _start(settings, complex_id, state, group, results / tail, work / tail / "leaving_saddle")
+    aside = next(Path("saddles") / tail / str(k) for k in range(1, MOST) if not _taken((results, work), tail, k))
+    moving = [tail]
+    if group != "C1":
+        moving.insert(0, Path(state) / "C1")  # came from the saddle
+    with ExitStack() as held:
+        for lock in [lock for part in moving for lock in (work / part).glob("*/lock")]:
+            held.enter_context(checkpoints.locked(lock.parent))
+        for part in moving:
+            _move(work / part, work / aside.with_name(f"{aside.name}_C1" if part != tail else aside.name))
+        starts.store(start, settings.level, work / tail)
+        for name in ("mode.json", "animation.xyz") if group == "C1" else ():  # of the saddle; the chain would keep them
+            for path in (results / state).glob(f"*/symmetry_mode/{name}"):
+                path.unlink()
+        for part in moving:
+            _move(results / part, results / aside.with_name(f"{aside.name}_C1" if part != tail else aside.name))
+    return results / aside
+
+
+def _taken(roots: tuple[Path, ...], tail: Path, number: int) -> bool:
+    return any((root / "saddles" / tail / f"{number}{end}").exists() for root in roots for end in ("", "_C1"))
+
+
+def _move(source: Path, target: Path) -> None:
+    if source.exists():
+        with files.writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.rename(target)
 
 
 def _start(settings: Settings, complex_id: str, state: str, group: str, here: Path, work: Path) -> Start:
     inputs = {"saddle": here / "optimise/geometry.xyz", "saddle_hessian": here / "vibrations/hessian.npz"}
-    molecule = stages.load_molecule(settings, complex_id, inputs["saddle"], group).symmetrised()
-    before = files.read_json(here / "optimise/optimise.json")["energy_hartree"]
+    molecule = load_molecule(settings, complex_id, inputs["saddle"], group).symmetrised()
+    before = files.read_json(here / "optimise/optimise.json")
     guess = checkpoints.load_orbitals(here / "optimise/orbitals.npz")
-    hessian, found = files.read_arrays(inputs["saddle_hessian"])["hessian"], stages.load_vibrations(here / "vibrations")
+    hessian, found = files.read_arrays(inputs["saddle_hessian"])["hessian"], load_vibrations(here / "vibrations")
     index = keeping_mode(found, group, f"{complex_id} {state}")
     _refuse_recorded(settings, complex_id, state, group)
-    surface = Surface(settings.level, settings.state(complex_id, state), guess, settings.config["memory_mb"])
+    held = before["electrons_per_irrep"] and tuple((a, b) for a, b in before["electrons_per_irrep"])
+    spin = replace(settings.state(complex_id, state), occupation=held)
+    surface = Surface(settings.level, spin, guess, settings.config["memory_mb"])
     walk = Walk(molecule, surface, settings.config["gates"], work, files.print_line)
-    energy, moved, name = lower_side(molecule, found, index, walk)
+    energy, moved, name = lower_side(molecule, found, index, walk, before["energy_hartree"])
     text = (
-        f"{state} came to rest on a saddle at {before:.8f} Eh (mode {index + 1}, {found.wavenumbers[index]:.1f} cm-1, "
-        f"irrep {found.irreps[index]}); it was displaced along this mode and optimised again"
+        f"{state} in {group} came to rest on a saddle at {before['energy_hartree']:.8f} Eh, with mode {index + 1} "
+        f"({found.irreps[index]}) imaginary at {abs(found.wavenumbers[index]):.1f}i cm-1; it was displaced along this "
+        f"mode, to {energy:.8f} Eh, and optimised again"
     )
-    return Start(moved, inputs, walk.orbitals(name), hessian, energy, (text, *walk.doubts))
+    return Start(moved, spin, inputs, walk.orbitals(name), hessian, energy, [text, *walk.doubts])
 
 
 def _refuse_recorded(settings: Settings, complex_id: str, state: str, group: str) -> None:
-    recorded = [reference.usable(settings, complex_id, state, group, stage) for stage in ("optimise", "vibrations")]
-    if settings.config["reference"] == "use" and any(recorded):
+    if settings.config["reference"] != "use":
+        return
+    if any(reference.usable(settings, complex_id, state, group, stage) for stage in ("optimise", "vibrations")):
         raise BadInput(
             f"{complex_id} {state} {group} has a reference record, which would be recalled in place of the new "
-            "minimum: set reference: ignore first"
+            "minimum: set reference: ignore, and leave it so until `make store` has kept the new one"
         )
 
 
@@ -89,19 +116,34 @@ def keeping_mode(found: vibrations.Vibrations, group: str, name: str) -> int:
         return min(kept)
     others = ", ".join(f"{found.wavenumbers[i]:.1f} ({found.irreps[i]})" for i in found.imaginary)
     raise BadInput(
-        f"{name} has no imaginary mode that keeps {group}, and is no saddle within it"
-        + (f"; those at {others} cm-1 break {group}: for HS the stage symmetry-mode follows them" if others else "")
+        f"{name} in {group} has no imaginary mode that keeps {group}"
+        + (f"; those at {others} cm-1 break it, and for HS the stage symmetry-mode follows them" if others else "")
     )
 
 
-def lower_side(molecule: Molecule, found: vibrations.Vibrations, index: int, walk: Walk) -> tuple[float, Molecule, str]:
-    """Return energy (Eh), geometry and name of the lower one of both sides of a mode that keeps the group."""
-    mode, wavenumber = found.modes[:, index], float(found.wavenumbers[index])
-    q = symmetry_mode.first_coordinate(molecule, mode, wavenumber)
-    sides = {"forth": q, "back": -q}
-    moved = {name: symmetry_mode.displaced(molecule, mode, x, molecule.point_group) for name, x in sides.items()}
-    energies = {name: walk.energy(moved[name], name) for name in sides}
-    for name, energy in energies.items():
-        files.print_line(f"  Q {sides[name]:+.3f} amu^1/2 angstrom: E {energy:.8f} Eh")
-    best = min(energies, key=lambda name: energies[name])
-    return energies[best], moved[best], best
+def lower_side(
+    molecule: Molecule, found: vibrations.Vibrations, index: int, walk: Walk, before: float
+) -> tuple[float, Molecule, str]:
+    """Return energy (Eh), geometry and name of the lower one of both sides of a mode that keeps the group.
+
+    The displacement is halved until a side lies below the saddle; UnexpectedImaginaryMode if none does.
+
+    Parameters
+    ----------
+    before : energy of the saddle, Eh
+    """
+    mode, tried = found.modes[:, index], []
+    q = symmetry_mode.first_coordinate(molecule, mode, float(found.wavenumbers[index]))
+    for halving in range(symmetry_mode.MOST_HALVINGS + 1):
+        for name, x in ((f"forth_{halving}", q / 2**halving), (f"back_{halving}", -q / 2**halving)):
+            moved = symmetry_mode.displaced(molecule, mode, x, molecule.point_group)
+            tried.append((walk.energy(moved, name), moved, name))
+            files.print_line(f"  Q {x:+.3f} amu^1/2 angstrom: E {tried[-1][0]:.8f} Eh")
+        best = min(tried, key=lambda row: row[0])
+        if best[0] < before - symmetry_mode.LOWER:
+            return best
+    raise UnexpectedImaginaryMode(
+        f"mode {index + 1} is imaginary at {abs(found.wavenumbers[index]):.1f}i cm-1, but down to Q = {x:+.3f} amu^1/2 "
+        f"angstrom the lowest energy beside the saddle, {best[0]:.8f} Eh, is not below its {before:.8f} Eh: the mode "
+        "may be real; a finer grid, or tighter SCF thresholds, would tell"
+    )

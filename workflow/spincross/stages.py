@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from spincross import (
     reference,
     relaxation,
     resources,
+    starts,
     symmetry_mode,
     vibrations,
 )
@@ -46,6 +46,7 @@ from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.relaxation import Task
 from spincross.schemas import write_checked
+from spincross.starts import Start
 from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Array = NDArray[np.float64]
@@ -103,8 +104,9 @@ def optimise_parent(
 ) -> None:
     """Optimise a state in the parent group from the extracted molecule."""
     molecule = load_molecule(settings, complex_id, xyz, group).symmetrised()
-    start = Start(molecule, {"molecule": xyz}, hessian=start_hessian(settings, complex_id))
-    optimise_from(settings, complex_id, settings.state(complex_id, state), start, folder, work)
+    spin = settings.state(complex_id, state)
+    start = Start(molecule, spin, {"molecule": xyz}, hessian=start_hessian(settings, complex_id))
+    optimise_from(settings, complex_id, start, folder, work)
 
 
 def start_hessian(settings: Settings, complex_id: str) -> optimise.StartHessian | None:
@@ -145,8 +147,8 @@ def optimise_broken(settings: Settings, complex_id: str, parent: Path, folder: P
     guess = checkpoints.load_orbitals(parent / "symmetry_mode/orbitals.npz")
     inputs = {"displaced": displaced, "parent_hessian": parent / "vibrations/hessian.npz"}
     energy = mode["scan_energy_hartree"][mode["scan_q_amu_half_angstrom"].index(mode["start_q_amu_half_angstrom"])]
-    start = Start(molecule, inputs, guess, hessian, energy)
-    optimise_from(settings, complex_id, settings.state(complex_id, "HS"), start, folder, work)
+    start = Start(molecule, settings.state(complex_id, "HS"), inputs, guess, hessian, energy)
+    optimise_from(settings, complex_id, start, folder, work)
 
 
 def take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
@@ -166,29 +168,10 @@ def _tell_of_hessian_room(settings: Settings, molecule: Molecule, state: State) 
         files.print_line(f"  after this, {error}")
 
 
-@dataclass(frozen=True)
-class Start:
-    """Where an optimisation starts.
-
-    Parameters
-    ----------
-    inputs : files it comes from, by what they are
-    guess : occupied orbitals near it; without them every candidate occupation is tried
-    hessian : (3N, 3N), Eh/bohr2, or how to get it; geomeTRIC's guess without
-    energy : of the geometry, Eh, where known: the minimum must not lie higher
-    warnings : to be told with the result
-    """
-
-    molecule: Molecule
-    inputs: dict[str, Path]
-    guess: checkpoints.Orbitals | None = None
-    hessian: Array | optimise.StartHessian | None = None
-    energy: float = np.inf
-    warnings: tuple[str, ...] = ()
-
-
-def optimise_from(settings: Settings, complex_id: str, state: State, start: Start, folder: Path, work: Path) -> None:
-    """Optimise a state in the group of its start; write geometry, trajectory, orbitals, optimise.json."""
+def optimise_from(settings: Settings, complex_id: str, usual: Start, folder: Path, work: Path) -> None:
+    """Optimise a state in the group of its start, or of what a left saddle keeps; write geometry, optimise.json, ..."""
+    start = starts.below_a_saddle(usual, settings.level, work.parent)
+    state = start.state
     molecule = start.molecule
     files.print_line(f"{complex_id} {state.name} {molecule.point_group}: {len(molecule.symbols)} atoms")
     resources.report_shortage(molecule.symbols, settings.level, settings.config["memory_mb"], molecule.point_group)
@@ -253,7 +236,7 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
     group = source["point_group"]
     molecule = load_molecule(settings, complex_id, parent / "optimise/geometry.xyz", group).symmetrised()
     found = load_vibrations(parent / "vibrations")
-    index = symmetry_mode.breaking_mode(found, group)
+    index = symmetry_mode.breaking_mode(found, group, complex_id)
     inputs = {"vibrations": parent / "vibrations/vibrations.json", "geometry": parent / "optimise/geometry.xyz"}
     content: Json = {
         "complex": complex_id,

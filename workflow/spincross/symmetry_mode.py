@@ -126,8 +126,8 @@ class Scan:
         return float(np.sqrt(-a / (2 * b))), float(-(a**2) / (4 * b) * HARTREE_TO_KJ_PER_MOL)
 
 
-def breaking_mode(vibrations: Vibrations, group: str) -> int | None:
-    """Return the index of the lowest imaginary mode that breaks the group, None if all modes are real.
+def breaking_mode(vibrations: Vibrations, group: str, complex_id: str) -> int | None:
+    """Return the index of the lowest imaginary mode of HS that breaks the group, None if all modes are real.
 
     Raises
     ------
@@ -139,20 +139,29 @@ def breaking_mode(vibrations: Vibrations, group: str) -> int | None:
         if vibrations.irreps[index] == totally_symmetric:
             raise UnexpectedImaginaryMode(
                 f"mode {index + 1} at {vibrations.wavenumbers[index]:.1f} cm-1 is imaginary and totally symmetric "
-                f"({totally_symmetric} in {group}): the parent geometry is no minimum in its own group; "
-                "the stage leave-saddle displaces it along this mode and optimises again"
+                f"({totally_symmetric} in {group}): the parent geometry is no minimum in its own group"
+                + _way_on(vibrations, complex_id, "HS", group)
             )
     return min(vibrations.imaginary) if vibrations.imaginary else None
 
 
-def require_minimum(vibrations: Vibrations, name: str) -> None:
+def require_minimum(vibrations: Vibrations, complex_id: str, state: str, group: str) -> None:
     """Raise UnexpectedImaginaryMode, with the wavenumbers, if a state that must be a minimum is none."""
     if vibrations.imaginary:
         values = ", ".join(f"{vibrations.wavenumbers[i]:.1f} ({vibrations.irreps[i]})" for i in vibrations.imaginary)
         raise UnexpectedImaginaryMode(
-            f"{name} has imaginary modes at {values} cm-1 below the noise floor of {vibrations.noise_floor:.1f} cm-1; "
-            "it is no minimum and has no entropy; the stage leave-saddle displaces it and optimises again"
+            f"{complex_id} {state} has imaginary modes at {values} cm-1 below the noise floor of "
+            f"{vibrations.noise_floor:.1f} cm-1; it is no minimum and has no entropy"
+            + _way_on(vibrations, complex_id, state, group)
         )
+
+
+def _way_on(vibrations: Vibrations, complex_id: str, state: str, group: str) -> str:
+    """Say what leads on from an imaginary mode that is not the breaking of the parent group by HS."""
+    if any(vibrations.irreps[i] == pointgroup.irreps(group)[0] for i in vibrations.imaginary):
+        command = f"python -m spincross leave-saddle --complex {complex_id} --state {state} --group {group}"
+        return f"; `{command}` lets it start anew beside this saddle"
+    return f"; {state} itself breaks {group} and needs a point_group that it keeps"
 
 
 def displaced(molecule: Molecule, mode: Array, coordinate: float, group: str = "C1") -> Molecule:
