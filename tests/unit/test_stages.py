@@ -113,6 +113,7 @@ def test_nothing_is_taken_over_from_a_parent_that_is_not_complete(tmp_path):
 
 def test_no_entropy_is_computed_from_a_saddle(settings, tmp_path):
     content = {
+        "provenance": {"point_group": "C2"},
         "irreps": ["B"],
         "translation_rule_hartree_per_bohr2": 0.0,
         "rotation_rule_hartree_per_bohr2": 0.0,
@@ -121,7 +122,7 @@ def test_no_entropy_is_computed_from_a_saddle(settings, tmp_path):
     files.write_json(tmp_path / "vibrations.json", content)
     files.write_arrays(tmp_path / "modes.npz", modes=np.ones((3, 1)), wavenumbers=np.array([-40.0]))
     path = tmp_path / "vibrations.json"
-    with pytest.raises(UnexpectedImaginaryMode, match="LS has imaginary modes"):
+    with pytest.raises(UnexpectedImaginaryMode, match=r"h2co LS has imaginary modes at -40\.0 \(B\)"):
         conclusions.compute_entropy(settings, "h2co", path, path, path, tmp_path / "out")
 
 
