@@ -261,8 +261,11 @@ def test_a_finished_scan_costs_nothing_and_a_longer_one_only_its_new_points(
     work = copied(scanned, tmp_path)
     assert len(scanned[1]["scan_energy_hartree"]) == 7
     assert len(list((work / "scan").glob("*/energy.npz"))) == POINTS
-    same_scan(follow(small_settings, parent, work), scanned[1])
+    again, spent = follow(small_settings, parent, work), scanned[1]["provenance"]["wall_seconds"]
+    same_scan(again, scanned[1])
     assert solves == []
+    assert spent > 0.1
+    assert again["provenance"]["wall_seconds"] == pytest.approx(spent, abs=0.02)  # what its points took
     longer = {"symmetry_mode": {"scan_points": 4}}
     before = {path.name for path in (work / "scan").iterdir() if path.is_dir()}
     follow(replace(small_settings, config=small_settings.config | longer), parent, work)

@@ -50,6 +50,7 @@ class Walk:
     limits : section `gates` of the configuration
     work : folder that keeps the points
     doubts : sentences of gates that points failed, where failures are to be warnings
+    seconds : what every point took when it was computed
     """
 
     molecule: Molecule
@@ -58,6 +59,7 @@ class Walk:
     work: Path
     report: Report
     doubts: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
     def energy(self, moved: Molecule, name: str) -> float:
         """Return the energy (Eh) of a point of the scan by its name, as `symmetry_mode.scan` gives it.
@@ -72,6 +74,7 @@ class Walk:
         key = fingerprint([self.surface.key(moved), self.limits["stability"]])
         path = self.work / name / "energy.npz"
         found = displacements.kept(path, moved, key, lambda: self._point(moved, self._guess(name)), self.report)
+        self.seconds.append(float(found["seconds"]))
         self._judge(name, found, path.parent)
         return float(found["energy"])
 

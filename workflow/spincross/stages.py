@@ -229,9 +229,10 @@ def load_vibrations(folder: Path) -> vibrations.Vibrations:
 def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, folder: Path, work: Path) -> None:
     """Find the breaking mode of the HS parent, scan the energy along it.
 
-    Writes scan.json, scan.tsv, displaced.xyz and its orbitals.npz. Each point is kept in `work` as it finishes.
+    Writes scan.json, scan.tsv, displaced.xyz and its orbitals.npz. Each point is kept in `work` as it finishes; the
+    time in scan.json is that of all points, whenever they were computed.
     """
-    start = time.perf_counter()
+    seconds = 0.0
     source = files.read_json(parent / "optimise/optimise.json")
     group = source["point_group"]
     molecule = load_molecule(settings, complex_id, parent / "optimise/geometry.xyz", group).symmetrised()
@@ -260,14 +261,13 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
         content["warnings"] = scan.doubts(source["energy_hartree"]) + walk.doubts
         content["start_q_amu_half_angstrom"] = float(scan.coordinates[scan.start])
         moved = symmetry_mode.displaced(molecule, found.modes[:, index], content["start_q_amu_half_angstrom"])
-        orbitals = walk.orbitals(scan.names[scan.start])
+        orbitals, seconds = walk.orbitals(scan.names[scan.start]), sum(walk.seconds)
     rows = zip(content["scan_q_amu_half_angstrom"], content["scan_energy_hartree"], strict=True)
     files.write_xyz(folder / "displaced.xyz", moved.symbols, [moved.positions], [f"{complex_id} HS start of C1"])
     checkpoints.store_orbitals(folder / "orbitals.npz", orbitals)
     table = [{"q_amu_half_angstrom": f"{q:.6f}", "energy_hartree": f"{e:.9f}"} for q, e in rows]
     write_table(folder / "scan.tsv", table or [{"q_amu_half_angstrom": "", "energy_hartree": ""}])
     facts = state_facts(files.read_json(parent / "vibrations/vibrations.json")["provenance"])
-    seconds = time.perf_counter() - start
     write_checked(folder / "scan.json", {"provenance": files.provenance(inputs, seconds, **facts), **content}, "scan")
 
 
