@@ -1,11 +1,12 @@
-"""The README's table of the iron stand-in is that of its records."""
+"""The README's tables of the iron stand-in and of the published control are those of their records."""
 
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from spincross import __main__, files
+from spincross import __main__, config, files, job, mode_entropy
 from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,10 +22,16 @@ def recalled(tmp_path_factory):
     return folder / "fe-aai2-ncs2/pbe0_def2-svp"
 
 
+def section(heading):
+    """Return the README from a heading up to the next one, with plain minus signs."""
+    parts = re.split(r"^#+ ", (ROOT / "README.md").read_text().replace("−", "-"), flags=re.MULTILINE)
+    (found,) = [part for part in parts if part.startswith(heading)]
+    return found
+
+
 @pytest.fixture(scope="module")
 def text():
-    """Return the README with plain minus signs."""
-    return (ROOT / "README.md").read_text().replace("−", "-")
+    return section("Two commands")
 
 
 def row(text, head):
@@ -34,7 +41,11 @@ def row(text, head):
 
 
 def test_energies_bonds_and_spins(recalled, text):
-    found = [files.read_json(recalled / state / "optimise/optimise.json") for state in STATES]
+    energies_bonds_and_spins([files.read_json(recalled / state / "optimise/optimise.json") for state in STATES], text)
+
+
+def energies_bonds_and_spins(found, text):
+    """Compare the rows of the states' optimisations."""
     relative = [(s["energy_hartree"] - found[0]["energy_hartree"]) * HARTREE_TO_KJ_PER_MOL for s in found]
     assert [float(cell) for cell in row(text, "energy (kJ/mol)")] == pytest.approx(relative, abs=0.005)
     for cell, state in zip(row(text, "Fe-N (Å)".replace("-", "–")), found, strict=True):
@@ -46,7 +57,11 @@ def test_energies_bonds_and_spins(recalled, text):
 
 
 def test_modes(recalled, text):
-    found = [files.read_json(recalled / state / "vibrations/vibrations.json") for state in STATES]
+    modes([files.read_json(recalled / state / "vibrations/vibrations.json") for state in STATES], text)
+
+
+def modes(found, text):
+    """Compare the rows of the states' vibrations."""
     for cell, state in zip(row(text, "imaginary modes"), found, strict=True):
         waves = [(state["wavenumbers_per_cm"][k], state["irreps"][k]) for k in state["imaginary_modes"]]
         assert cell == (", ".join(f"{-wave:.0f}i cm⁻¹ ({irrep})" for wave, irrep in waves) or "none")
@@ -69,3 +84,44 @@ def test_entropies(recalled, text):
     (sentence,) = re.findall(r"ΔS_vib .* J/\(K mol\) at 298\.15 K", text)
     numbers = re.findall(r"(?<![\w.])-?\d+\.\d(?!\d)", sentence)
     assert [float(number) for number in numbers] == pytest.approx(expected, abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory):
+    """Return the control's optimisations, vibrations and scan, out of its records."""
+    folder, words = tmp_path_factory.mktemp("control"), ["--complex", "fe-phen2-ncs2"]
+    content = config.read_yaml(ROOT / "workflow/config/config.yaml") | {"complexes": words[1:]}
+    settings = config.load(content, ROOT / "structures")
+    job.recall(settings, words[1], folder)
+    for state in ("LS", "HS"):
+        __main__.main(["vibrations", *words, "--state", state, "--results", str(folder)])
+    base = folder / "fe-phen2-ncs2/pbe0_def2-svp"
+    states = [
+        [files.read_json(base / state / path) for state in STATES[:2]]
+        for path in ("optimise/optimise.json", "vibrations/vibrations.json")
+    ]
+    return *states, files.read_json(base / "HS/C2/symmetry_mode/scan.json")
+
+
+def test_the_published_control(control):
+    """Energies, geometries, stability, modes, the well of the scan and the entropies, of which each is in the text."""
+    optimised, vibrations, scan = control
+    text = section("A published control")
+    energies_bonds_and_spins(optimised, text)
+    modes(vibrations, text)
+    angles = [next(a["angle"] for a in o["metal_angles_degree"] if a["kind"] == "Fe-N-C") for o in optimised]
+    assert [float(cell) for cell in row(text, "Fe–N–C of NCS")] == pytest.approx(angles, abs=0.05)
+    lowest = [min(block["eigenvalue_hartree"] for block in o["stability_blocks"]) for o in optimised]
+    assert [float(cell) for cell in row(text, "lowest eigenvalue")] == pytest.approx(lowest, abs=5e-5)
+    energies, coordinates = (np.array(scan[f"scan_{key}"]) for key in ("energy_hartree", "q_amu_half_angstrom"))
+    rise = (energies - energies[len(energies) // 2]) * HARTREE_TO_KJ_PER_MOL
+    found = re.search(r"well ([\d.]+) kJ/mol deep, at Q = ([\d.]+) .*the energy is ([\d.]+) kJ/mol above", text)
+    expected = [-rise.min(), abs(coordinates[rise.argmin()]), rise[-1]]
+    assert [float(value) for value in found.groups()] == pytest.approx(expected, abs=5e-3)
+    numbers = re.search(r"is ([\d.]+) \(harmonic\) or ([\d.]+) .* K, ([\d.]+) or ([\d.]+) J/\(K mol\) at 298", text)
+    sums = [
+        [treatment(np.array([w for w in v["wavenumbers_per_cm"] if w > 0]), kelvin).sum() for v in vibrations]
+        for kelvin in (176.3, 298.15)
+        for treatment in (mode_entropy.harmonic_entropy, mode_entropy.quasi_rrho_entropy)
+    ]
+    assert [float(n) for n in numbers.groups()] == pytest.approx([high - low for low, high in sums], abs=0.05)

@@ -180,9 +180,10 @@ class Ladder:
     def newton_steps(self, method: Any) -> None:
         """Take up to NEWTON_STEPS Newton steps on the low-rank response, each followed by DIIS."""
         for _ in range(NEWTON_STEPS):
-            gradient = method.get_grad(method.mo_coeff, method.mo_occ, self.fock)
-            slope = 0.0 if method.converged else float(np.linalg.norm(gradient))
-            if not 0.0 < slope < NEWTON_START:
+            if method.converged:
+                return
+            slope = float(np.linalg.norm(method.get_grad(method.mo_coeff, method.mo_occ, self.fock)))
+            if not slope < NEWTON_START:
                 return
             start = time.perf_counter()
             fx = response.induced_potential(method, min(self.level.grid_level, NEWTON_GRID))
