@@ -12,7 +12,7 @@ import pytest
 
 from sample_h2co import H2CO
 from spincross import __main__, checkpoints, config, electronic, files, saddles, starts
-from spincross.errors import BadInput, StaleData, Stopped, UnexpectedImaginaryMode
+from spincross.errors import BadInput, NotConverged, StaleData, Stopped, UnexpectedImaginaryMode, WrongState
 from spincross.molecule import Molecule
 from spincross.vibrations import Vibrations
 
@@ -69,7 +69,7 @@ def test_the_torsion_opens_and_the_rest_of_the_chain_goes_on(saddle, monkeypatch
 
     def stopped(*arguments):
         calls.append(arguments)
-        if len(calls) == 2:
+        if len(calls) == 3:
             raise Stopped("time is over")
         return solve(*arguments)
 
@@ -98,6 +98,10 @@ def test_the_torsion_opens_and_the_rest_of_the_chain_goes_on(saddle, monkeypatch
     __main__.main(["optimise", *words])
     again = files.read_json(here / "optimise/optimise.json")
     assert again["energy_hartree"] == pytest.approx(after["energy_hartree"], abs=1e-8)
+    molecule = place / "results/h2o2/molecule/molecule.xyz"
+    molecule.write_text(molecule.read_text().replace("0.95", "0.96", 1))
+    with pytest.raises(SystemExit, match=r"came from another start \(.*molecule.xyz has changed since\); remove it"):
+        __main__.main(["optimise", *words])
 
 
 def modes(wavenumbers: list[float], irreps: str) -> Vibrations:
@@ -155,11 +159,34 @@ def test_the_lower_side_is_taken_and_the_displacement_halved_until_it_lies_below
     assert energy == curve(moved.positions[0, 0]) < curve(0.0)
 
 
+def test_a_side_that_fails_is_left_out_and_if_all_do_the_error_is_theirs() -> None:
+    def fails_ahead(x: float) -> float:
+        if x > 0:
+            raise WrongState("another state")
+        return -10.0 - abs(x)
+
+    arguments = MOLECULE, modes([-300.0], "A"), 0
+    assert saddles.lower_side(*arguments, Curve(fails_ahead), -10.0)[2] == "back_0"
+
+    def fails(x: float) -> float:
+        raise NotConverged("no SCF")
+
+    with pytest.raises(NotConverged, match="no SCF"):
+        saddles.lower_side(*arguments, Curve(fails), -10.0)
+
+
+def test_a_saddle_of_another_level_is_refused(saddle) -> None:
+    words, place = saddle
+    other = ["--set", "levels.small.functional=b3lyp", "--results", str(place / "copy"), "--workdir", str(place / "w")]
+    with pytest.raises(SystemExit, match="another level, charge or electronic state"):
+        __main__.main(["leave-saddle", *words, *other])
+
+
 def test_a_record_would_take_the_new_minimums_place(saddle, monkeypatch) -> None:
     words, place = saddle
     monkeypatch.setattr(saddles.reference, "usable", lambda *key: True)
     monkeypatch.setattr(saddles, "keeping_mode", lambda *found: 0)
-    with pytest.raises(SystemExit, match="leave it so until `make store` has kept the new one"):
+    with pytest.raises(SystemExit, match="leave it so until `make store` has kept all of it anew"):
         __main__.main(["leave-saddle", *words, "--results", str(place / "copy")])
 
 

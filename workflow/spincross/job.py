@@ -76,7 +76,7 @@ def pack(settings: Settings, complex_id: str, folder: Path, work: Path) -> None:
     recalled = recall(one, complex_id, folder / "results")
     begun = Path(complex_id) / settings.level_name
     if (work / begun).is_dir():
-        shutil.copytree(work / begun, folder / "work" / begun, ignore=shutil.ignore_patterns("lock"))
+        shutil.copytree(work / begun, folder / "work" / begun, ignore=shutil.ignore_patterns("lock", "saddles"))
         files.print_line(f"{complex_id}: restart data of {work / begun} goes along")
     for state, name in (("LS", "molecule.xyz"), ("HS", "molecule_high_spin.xyz")):
         if (state, stages.parent_group(settings, complex_id), "optimise") not in recalled:

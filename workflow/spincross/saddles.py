@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
-from spincross import checkpoints, files, pointgroup, reference, starts, symmetry_mode, vibrations
+from spincross import checkpoints, files, mean_field, pointgroup, reference, starts, symmetry_mode, vibrations
 from spincross.config import Settings
 from spincross.displacements import Surface
 from spincross.energy_scan import Walk
-from spincross.errors import BadInput, UnexpectedImaginaryMode
+from spincross.errors import BadInput, NotConverged, SpincrossError, StaleData, UnexpectedImaginaryMode, WrongState
 from spincross.molecule import Molecule
 from spincross.stages import load_molecule, load_vibrations
 from spincross.starts import Start
@@ -54,7 +55,7 @@ def leave(settings: Settings, complex_id: str, state: str, group: str, results: 
     if group != "C1":
         moving.insert(0, Path(state) / "C1")  # came from the saddle
     with ExitStack() as held:
-        for lock in [lock for part in moving for lock in (work / part).glob("*/lock")]:
+        for lock in [lock for part in moving for lock in (work / part).rglob("lock")]:
             held.enter_context(checkpoints.locked(lock.parent))
         for part in moving:
             _move(work / part, work / aside.with_name(f"{aside.name}_C1" if part != tail else aside.name))
@@ -87,25 +88,39 @@ def _start(settings: Settings, complex_id: str, state: str, group: str, here: Pa
     index = keeping_mode(found, group, f"{complex_id} {state}")
     _refuse_recorded(settings, complex_id, state, group)
     held = before["electrons_per_irrep"] and tuple((a, b) for a, b in before["electrons_per_irrep"])
-    spin = replace(settings.state(complex_id, state), occupation=held)
-    surface = Surface(settings.level, spin, guess, settings.config["memory_mb"])
-    walk = Walk(molecule, surface, settings.config["gates"], work, files.print_line)
-    energy, moved, name = lower_side(molecule, found, index, walk, before["energy_hartree"])
+    spin, memory = replace(settings.state(complex_id, state), occupation=held), settings.config["memory_mb"]
+    walk = Walk(
+        molecule, Surface(settings.level, spin, guess, memory), settings.config["gates"], work, files.print_line
+    )
+    at_rest = walk.energy(molecule, "centre")
+    if abs(at_rest - before["energy_hartree"]) > symmetry_mode.SAME_ENERGY:
+        raise StaleData(
+            f"{here / 'optimise/optimise.json'} has {before['energy_hartree']:.8f} Eh, the SCF at its geometry "
+            f"{at_rest:.8f} Eh: another level, charge or electronic state; optimise and compute the Hessian again"
+        )
+    energy, moved, name = lower_side(molecule, found, index, walk, at_rest)
+    orbitals = walk.orbitals(name)
+    if group != "C1":  # an unstable point was followed, maybe to other electrons per irrep
+        mol = mean_field.build_mol(moved, settings.level, spin.multiplicity, memory)
+        spin = replace(spin, occupation=mean_field.electrons_per_irrep(mol, group, orbitals))
     text = (
-        f"{state} in {group} came to rest on a saddle at {before['energy_hartree']:.8f} Eh, with mode {index + 1} "
+        f"{state} in {group} came to rest on a saddle at {at_rest:.8f} Eh, with mode {index + 1} "
         f"({found.irreps[index]}) imaginary at {abs(found.wavenumbers[index]):.1f}i cm-1; it was displaced along this "
         f"mode, to {energy:.8f} Eh, and optimised again"
     )
-    return Start(moved, spin, inputs, walk.orbitals(name), hessian, energy, [text, *walk.doubts])
+    doubts = [doubt for doubt in walk.doubts if doubt.startswith(f"{name},")]
+    origin = before["provenance"]["inputs_sha256"]
+    return Start(moved, spin, inputs, orbitals, hessian, energy, [text, *doubts], origin)
 
 
 def _refuse_recorded(settings: Settings, complex_id: str, state: str, group: str) -> None:
     if settings.config["reference"] != "use":
         return
-    if any(reference.usable(settings, complex_id, state, group, stage) for stage in ("optimise", "vibrations")):
+    wheres = [(group, stage) for stage in reference.STAGE_FILES] + [("C1", stage) for stage in reference.STAGE_FILES]
+    if any(reference.usable(settings, complex_id, state, *where) for where in wheres):
         raise BadInput(
-            f"{complex_id} {state} {group} has a reference record, which would be recalled in place of the new "
-            "minimum: set reference: ignore, and leave it so until `make store` has kept the new one"
+            f"{complex_id} {state} {group}, or what follows from it, has a reference record, which would be recalled "
+            "beside the new minimum: set reference: ignore, and leave it so until `make store` has kept all of it anew"
         )
 
 
@@ -132,18 +147,27 @@ def lower_side(
     ----------
     before : energy of the saddle, Eh
     """
-    mode, tried = found.modes[:, index], []
+    mode = found.modes[:, index]
+    tried: list[tuple[float, Molecule, str]] = []
     q = symmetry_mode.first_coordinate(molecule, mode, float(found.wavenumbers[index]))
+    failure: SpincrossError | None = None
     for halving in range(symmetry_mode.MOST_HALVINGS + 1):
         for name, x in ((f"forth_{halving}", q / 2**halving), (f"back_{halving}", -q / 2**halving)):
             moved = symmetry_mode.displaced(molecule, mode, x, molecule.point_group)
-            tried.append((walk.energy(moved, name), moved, name))
+            try:
+                tried.append((walk.energy(moved, name), moved, name))
+            except (NotConverged, WrongState) as error:
+                failure = error
+                files.print_line(f"  Q {x:+.3f} amu^1/2 angstrom is left out: {error}")
+                continue
             files.print_line(f"  Q {x:+.3f} amu^1/2 angstrom: E {tried[-1][0]:.8f} Eh")
-        best = min(tried, key=lambda row: row[0])
-        if best[0] < before - symmetry_mode.LOWER:
-            return best
+        if tried and min(tried, key=itemgetter(0))[0] < before - symmetry_mode.LOWER:
+            return min(tried, key=itemgetter(0))
+    if failure is not None and not tried:
+        raise failure
+    lowest = min(row[0] for row in tried)
     raise UnexpectedImaginaryMode(
         f"mode {index + 1} is imaginary at {abs(found.wavenumbers[index]):.1f}i cm-1, but down to Q = {x:+.3f} amu^1/2 "
-        f"angstrom the lowest energy beside the saddle, {best[0]:.8f} Eh, is not below its {before:.8f} Eh: the mode "
+        f"angstrom the lowest energy beside the saddle, {lowest:.8f} Eh, is not below its {before:.8f} Eh: the mode "
         "may be real; a finer grid, or tighter SCF thresholds, would tell"
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ class Start:
     hessian : (3N, 3N), Eh/bohr2, or how to get it; geomeTRIC's guess without
     energy : of the geometry, Eh, where known: the minimum must not lie higher
     warnings : to be told with the result
+    origin : checksums of the files that the optimisation came from which ended on the saddle
     """
 
     molecule: Molecule
@@ -42,6 +43,7 @@ class Start:
     hessian: Array | optimise.StartHessian | None = None
     energy: float = np.inf
     warnings: Sequence[str] = ()
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 def store(start: Start, level: Level, folder: Path) -> None:
@@ -55,6 +57,7 @@ def store(start: Start, level: Level, folder: Path) -> None:
         "energy_hartree": start.energy,
         "electrons_per_irrep": start.state.occupation,
         "warnings": list(start.warnings),
+        "inputs_sha256": dict(start.origin),
     }
     files.write_json(folder / FACTS, facts)
 
@@ -62,13 +65,20 @@ def store(start: Start, level: Level, folder: Path) -> None:
 def below_a_saddle(usual: Start, level: Level, folder: Path) -> Start:
     """Return the start that a left saddle keeps in the folder; the usual one where there is none.
 
-    StaleData if it belongs to another level, state or molecule.
+    StaleData if it belongs to another level, state or molecule, or another start led to the saddle.
     """
     if not (folder / FACTS).exists():
         return usual
     facts, arrays = files.read_json(folder / FACTS), files.read_arrays(folder / ARRAYS)
     if facts["key"] != _key(usual, level):
         raise StaleData(f"{folder / FACTS} belongs to another level, state or molecule; remove it")
+    origin = facts["inputs_sha256"]
+    changed = [name for name, path in usual.inputs.items() if origin.get(name) not in (None, files.sha256_of(path))]
+    if changed:
+        raise StaleData(
+            f"{folder / FACTS} was left by a saddle that came from another start ({usual.inputs[changed[0]]} has "
+            "changed since); remove it, and the optimisation begins at the new one"
+        )
     occupation = facts["electrons_per_irrep"] and tuple((a, b) for a, b in facts["electrons_per_irrep"])
     files.print_line(f"  starting where a saddle was left ({folder / FACTS})")
     return Start(

@@ -160,7 +160,7 @@ def _way_on(vibrations: Vibrations, complex_id: str, state: str, group: str) -> 
     """Say what leads on from an imaginary mode that is not the breaking of the parent group by HS."""
     if any(vibrations.irreps[i] == pointgroup.irreps(group)[0] for i in vibrations.imaginary):
         command = f"python -m spincross leave-saddle --complex {complex_id} --state {state} --group {group}"
-        return f"; `{command}` lets it start anew beside this saddle"
+        return f"; `{command}`, with the other options of this run, lets it start anew beside this saddle"
     return f"; {state} itself breaks {group} and needs a point_group that it keeps"
 
 
