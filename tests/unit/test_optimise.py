@@ -191,13 +191,6 @@ def computed(lines):
     return len([line for line in lines if line.startswith("  step")])
 
 
-def test_a_start_with_orbitals_is_not_led_to_the_minimum_of_the_coarse_surface(tmp_path, finished):
-    _, before = finished
-    level = replace(LEVEL, grid_level=1)
-    found, _ = run(tmp_path, molecule=before.molecule, level=level, guess=before.solution.orbitals)
-    assert {step["grid_level"] for step in found.steps} == {1}
-
-
 def test_a_full_disk_is_named_and_the_next_start_goes_on(finished, tmp_path, monkeypatch):
     write, calls = np.savez_compressed, []
 

@@ -162,8 +162,7 @@ def optimise(
     molecule : start geometry in the exact group
     folder : work folder; holds state.json, candidates, orbitals.npz, start_hessian_*.npz,
         coarse/steps.jsonl, final/steps.jsonl
-    guess : occupied orbitals near the start; without them every candidate occupation is tried from cold. A start that
-        has orbitals comes from the final surface, whose minimum is near, and is not led away to that of the coarse one
+    guess : occupied orbitals near the start; without them every candidate occupation is tried from cold
     hessian : (3N, 3N), Eh/bohr2, at (or near) the start geometry, or a function that computes it from start, coarse
         level, state and orbitals (called once, its result kept in `folder`); geomeTRIC's guess without
     check : looks at the state found at the start, and may raise before a step is taken
@@ -180,7 +179,6 @@ def optimise(
     if callable(hessian):
         hessian = kept_hessian(folder, hessian, (molecule, coarse, state, orbitals))
     surfaces = [(coarse, settings.coarse_convergence, "coarse"), (level, settings.convergence, "final")]
-    surfaces = surfaces if guess is None else surfaces[1:]
     steps: list[dict[str, Any]] = []
     for surface, convergence, name in surfaces:
         file = _step_file(folder / name, header, surface)
