@@ -6,6 +6,7 @@ import pytest
 import sample_settings
 from sample_h2co import H2CO, LEVEL
 from spincross import candidates, checkpoints, device, electronic, files
+from spincross.errors import Stopped
 from spincross.levels import State
 from spincross.molecule import Molecule
 
@@ -18,6 +19,21 @@ def device_chosen_anew():
     device.chosen.cache_clear()
     yield
     device.chosen.cache_clear()
+
+
+@pytest.fixture
+def stop_at_third_scf(monkeypatch):
+    """The third SCF from here on raises Stopped, as --stop-after does; all are listed as they begin."""
+    solve, calls = electronic.solve, []
+
+    def stopped(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise Stopped("time is over")
+        return solve(*arguments)
+
+    monkeypatch.setattr(electronic, "solve", stopped)
+    return calls
 
 
 @pytest.fixture(scope="session")

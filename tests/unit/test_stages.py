@@ -233,20 +233,13 @@ def test_a_scan_killed_at_a_point_computes_that_point_again_and_no_other(
     same_scan(found, scanned[1])
 
 
-def test_a_scan_stopped_in_time_goes_on_at_the_point_in_work(small_settings, parent, scanned, tmp_path, monkeypatch):
-    solve, calls = electronic.solve, []
-
-    def stopped(*arguments):
-        calls.append(arguments)
-        if len(calls) == 3:
-            raise Stopped("time is over")
-        return solve(*arguments)
-
-    monkeypatch.setattr(electronic, "solve", stopped)
+def test_a_scan_stopped_in_time_goes_on_at_the_point_in_work(
+    small_settings, parent, scanned, stop_at_third_scf, tmp_path
+):
     with pytest.raises(Stopped):
         follow(small_settings, parent, tmp_path)
     same_scan(follow(small_settings, parent, tmp_path), scanned[1])
-    assert len(calls) == POINTS + 1
+    assert len(stop_at_third_scf) == POINTS + 1
 
 
 def copied(scanned, tmp_path):
