@@ -6,7 +6,7 @@ run counts right. --start takes an XYZ file in the point group, principal axis z
 shipped start. --limit ends the stock recipe after so many seconds: what it would have taken is then more.
 Seconds of the processor (all threads) are those of the last start and do not depend on what else the machine does.
 `cold` are the cycles of the first SCF in its own basis, `small` those in a minimal one before it; `products` of the
-orbital Hessian with a vector are what the Newton steps of a warm step take besides its cycles.
+orbital Hessian with a vector are what a warm step takes besides its cycles, to begin direct minimisation.
 Compare energies first: without symmetry the stock recipe may end in a lower minimum (triplet formaldehyde does). It is
 dft.RKS or dft.UKS(...).density_fit(), default guess, pyscf.geomopt.geometric_solver.optimize. It ends where an SCF does
 not converge (the quintet of the iron stand-in); `stock, unconverged too` goes on from such gradients.
@@ -42,14 +42,19 @@ Row = dict[str, Any]
 SOLVE = electronic.solve
 
 
-def _cold(molecule: Molecule, level: Any, state: Any, guess: Any = None, *rest: Any) -> Any:
+def _cold(molecule: Molecule, level: Any, state: Any, guess: Any = None, *rest: Any, **_: Any) -> Any:
     return SOLVE(molecule, level, state, None, *rest)
+
+
+def _no_curvature(*arguments: Any, **_: Any) -> Any:
+    return SOLVE(*arguments)
 
 
 VARIANTS: dict[str, Callable[[], Any]] = {
     "all measures": contextlib.nullcontext,
     "cold guess at every step": lambda: patch.object(electronic, "solve", _cold),
-    "no Newton steps": lambda: patch.object(electronic, "NEWTON_STEPS", 0),
+    "no curvature of the last step": lambda: patch.object(electronic, "solve", _no_curvature),
+    "no direct minimisation": lambda: patch.object(electronic.Ladder, "can_minimise", lambda *_: False),
     "no cached orbitals": lambda: patch.object(mean_field, "CachedNumInt", lambda memory: CachedNumInt(0.0)),
     "geomeTRIC's start Hessian": contextlib.nullcontext,
     "no coarse grid": contextlib.nullcontext,

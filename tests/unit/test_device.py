@@ -90,7 +90,7 @@ def test_one_code_path_gives_the_same_state_and_numpy_arrays(log, triplet):
     arrays = (*found.orbitals, found.mean_field.mo_coeff, electronic.gradient(found))
     assert all(type(array) is np.ndarray for array in arrays)
     np.testing.assert_allclose(electronic.gradient(found), electronic.gradient(triplet[0]), atol=1e-5)
-    assert not [rung for rung in found.trace if "Newton" in rung["rung"]]
+    assert not [rung for rung in found.trace if "minimisation" in rung["rung"]]
 
 
 def test_settings_that_differ_from_the_cpu_are_given(log):
@@ -324,10 +324,10 @@ def test_a_cold_start_with_a_metal_begins_on_the_cpu(log):
 )
 @pytest.mark.parametrize("state", [State("LS", 1), TRIPLET])
 def test_slow_cycles_near_the_solution_end_in_second_order(log, monkeypatch, state, near, rungs):
-    """Without Newton steps, which a GPU does not take, level shift would lead away from it again."""
+    """Without direct minimisation, which a GPU is not used for, level shift would lead away from it again."""
     expected = electronic.solve(PLAIN, replace(SMALL, device="cpu"), state)
     monkeypatch.setattr(electronic, "DIIS_ALONE", 3)
-    monkeypatch.setattr(electronic, "NEWTON_START", near)
+    monkeypatch.setattr(electronic, "NEAR", near)
     found = electronic.solve(PLAIN, SMALL, state)
     assert [rung["rung"] for rung in found.trace] == rungs
     assert found.energy == pytest.approx(expected.energy, abs=1e-7)

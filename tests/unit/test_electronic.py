@@ -9,7 +9,7 @@ from pyscf.scf import diis as scf_diis
 from pyscf.soscf import newton_ah
 
 from sample_h2co import EXCITED, H2CO, HYDROGEN, LEVEL
-from spincross import electronic, mean_field, orbital_rotations
+from spincross import electronic, mean_field, orbital_rotations, quasi_newton
 from spincross.device import CPU
 from spincross.errors import NotConverged
 from spincross.levels import State
@@ -50,10 +50,10 @@ def test_a_warm_start_needs_fewer_cycles(singlet):
     assert warm.energy == pytest.approx(cold.energy, abs=1e-8)
 
 
-@pytest.mark.parametrize(("fits", "names"), [(True, ["DIIS", "Newton step, DIIS"]), (False, ["DIIS"])])
-def test_diis_goes_on_where_no_newton_step_is_possible(triplet, monkeypatch, fits, names):
+@pytest.mark.parametrize(("fits", "names"), [(True, ["DIIS", "direct minimisation"]), (False, ["DIIS"])])
+def test_diis_goes_on_where_nothing_is_minimised_directly(triplet, monkeypatch, fits, names):
     monkeypatch.setattr(electronic, "DIIS_CYCLES", 4)
-    monkeypatch.setattr(electronic, "NEWTON_START", 10.0)
+    monkeypatch.setattr(electronic, "NEAR", 10.0)
     monkeypatch.setattr(electronic.response, "fits", lambda method: fits)
     found = electronic.solve(H2CO, LEVEL, State("HS", 3, triplet[0].occupation))
     assert [rung["rung"] for rung in found.trace][:2] == names
@@ -62,18 +62,19 @@ def test_diis_goes_on_where_no_newton_step_is_possible(triplet, monkeypatch, fit
 
 
 @pytest.mark.parametrize("state", [State("HS", 3), State("LS", 1)])
-def test_newton_steps_take_the_fock_matrix_of_the_last_cycle_and_build_none(monkeypatch, state):
-    seen, step = [], electronic.response.newton_density
+def test_the_orbital_hessian_is_explored_from_the_fock_matrix_of_the_last_cycle(monkeypatch, state):
+    seen, explored = [], quasi_newton.explored
 
-    def checked(method, fx, fock):
+    def checked(method, fock, grid_level):
         seen.append(np.abs(np.asarray(fock) - np.asarray(method.get_fock(dm=method.make_rdm1()))).max())
-        return step(method, fx, fock)
+        return explored(method, fock, grid_level)
 
     monkeypatch.setattr(electronic, "DIIS_CYCLES", 4)
-    monkeypatch.setattr(electronic, "NEWTON_START", 10.0)
-    monkeypatch.setattr(electronic.response, "newton_density", checked)
+    monkeypatch.setattr(electronic, "NEAR", 10.0)
+    monkeypatch.setattr(electronic, "ROUND_CYCLES", 2)
+    monkeypatch.setattr(quasi_newton, "explored", checked)
     electronic.solve(H2CO, LEVEL, state)
-    assert len(seen) >= 1
+    assert len(seen) >= 2
     assert max(seen) < 1e-9
 
 
@@ -89,21 +90,24 @@ def test_integrals_stay_in_memory_while_they_fit_and_go_to_disk_otherwise(triple
 
 def test_an_scf_that_does_not_converge_is_an_error_with_every_rung():
     impossible = LEVEL.tightened(1e-30, 1e-30)
-    with pytest.raises(NotConverged, match="DIIS: 1 cycles.*level shift, damping: 1 cycles.*second order: 1 cycles"):
+    rungs = "DIIS: 1 cycles.*direct minimisation: 1 cycles.*level shift, damping: 1 cycles.*second order: 1 cycles"
+    with pytest.raises(NotConverged, match=rungs):
         electronic.solve(HYDROGEN, impossible, State("LS", 1), max_cycles=1)
 
 
 def test_every_rung_leaves_its_reason_cycles_and_energy(triplet, monkeypatch):
     monkeypatch.setattr(electronic, "DIIS_CYCLES", 2)
-    monkeypatch.setattr(electronic, "NEWTON_START", 10.0)
-    monkeypatch.setattr(electronic, "NEWTON_STEPS", 1)
+    monkeypatch.setattr(electronic, "NEAR", 10.0)
+    monkeypatch.setattr(electronic, "ROUNDS", 1)
+    monkeypatch.setattr(electronic, "ROUND_CYCLES", 2)
     found = electronic.solve(H2CO, LEVEL, State("HS", 3, triplet[0].occupation))
-    assert [rung["rung"] for rung in found.trace] == ["DIIS", "Newton step, DIIS", "level shift, damping", "DIIS"]
-    assert [rung["cycles"] for rung in found.trace][:2] == [2, 4]
+    assert [rung["rung"] for rung in found.trace] == ["DIIS", "direct minimisation", "level shift, damping", "DIIS"]
+    assert [rung["cycles"] for rung in found.trace][:2] == [2, 2]
     assert found.cycles == sum(rung["cycles"] for rung in found.trace)
     assert "superposition of atoms" in found.trace[0]["reason"]
     assert "orbital gradient" in found.trace[1]["reason"]
-    assert "after 6 cycles" in found.trace[2]["reason"]
+    assert found.trace[1]["newton_products"] > 1
+    assert "after 4 cycles" in found.trace[2]["reason"]
     assert found.trace[-1]["converged"]
     assert found.trace[-1]["energy_hartree"] == pytest.approx(triplet[0].energy, abs=1e-8)
 
@@ -111,7 +115,7 @@ def test_every_rung_leaves_its_reason_cycles_and_energy(triplet, monkeypatch):
 def test_damping_mixes_the_fock_matrices_of_its_rung_and_of_no_other(monkeypatch):
     """What goes into the extrapolation is (1 - 0.3) F + 0.3 F of the cycle before, measured on the matrices."""
     monkeypatch.setattr(electronic, "DIIS_CYCLES", 3)
-    monkeypatch.setattr(electronic, "NEWTON_STEPS", 0)
+    monkeypatch.setattr(electronic, "ROUNDS", 0)
     run, update, store = electronic.Ladder.run, scf_diis.CDIIS.update, lib.diis.DIIS.update
     shares, stored = {}, []
 
@@ -160,7 +164,7 @@ def test_the_last_rung_ends_at_the_state_of_the_first_and_serves_everything_afte
 
     monkeypatch.setattr(newton_ah, "kernel", logged)
     monkeypatch.setattr(electronic.Ladder, "run", short)
-    monkeypatch.setattr(electronic, "NEWTON_STEPS", 0)
+    monkeypatch.setattr(electronic, "ROUNDS", 0)
     found = electronic.solve(H2CO, LEVEL, state)
     assert [rung["rung"] for rung in found.trace] == ["DIIS", "level shift, damping", "DIIS", "second order"]
     assert [rung["converged"] for rung in found.trace] == [False, False, False, True]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyscf import gto
 from pyscf.scf import addons
 
-from spincross import device, gpu_hessian, mean_field, response, xc_gradient
+from spincross import device, gpu_hessian, mean_field, quasi_newton, response, xc_gradient
 from spincross.checkpoints import Keep, anew
 from spincross.device import CPU, Device, to_numpy
 from spincross.errors import NotConverged
@@ -31,20 +31,23 @@ from spincross.mean_field import (
     transition_metals,
 )
 from spincross.molecule import Molecule
+from spincross.quasi_newton import Curvature
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
 
 DIIS_CYCLES = 8
-"""Cycles of DIIS before a Newton step is tried."""
+"""Cycles of DIIS before direct minimisation is tried."""
 DIIS_ALONE = 25
-"""Cycles of DIIS where no Newton step is possible: a slow tail ends in fewer than a start with a level shift takes."""
-NEWTON_START = 2e-2
-"""Norm of the orbital gradient below which a Newton step is safe."""
-NEWTON_STEPS = 6
-"""A displaced quintet near an instability took four: orbital gradients of 2.7e-5, 1.9e-5, 1.6e-6 and 1.4e-7."""
-NEWTON_GRID = 0
-"""Grid of the kernel in Newton steps: it steers the step, not the solution."""
+"""Cycles of DIIS where that is not possible: a slow tail ends in fewer than a start with a level shift takes."""
+NEAR = 2e-2
+"""Norm of the orbital gradient below which second order is safe."""
+ROUNDS, ROUND_CYCLES = 3, 15
+"""Times that the orbital Hessian is explored, and cycles of direct minimisation after each."""
+WARM_CYCLES = 25
+"""Cycles of direct minimisation from a neighbour's orbitals and curvature."""
+PRODUCT_GRID = 0
+"""Grid of the kernel in products with the orbital Hessian: it steers the steps, not the solution."""
 SILENCE = 60.0
 """Seconds of a rung above which it is told of as it ends."""
 RECHECK_TOLERANCE = 1e-7
@@ -64,10 +67,11 @@ class Solution:
     s_squared : <S^2>
     occupation : electrons per irrep of the imposed group, None without symmetry
     point_group : the group imposed
-    trace : one entry per rung of the ladder: rung, reason, cycles, energy_hartree, converged, seconds; of a Newton step
-        also what comes before those cycles, newton_products (orbital Hessian times vector) and newton_seconds
+    trace : one entry per rung of the ladder: rung, reason, cycles, energy_hartree, converged, seconds; where the
+        orbital Hessian was explored before those cycles, also newton_products (of it with vectors) and newton_seconds
     mean_field : PySCF's object on the CPU, arrays in numpy
     engine : the same on the device that solved it (`mean_field` itself on the CPU)
+    curvature : what direct minimisation learned of the orbital Hessian; None where DIIS alone converged
     """
 
     energy: float
@@ -78,6 +82,7 @@ class Solution:
     trace: list[dict[str, Any]]
     mean_field: Any = field(repr=False)
     engine: Any = field(repr=False)
+    curvature: Curvature | None = field(default=None, repr=False)
 
     @property
     def device(self) -> str:
@@ -86,7 +91,7 @@ class Solution:
 
     @property
     def cycles(self) -> int:
-        """SCF cycles over all rungs; what Newton steps do between them is no cycle."""
+        """SCF cycles over all rungs; products with the orbital Hessian between them are none."""
         return sum(rung["cycles"] for rung in self.trace)
 
 
@@ -108,20 +113,15 @@ class Ladder:
         """Keep the Fock matrix of a cycle, as PySCF's callback."""
         self.fock = environment["fock"]
 
-    def run(
-        self,
-        method: Any,
-        rung: str,
-        reason: str,
-        density: Array,
-        max_cycles: int,
-        since: float | None = None,
-        **facts: Any,
-    ) -> None:
-        """Converge a method from a density, at most `max_cycles`, and add the rung, timed `since`, with more facts."""
-        start = time.perf_counter() if since is None else since
+    def run(self, method: Any, rung: str, reason: str, density: Array, max_cycles: int) -> None:
+        """Converge a method from a density, at most `max_cycles`, and add the rung."""
+        start = time.perf_counter()
         method.max_cycle = max_cycles
         method.kernel(dm0=density)
+        self.tell(method, rung, reason, start)
+
+    def tell(self, method: Any, rung: str, reason: str, start: float, **facts: Any) -> None:
+        """Add a rung as it ends, with more facts."""
         seconds = time.perf_counter() - start
         row = {
             "rung": rung,
@@ -173,24 +173,34 @@ class Ladder:
         self.run(method, "minimal basis, level shift", reason, start, 50)
         return np.asarray(addons.project_dm_nr2nr(small, method.make_rdm1(), self.mol))
 
-    def newton_possible(self, method: Any) -> bool:
-        """Tell whether Newton steps are taken: not on a GPU, where a cycle is cheap, nor where PySCF must respond."""
+    def can_minimise(self, method: Any) -> bool:
+        """Tell whether energies are minimised directly: not on a GPU, where a cycle is cheap."""
         return self.place == CPU and response.possible(method)
 
-    def newton_steps(self, method: Any) -> None:
-        """Take up to NEWTON_STEPS Newton steps on the low-rank response, each followed by DIIS."""
-        for _ in range(NEWTON_STEPS):
-            if method.converged:
-                return
+    def minimise(
+        self, method: Any, curvature: Curvature, max_cycles: int, reason: str, start: float, **facts: Any
+    ) -> Curvature:
+        """Turn the orbitals of a method down the energy, add the rung, and return what was learned."""
+        curvature, self.fock = quasi_newton.minimise(method, curvature, max_cycles)
+        self.tell(method, "direct minimisation", reason, start, **facts)
+        return curvature
+
+    def explore_and_minimise(self, method: Any, max_cycles: int) -> Curvature | None:
+        """Explore the orbital Hessian and minimise, up to ROUNDS times; None where neither is needed or safe."""
+        curvature = None
+        for _ in range(ROUNDS):
             slope = float(np.linalg.norm(method.get_grad(method.mo_coeff, method.mo_occ, self.fock)))
-            if not slope < NEWTON_START:
-                return
+            if method.converged or not slope < NEAR:
+                break
             start = time.perf_counter()
-            fx = response.induced_potential(method, min(self.level.grid_level, NEWTON_GRID))
+            curvature = quasi_newton.explored(method, self.fock, min(self.level.grid_level, PRODUCT_GRID))
             reason = f"DIIS is slow near the solution: orbital gradient {slope:.1e}"
-            density, products = response.newton_density(method, fx, self.fock)
-            step = {"newton_products": products, "newton_seconds": round(time.perf_counter() - start, 2)}
-            self.run(method, "Newton step, DIIS", reason, density, 4, start, **step)
+            facts = {
+                "newton_products": len(curvature.pairs),
+                "newton_seconds": round(time.perf_counter() - start, 2),
+            }
+            curvature = self.minimise(method, curvature, min(max_cycles, ROUND_CYCLES), reason, start, **facts)
+        return curvature
 
     def level_shift(self, method: Any, max_cycles: int) -> None:
         """Converge roughly with level shift and damping, then again without.
@@ -211,7 +221,7 @@ class Ladder:
         if self.place == CPU or method.converged:
             return False
         fock = method.get_fock(dm=method.make_rdm1())
-        return float(np.linalg.norm(to_numpy(method.get_grad(method.mo_coeff, method.mo_occ, fock)))) < NEWTON_START
+        return float(np.linalg.norm(to_numpy(method.get_grad(method.mo_coeff, method.mo_occ, fock)))) < NEAR
 
     def second_order(self, method: Any, max_cycles: int, reason: str) -> Any:
         """Return what a second-order solver converged; as itself it would not see a changed Hamiltonian later on.
@@ -236,6 +246,7 @@ def solve(
     guess: tuple[Array, Array] | None = None,
     max_memory: float = 8000,
     max_cycles: int = 60,
+    curvature: Curvature | None = None,
 ) -> Solution:
     """Converge one state at one geometry, on the device of the level.
 
@@ -244,25 +255,26 @@ def solve(
     molecule : geometry, in the exact group
     guess : occupied orbitals of a neighbouring geometry; a cold start without
     max_memory : MB for PySCF and the orbital cache
+    curvature : of the solution at that neighbour, which it then starts from
 
     Raises
     ------
     NotConverged
-        if DIIS, level shift followed by DIIS, and second order all fail; the message lists every rung
+        if DIIS, direct minimisation, level shift followed by DIIS, and second order all fail; with every rung
     CannotWrite
         if integrals that do not fit into the memory do not fit on the disk either
     """
 
     def work(place: Device) -> Solution:
         """Solve on one device."""
-        return _solve(molecule, level, state, guess, max_memory, max_cycles, place)
+        return _solve(molecule, level, state, guess, max_memory, max_cycles, curvature, place)
 
     return device.with_fallback(level.device, work)
 
 
 def _solve(
     molecule: Molecule, level: Level, state: State, guess: tuple[Array, Array] | None, max_memory: float,
-    max_cycles: int, place: Device,
+    max_cycles: int, curvature: Curvature | None, place: Device,
 ) -> Solution:  # fmt: skip
     mol = build_mol(molecule, level, state.multiplicity, max_memory, adapted=place == CPU)
     if place == CPU:
@@ -272,12 +284,17 @@ def _solve(
     method = ladder.method()
     if state.occupation is not None and molecule.point_group != "C1":
         hold_occupation(method, mol, molecule.point_group, state.occupation, place)
-    newton = ladder.newton_possible(method)
-    first = min(max_cycles, DIIS_CYCLES if newton else DIIS_ALONE)
-    ladder.run(method, "DIIS", f"start from {origin}", density, first)
-    if newton:
-        ladder.newton_steps(method)
-    elif ladder.is_near(method):
+    direct = ladder.can_minimise(method)
+    if curvature is not None and direct:
+        reason, since = "start from orbitals and curvature of a neighbour", time.perf_counter()
+        curvature = curvature.at(method.get_ovlp())
+        curvature = ladder.minimise(method, curvature, min(max_cycles, WARM_CYCLES), reason, since)
+        density, origin = method.make_rdm1(), "there"
+    if curvature is None or not method.converged:
+        first = min(max_cycles, DIIS_CYCLES if direct else DIIS_ALONE)
+        ladder.run(method, "DIIS", f"start from {origin}", density, first)
+        curvature = ladder.explore_and_minimise(method, max_cycles) if direct else None
+    if not direct and ladder.is_near(method):
         method = ladder.second_order(method, min(max_cycles, DIIS_ALONE), "DIIS is slow near the solution")
     if not method.converged:
         ladder.level_shift(method, max_cycles)
@@ -287,10 +304,10 @@ def _solve(
         rungs = "; ".join(f"{t['rung']}: {t['cycles']} cycles to {t['energy_hartree']:.6f} Eh" for t in ladder.trace)
         text = f"SCF of state {state.name} (multiplicity {state.multiplicity}) did not converge: {rungs}"
         raise NotConverged(text, ladder.trace)
-    return _solution(method, molecule, ladder)
+    return _solution(method, molecule, ladder, curvature)
 
 
-def _solution(method: Any, molecule: Molecule, ladder: Ladder) -> Solution:
+def _solution(method: Any, molecule: Molecule, ladder: Ladder, curvature: Curvature | None) -> Solution:
     mol, host = ladder.mol, method
     method.callback = None
     if ladder.place != CPU:
@@ -306,9 +323,8 @@ def _solution(method: Any, molecule: Molecule, ladder: Ladder) -> Solution:
         alpha, beta = (np.array(c[:, o > 0], dtype=float) for c, o in zip(coefficients, occupations, strict=True))
         orbitals, s_squared = (alpha, beta), float(host.spin_square()[0])
     occupation = electrons_per_irrep(mol, molecule.point_group, orbitals)
-    return Solution(
-        float(method.e_tot), orbitals, s_squared, occupation, molecule.point_group, ladder.trace, host, method
-    )
+    found = float(method.e_tot), orbitals, s_squared, occupation, molecule.point_group, ladder.trace, host, method
+    return Solution(*found, curvature)
 
 
 def _recheck(method: Any, host: Any) -> None:

@@ -26,6 +26,7 @@ from spincross.files import Report, print_line, read_arrays, read_json, write_ar
 from spincross.group_optimizer import GroupEngine, relax
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
+from spincross.quasi_newton import Curvature
 
 Array = NDArray[np.float64]
 StartHessian = Callable[[Molecule, Level, State, Orbitals], Array | None]
@@ -83,11 +84,11 @@ class SurfaceEngine(GroupEngine):
     """Energy and gradient of one state on one surface, exactly in the group, each stored as it is finished."""
 
     def __init__(
-        self, molecule: Molecule, level: Level, state: State, orbitals: Orbitals, file: StepFile,
-        folder: Path, settings: Settings, report: Report,
+        self, molecule: Molecule, level: Level, state: State, orbitals: Orbitals, curvature: Curvature | None,
+        file: StepFile, folder: Path, settings: Settings, report: Report,
     ) -> None:  # fmt: skip
         super().__init__(molecule)
-        self.level, self.state, self.orbitals = level, state, orbitals
+        self.level, self.state, self.orbitals, self.curvature = level, state, orbitals, curvature
         self.file, self.folder, self.settings, self.report = file, folder, settings, report
         self.steps: list[dict[str, Any]] = []
         self.began = time.perf_counter()
@@ -104,9 +105,14 @@ class SurfaceEngine(GroupEngine):
             self.steps.append(step)
         return {"energy": step["energy_hartree"], "gradient": np.array(step["gradient_hartree_per_bohr"]).reshape(-1)}
 
+    def solve(self, molecule: Molecule) -> Solution:
+        """Solve at a geometry from what is known of the last one."""
+        memory = self.settings.max_memory
+        return electronic.solve(molecule, self.level, self.state, self.orbitals, memory, curvature=self.curvature)
+
     def _compute(self, molecule: Molecule, drift: float) -> dict[str, Any]:
         start = time.perf_counter()
-        solution = electronic.solve(molecule, self.level, self.state, self.orbitals, self.settings.max_memory)
+        solution = self.solve(molecule)
         scf_seconds = time.perf_counter() - start
         raw = electronic.gradient(solution)
         gradient = pointgroup.symmetrise_vectors(molecule.numbers, molecule.positions, raw, molecule.point_group)
@@ -117,7 +123,7 @@ class SurfaceEngine(GroupEngine):
                 f"(allowed {self.settings.symmetry_tolerance:.0e}): the density left the group; try another "
                 "occupation, or raise gates.gradient_asymmetry"
             )
-        self.orbitals = solution.orbitals
+        self.orbitals, self.curvature = solution.orbitals, solution.curvature
         store_orbitals(self.folder / "orbitals.npz", solution.orbitals)
         step = {
             "step": len(self.file.steps),
@@ -180,15 +186,16 @@ def optimise(
         hessian = kept_hessian(folder, hessian, (molecule, coarse, state, orbitals))
     surfaces = [(coarse, settings.coarse_convergence, "coarse"), (level, settings.convergence, "final")]
     steps: list[dict[str, Any]] = []
+    curvature: Curvature | None = None
     for surface, convergence, name in surfaces:
         file = _step_file(folder / name, header, surface)
         if file.dropped:
             report(f"  {file.path}: {file.dropped} damaged line(s) not used")
-        engine = SurfaceEngine(molecule, surface, state, orbitals, file, folder, settings, report)
+        engine = SurfaceEngine(molecule, surface, state, orbitals, curvature, file, folder, settings, report)
         positions, hessian = relax(engine, convergence, settings.max_steps, hessian, name == "coarse")
-        molecule, orbitals = molecule.at(positions), engine.orbitals
+        molecule, orbitals, curvature = molecule.at(positions), engine.orbitals, engine.curvature
         steps += engine.steps
-    solution = electronic.solve(molecule, level, state, orbitals, settings.max_memory)
+    solution = engine.solve(molecule)
     last = file.find(molecule.positions)
     if last is None:
         raise NotConverged("the optimiser ended on a geometry without a gradient; remove the work folder")

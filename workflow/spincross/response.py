@@ -24,7 +24,6 @@ from pyscf.hessian import rhf as rhf_hess
 from pyscf.hessian import rks as rks_hess
 from pyscf.hessian import uhf as uhf_hess
 from pyscf.hessian import uks as uks_hess
-from scipy.sparse.linalg import LinearOperator, cg
 
 from spincross import device, fitted_hessian, fitted_potentials, images, symmetric_fitting, xc_derivatives
 from spincross.checkpoints import Keep, anew, parts_of
@@ -37,7 +36,6 @@ from spincross.mean_field import (
     integrals_megabytes,
     require_free,
     require_hessian_room,
-    tagged_density,
     without_group,
 )
 from spincross.xc_cache import CachedNumInt, half_grid, plain_gga
@@ -47,8 +45,6 @@ AT_ONCE = 7
 """Changes for which orbitals on the grid, and integrals, are fetched from memory once, at most."""
 CHANGES = 1 / 20
 """Part of the memory that PySCF was given for their matrices."""
-LARGEST_TURN = 0.5
-"""Longest Newton step, norm of the rotation (rad): two mixed states have their minimum within pi/4 of either."""
 BLOCK = 7
 """Atoms displaced at once; larger blocks take more memory for their first-order orbitals."""
 
@@ -389,51 +385,3 @@ def _relaxation(mol: Any, atoms: list[int], occupied: Array, energies: Array, h1
         row = 2 * (h1[atom] @ occupied).reshape(3, -1) @ changes.T - 2 * half.reshape(3, -1) @ weighted.T
         rows.append(row - (occupied.T @ half).reshape(3, -1) @ multipliers.T)
     return np.vstack(rows)
-
-
-def newton_density(
-    mean_field: Any, fx: Callable[[Array], Array], fock: Any, tolerance: float = 0.05
-) -> tuple[Array, int]:
-    r"""Return the density after one Newton step from a nearly converged SCF, and the number of products it took.
-
-    Solves :math:`(\epsilon_a - \epsilon_i) x_{ai} + V[x]_{ai} = -F_{ai}` by preconditioned conjugate gradients to a
-    relative `tolerance` and rotates the occupied orbitals. DIIS crawls along soft rotations (two d orbitals of one
-    irrep close in energy, the standing difficulty of quintet iron(II)); a Newton step does not. The energy of two
-    states that mix bends like a cosine: longer steps than LARGEST_TURN are shortened, and one uphill is reversed.
-
-    Parameters
-    ----------
-    fx : `induced_potential` of this solution
-    fock : its Fock matrix (nao, nao), two of them for an open shell, Eh
-    """
-    closed = np.ndim(mean_field.mo_occ) == 1
-    coefficients = [np.asarray(c) for c in ([mean_field.mo_coeff] if closed else mean_field.mo_coeff)]
-    occupied = [np.asarray(o) > 0 for o in ([mean_field.mo_occ] if closed else mean_field.mo_occ)]
-    matrices = [c.T @ f @ c for c, f in zip(coefficients, [fock] if closed else fock, strict=True)]
-    masks = [np.outer(~o, np.ones(o.sum(), dtype=bool)) for o in occupied]
-    mask = np.concatenate([m.reshape(-1) for m in masks])
-    gaps = [np.subtract.outer(m.diagonal(), m.diagonal()[o]) for m, o in zip(matrices, occupied, strict=True)]
-    diagonal = np.concatenate([g.reshape(-1) for g in gaps])[mask]
-    slope = np.concatenate([m[:, o].reshape(-1) for m, o in zip(matrices, occupied, strict=True)])[mask]
-
-    products = 0
-
-    def product(vector: Array) -> Array:
-        """Return the orbital Hessian times a rotation, both flat, Eh."""
-        nonlocal products
-        products += 1
-        full = np.zeros((1, len(mask)))
-        full[0, mask] = vector
-        return np.asarray(diagonal * vector + fx(full)[0, mask])
-
-    size = len(diagonal)
-    operator = LinearOperator((size, size), matvec=product, dtype=float)
-    inverse = LinearOperator((size, size), matvec=lambda v: v / np.maximum(diagonal, 0.05), dtype=float)
-    step = cg(operator, -slope, rtol=tolerance, maxiter=20, M=inverse)[0]
-    step *= -np.sign(step @ slope) * min(1.0, LARGEST_TURN / max(float(np.linalg.norm(step)), 1e-30))
-    full = np.zeros(len(mask))
-    full[mask] = step
-    borders = np.cumsum([m.size for m in masks])[:-1]
-    parts = zip(coefficients, occupied, np.split(full, borders), strict=True)
-    moved = [c[:, o] + c @ part.reshape(len(o), -1) for c, o, part in parts]
-    return tagged_density(moved, mean_field.get_ovlp()), products
