@@ -237,7 +237,7 @@ def _point(method: Any, frame: Frame, core: Array, overlap: Array) -> _Point:
 def _settled(method: Any, curvature: Curvature, fock: Array, overlap: Array) -> Curvature:
     """Give a Kohn-Sham object the eigenvectors of its Fock matrix if they fill the space found, and return it there."""
     if method.converged:
-        method.mo_energy, method.mo_coeff = method.eig(fock, overlap)
+        method.mo_energy, method.mo_coeff = method.eig(fock, overlap, x=method.check_linear_dependency(overlap))
         method.mo_occ = method.get_occ(method.mo_energy, method.mo_coeff)
         frame = Frame.of(method)
         both = zip(curvature.frame.occupied, frame.occupied, strict=True)
