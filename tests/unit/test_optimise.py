@@ -265,7 +265,7 @@ def test_steps_of_another_state_are_not_mixed_with_a_state_found_anew(finished, 
 def test_a_last_scf_in_another_state_is_an_error_with_both_energies(finished, tmp_path, monkeypatch):
     shutil.copytree(finished[0], tmp_path / "work")
     solve = electronic.solve
-    monkeypatch.setattr(electronic, "solve", lambda *a: replace(solve(*a), energy=-112.0))
+    monkeypatch.setattr(electronic, "solve", lambda *a, **k: replace(solve(*a, **k), energy=-112.0))
     with pytest.raises(WrongState, match=r"last step of LS has -112\.\d{8} Eh, .* ended at -112\.00000000 Eh: another"):
         run(tmp_path / "work")
 

@@ -148,6 +148,10 @@ class Ladder:
             method.callback = self.remember
         return method
 
+    def start(self, guess: tuple[Array, Array] | None) -> tuple[Array, str]:
+        """Return a start density from the orbitals of a neighbour, or a cold one, and what it is."""
+        return self.cold_guess() if guess is None else (density_from(guess, self.mol), "orbitals of a neighbour")
+
     def cold_guess(self) -> tuple[Array, str]:
         """Return a start density, and what it is."""
         if not transition_metals(self.mol):
@@ -179,28 +183,28 @@ class Ladder:
 
     def minimise(
         self, method: Any, curvature: Curvature, max_cycles: int, reason: str, start: float, **facts: Any
-    ) -> Curvature:
-        """Turn the orbitals of a method down the energy, add the rung, and return what was learned."""
-        curvature, self.fock = quasi_newton.minimise(method, curvature, max_cycles)
-        self.tell(method, "direct minimisation", reason, start, **facts)
-        return curvature
+    ) -> Curvature | None:
+        """Turn the orbitals of a method down the energy, add the rung, and return what `quasi_newton.minimise` does."""
+        found, self.fock = quasi_newton.minimise(method, curvature, max_cycles)
+        ending = "" if found else "; ended on orbitals that are not the lowest"
+        self.tell(method, "direct minimisation", reason + ending, start, **facts)
+        return found
 
     def explore_and_minimise(self, method: Any, max_cycles: int) -> Curvature | None:
-        """Explore the orbital Hessian and minimise, up to ROUNDS times; None where neither is needed or safe."""
+        """Explore the orbital Hessian and minimise, up to ROUNDS times; return what was learned of a converged SCF."""
         curvature = None
         for _ in range(ROUNDS):
             slope = float(np.linalg.norm(method.get_grad(method.mo_coeff, method.mo_occ, self.fock)))
             if method.converged or not slope < NEAR:
                 break
             start = time.perf_counter()
-            curvature = quasi_newton.explored(method, self.fock, min(self.level.grid_level, PRODUCT_GRID))
+            known, products = quasi_newton.explored(method, self.fock, min(self.level.grid_level, PRODUCT_GRID))
             reason = f"DIIS is slow near the solution: orbital gradient {slope:.1e}"
-            facts = {
-                "newton_products": len(curvature.pairs),
-                "newton_seconds": round(time.perf_counter() - start, 2),
-            }
-            curvature = self.minimise(method, curvature, min(max_cycles, ROUND_CYCLES), reason, start, **facts)
-        return curvature
+            facts = {"newton_products": products, "newton_seconds": round(time.perf_counter() - start, 2)}
+            curvature = self.minimise(method, known, min(max_cycles, ROUND_CYCLES), reason, start, **facts)
+            if curvature is None:
+                break
+        return curvature if method.converged else None
 
     def level_shift(self, method: Any, max_cycles: int) -> None:
         """Converge roughly with level shift and damping, then again without.
@@ -280,7 +284,6 @@ def _solve(
     if place == CPU:
         mean_field.require_scratch(mol, level)
     ladder = Ladder(mol, level, place)
-    density, origin = ladder.cold_guess() if guess is None else (density_from(guess, mol), "orbitals of a neighbour")
     method = ladder.method()
     if state.occupation is not None and molecule.point_group != "C1":
         hold_occupation(method, mol, molecule.point_group, state.occupation, place)
@@ -289,8 +292,8 @@ def _solve(
         reason, since = "start from orbitals and curvature of a neighbour", time.perf_counter()
         curvature = curvature.at(method.get_ovlp())
         curvature = ladder.minimise(method, curvature, min(max_cycles, WARM_CYCLES), reason, since)
-        density, origin = method.make_rdm1(), "there"
-    if curvature is None or not method.converged:
+    if not method.converged:
+        density, origin = ladder.start(guess)
         first = min(max_cycles, DIIS_CYCLES if direct else DIIS_ALONE)
         ladder.run(method, "DIIS", f"start from {origin}", density, first)
         curvature = ladder.explore_and_minimise(method, max_cycles) if direct else None

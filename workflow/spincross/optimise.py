@@ -195,7 +195,7 @@ def optimise(
         positions, hessian = relax(engine, convergence, settings.max_steps, hessian, name == "coarse")
         molecule, orbitals, curvature = molecule.at(positions), engine.orbitals, engine.curvature
         steps += engine.steps
-    solution = engine.solve(molecule)
+    solution = replace(engine.solve(molecule), curvature=None)  # of no use to what comes after
     last = file.find(molecule.positions)
     if last is None:
         raise NotConverged("the optimiser ended on a geometry without a gradient; remove the work folder")

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pyscf import lib
 
 from spincross import response
 from spincross.mean_field import tagged_density
@@ -31,27 +32,43 @@ PRODUCTS, PRECISION = 20, 0.05
 """Most products with the orbital Hessian at a time, and the part of the slope at which the Newton step is found."""
 UPHILL = 1e-8
 """Rise of the energy (Eh) above which a step is taken back."""
-SAME_SPACE = 1e-3
-"""Electrons by which the occupied space may differ from the lowest eigenvectors of its Fock matrix."""
+FLATTEST = 1e-5
+"""Least curvature (Eh) of a pair: quintets of iron have rotations of 3e-4 Eh, and products are in single precision."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Orbitals (nao, nmo) of each spin, one spin for a closed shell, the `filled` ones first.
+    """Orbitals (nao, nmo) of each spin, one spin for a closed shell, the `filled` ones first, and their irreps.
 
-    Turns and slopes over them are flat: (virtual, occupied) of one spin after the other.
+    Turns and slopes over them are flat: (virtual, occupied) of one spin after the other. Orbitals of different irreps
+    do not mix: with electrons per irrep that are held, what is left of such slopes by round-off would grow.
     """
 
     orbitals: tuple[Array, ...]
     filled: tuple[int, ...]
+    irreps: tuple[NDArray[np.int_], ...]
 
     @classmethod
     def of(cls, method: Any) -> Frame:
         """Return the orbitals of a Kohn-Sham object of the CPU."""
         occupied = [o > 0 for o in np.atleast_2d(method.mo_occ)]
-        found = [np.asarray(c) for c in ([method.mo_coeff] if len(occupied) == 1 else method.mo_coeff)]
-        orbitals = tuple(np.hstack([c[:, o], c[:, ~o]]) for c, o in zip(found, occupied, strict=True))
-        return cls(orbitals, tuple(int(o.sum()) for o in occupied))
+        found: Any = [method.mo_coeff] if len(occupied) == 1 else method.mo_coeff
+        labels: Any = [np.zeros(len(o), dtype=int) for o in occupied]
+        if method.mol.symmetry:
+            labels = method.get_orbsym(method.mo_coeff)
+            labels = [labels] if len(occupied) == 1 else labels
+        rows = [
+            (np.asarray(c), np.asarray(k), np.argsort(~o, kind="stable"))
+            for c, k, o in zip(found, labels, occupied, strict=True)
+        ]
+        filled = tuple(int(o.sum()) for o in occupied)
+        return cls(tuple(c[:, order] for c, _, order in rows), filled, tuple(k[order] for _, k, order in rows))
+
+    @property
+    def kept(self) -> Array:
+        """1 for each element of a flat turn that keeps the irreps, 0 for the others."""
+        pairs = zip(self.irreps, self.filled, strict=True)
+        return np.concatenate([np.equal.outer(k[n:], k[:n]).reshape(-1) for k, n in pairs]).astype(float)
 
     @property
     def occupied(self) -> list[Array]:
@@ -78,7 +95,7 @@ class Frame:
         """Return F_ai and F_aa - F_ii, flat, of Fock matrices as in `matrices`."""
         pairs = [(m, m.diagonal(), n) for m, n in zip(self.matrices(fock), self.filled, strict=True)]
         gaps = [np.subtract.outer(e[n:], e[:n]).reshape(-1) for _, e, n in pairs]
-        return np.concatenate([m[n:, :n].reshape(-1) for m, _, n in pairs]), np.concatenate(gaps)
+        return self.kept * np.concatenate([m[n:, :n].reshape(-1) for m, _, n in pairs]), np.concatenate(gaps)
 
     def turned(self, turn: Array) -> Frame:
         """Return the orbitals after a flat turn along a geodesic (Edelman, Arias, Smith, 1998)."""
@@ -101,11 +118,13 @@ class Frame:
 
     def give(self, method: Any) -> None:
         """Let a Kohn-Sham object hold these orbitals."""
-        closed = len(self.filled) == 1
-        levels = [np.arange(c.shape[1]) for c in self.orbitals]
-        filled = [np.where(k < n, 2.0 if closed else 1.0, 0.0) for k, n in zip(levels, self.filled, strict=True)]
-        pick: Any = 0 if closed else slice(None)
-        method.mo_coeff, method.mo_occ = np.array(self.orbitals)[pick], np.array(filled)[pick]
+        orbitals, filled = self.orbitals, [np.zeros(c.shape[1]) for c in self.orbitals]
+        for occupations, count in zip(filled, self.filled, strict=True):
+            occupations[:count] = 3 - len(filled)
+        if method.mol.symmetry:
+            orbitals = tuple(lib.tag_array(c, orbsym=k) for c, k in zip(orbitals, self.irreps, strict=True))
+        method.mo_coeff = orbitals[0] if len(orbitals) == 1 else orbitals
+        method.mo_occ = np.array(filled)[0 if len(orbitals) == 1 else slice(None)]
 
 
 @dataclass(frozen=True)
@@ -127,8 +146,9 @@ class Curvature:
         return np.asarray(step * min(1.0, longest / max(float(np.linalg.norm(step)), 1e-30)))
 
     def learned(self, turn: Array, change: Array) -> Curvature:
-        """Return the same with one more pair, unless the energy bends down along it."""
-        return replace(self, pairs=(*self.pairs, (turn, change))[-PAIRS:]) if turn @ change > 0 else self
+        """Return the same with one more pair, unless the energy is flat or bends down along it."""
+        bent = turn @ change > FLATTEST * (turn @ turn)
+        return replace(self, pairs=(*self.pairs, (turn, change))[-PAIRS:]) if bent else self
 
     def at(self, overlap: Array) -> Curvature:
         """Return the same at a neighbouring geometry with another overlap (nao, nao)."""
@@ -142,7 +162,8 @@ class Curvature:
         def carried(flat: Array) -> Array:
             """Return a flat turn of the old orbitals as one of the new."""
             parts = zip(self.frame.parts(flat), mixed, strict=True)
-            return np.concatenate([(virtual.T @ part @ occupied).reshape(-1) for part, (virtual, occupied) in parts])
+            turned = [(virtual.T @ part @ occupied).reshape(-1) for part, (virtual, occupied) in parts]
+            return frame.kept * np.concatenate(turned)
 
         return Curvature(frame, tuple((carried(turn), carried(change)) for turn, change in self.pairs))
 
@@ -158,8 +179,8 @@ class _Point:
     gaps: Array
 
 
-def explored(method: Any, fock: Array, grid_level: int) -> Curvature:
-    """Return the curvature in the Krylov space of the Newton step, found by preconditioned conjugate gradients.
+def explored(method: Any, fock: Array, grid_level: int) -> tuple[Curvature, int]:
+    """Return the curvature in the Krylov space of the Newton step, by conjugate gradients, and the number of products.
 
     From its pairs alone the quasi-Newton step is Newton's. It ends where the energy bends down.
 
@@ -175,7 +196,9 @@ def explored(method: Any, fock: Array, grid_level: int) -> Curvature:
     matrices, (slope, gaps) = frame.matrices(fock), frame.slope_and_gaps(fock)
     inverse = 1.0 / np.maximum(gaps, SMALLEST_GAP)
     curvature, residual, turn, before = Curvature(frame), -slope, np.zeros_like(slope), 1.0
-    for _ in range(PRODUCTS):
+    products = 0
+    while products < PRODUCTS:
+        products += 1
         reduced = float(residual @ (inverse * residual))
         turn = inverse * residual + (reduced / before) * turn
         change = _product(frame, matrices, fx, turn)
@@ -185,7 +208,7 @@ def explored(method: Any, fock: Array, grid_level: int) -> Curvature:
         residual = residual - (reduced / (turn @ change)) * change
         if np.linalg.norm(residual) < PRECISION * np.linalg.norm(slope):
             break
-    return curvature
+    return curvature, products
 
 
 def _product(frame: Frame, matrices: list[Array], fx: Any, turn: Array) -> Array:
@@ -196,16 +219,17 @@ def _product(frame: Frame, matrices: list[Array], fx: Any, turn: Array) -> Array
     slopes = []
     for part, row, induced, f, n in zip(parts, rows, found, matrices, frame.filled, strict=True):
         slopes.append(f[n:, n:] @ part - part @ f[:n, :n] + induced.reshape(row.shape)[n:])
-    return np.concatenate([slope.reshape(-1) for slope in slopes])
+    return frame.kept * np.concatenate([slope.reshape(-1) for slope in slopes])
 
 
-def minimise(method: Any, start: Curvature, max_cycles: int) -> tuple[Curvature, Array]:
+def minimise(method: Any, start: Curvature, max_cycles: int) -> tuple[Curvature | None, Array]:
     """Turn the orbitals of a Kohn-Sham object of the CPU until it is converged by its own thresholds.
 
-    It then holds what its kernel would leave: orbitals and their energies, e_tot, converged, cycles. It is left
+    It then holds canonical orbitals and their energies, e_tot, converged, cycles, as after its kernel. It is left
     unconverged after `max_cycles`, and where the orbitals found are not the lowest of their Fock matrix.
 
-    Returns what was learned, over the orbitals that `method` holds, and their Fock matrix (Eh).
+    Returns what was learned, over the orbitals that `method` holds, None where they are not the lowest; and their Fock
+    matrix (Eh).
     """
     overlap, core, longest = method.get_ovlp(), method.get_hcore(), LARGEST_TURN
     curvature, point = start, _point(method, start.frame, core, overlap)
@@ -224,7 +248,9 @@ def minimise(method: Any, start: Curvature, max_cycles: int) -> tuple[Curvature,
         flat = scale * np.linalg.norm(point.slope) < method.conv_tol_grad
         method.converged = bool(abs(gain) < method.conv_tol and flat)
     method.e_tot = point.energy
-    return _settled(method, replace(curvature, frame=point.frame), point.fock, overlap), point.fock
+    point.frame.give(method)
+    curvature = replace(curvature, frame=point.frame)
+    return (_canonical(method, curvature, point.fock, overlap) if method.converged else curvature), point.fock
 
 
 def _point(method: Any, frame: Frame, core: Array, overlap: Array) -> _Point:
@@ -234,17 +260,11 @@ def _point(method: Any, frame: Frame, core: Array, overlap: Array) -> _Point:
     return _Point(frame, fock, float(method.energy_tot(density, core, potential)), *frame.slope_and_gaps(fock))
 
 
-def _settled(method: Any, curvature: Curvature, fock: Array, overlap: Array) -> Curvature:
-    """Give a Kohn-Sham object the eigenvectors of its Fock matrix if they fill the space found, and return it there."""
-    if method.converged:
-        method.mo_energy, method.mo_coeff = method.eig(fock, overlap, x=method.check_linear_dependency(overlap))
-        method.mo_occ = method.get_occ(method.mo_energy, method.mo_coeff)
-        frame = Frame.of(method)
-        both = zip(curvature.frame.occupied, frame.occupied, strict=True)
-        common = sum(float(np.sum((old.T @ overlap @ new) ** 2)) for old, new in both)
-        if sum(frame.filled) - common < SAME_SPACE:
-            method._finalize()  # sorts the orbitals of a molecule in its group
-            return curvature.over(Frame.of(method), overlap)
-    method.converged = False
-    curvature.frame.give(method)
-    return curvature
+def _canonical(method: Any, curvature: Curvature, fock: Array, overlap: Array) -> Curvature | None:
+    """Make the orbitals of a Kohn-Sham object canonical; return the same over them, None if they are not the lowest."""
+    method.mo_energy, method.mo_coeff = method.canonicalize(method.mo_coeff, method.mo_occ, fock)
+    if not np.array_equal(method.get_occ(method.mo_energy, method.mo_coeff), method.mo_occ):
+        method.converged = False
+        return None
+    method._finalize()  # sorts the orbitals of a molecule in its group
+    return curvature.over(Frame.of(method), overlap)
