@@ -26,11 +26,11 @@ def stop_at_third_scf(monkeypatch):
     """The third SCF from here on raises Stopped, as --stop-after does; all are listed as they begin."""
     solve, calls = electronic.solve, []
 
-    def stopped(*arguments):
+    def stopped(*arguments, **options):
         calls.append(arguments)
         if len(calls) == 3:
             raise Stopped("time is over")
-        return solve(*arguments)
+        return solve(*arguments, **options)
 
     monkeypatch.setattr(electronic, "solve", stopped)
     return calls

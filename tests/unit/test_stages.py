@@ -187,9 +187,9 @@ def solves(monkeypatch):
     """Every SCF from here on, by its geometry."""
     solve, calls = electronic.solve, []
 
-    def counted(molecule, *arguments):
+    def counted(molecule, *arguments, **options):
         calls.append(molecule.positions)
-        return solve(molecule, *arguments)
+        return solve(molecule, *arguments, **options)
 
     monkeypatch.setattr(electronic, "solve", counted)
     return calls
