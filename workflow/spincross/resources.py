@@ -3,7 +3,7 @@ r"""What a DFT job needs of a machine: memory and time from the size of the comp
 Memory: the fitted three-index integrals, :math:`N_\mathrm{aux} N (N+1) / 2` numbers for N functions, kept in memory
 up to the limit that PySCF is given and on disk above it, twice while they are made; the orbitals and their gradients
 on the grid, 4 N numbers a point, kept up to half the limit, and twice more on the points of one call; N x N matrices;
-and, for Newton steps and stability tests, the integrals half transformed in single precision where they fit into the
+and, for products with the orbital Hessian, the integrals half transformed in single precision where they fit into the
 limit, and once more unpacked where that fits into what is left of it. In a point group of order 2 integrals, points
 and their half transforms are halved.
 
@@ -33,7 +33,8 @@ SMALLEST_MB = 1500
 MARGIN = 1.1
 """Memory asked for over the peak reckoned, which measured ones passed by up to 1 %."""
 MATRICES = 100
-"""Square matrices alive at once: DIIS keeps 15 Fock matrices and errors of two spins."""
+"""Square matrices alive at once: DIIS keeps 15 Fock matrices and errors of two spins, direct minimisation pairs as
+large as 55, and as it ends a copy of them."""
 RESPONSE = 1.9
 """Its integrals, unpacked and half transformed, over the unpacked ones alone: 1.91 in [Fe(phen)2(NCS)2], 1.86 with 79
 atoms, 2.0 in the stand-in."""
