@@ -27,7 +27,7 @@ LARGEST_TURN = 0.5
 SMALLEST_GAP = 0.05
 """Least gap of orbital energies (Eh) that is used as a curvature."""
 PAIRS = 80
-"""How many pairs are kept, the last ones; together as large as some 55 Fock matrices. The first hold the soft rotations:
+"""How many pairs are kept, the last ones; together as large as some 55 Fock matrices. The first hold the soft turns:
 five geometries of an iron complex took 45 cycles where none was left out, 57 with 55 pairs, 64 with 40."""
 PRODUCTS, PRECISION = 20, 0.05
 """Most products with the orbital Hessian at a time, and the part of the slope at which the Newton step is found."""
