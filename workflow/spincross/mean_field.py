@@ -172,12 +172,17 @@ def tagged_density(orbitals: Sequence[Array], overlap: Array) -> Array:
     spins, nao, width = len(orbitals), len(overlap), max(o.shape[1] for o in orbitals)
     coefficients, filled = np.zeros((spins, nao, width)), np.zeros((spins, width))
     for spin, occupied in enumerate(orbitals):
-        values, vectors = np.linalg.eigh(occupied.T @ overlap @ occupied)
-        coefficients[spin, :, : len(values)] = occupied @ (vectors / np.sqrt(values)) @ vectors.T
-        filled[spin, : len(values)] = 3 - spins
+        coefficients[spin, :, : occupied.shape[1]] = orthonormalised(occupied, overlap)
+        filled[spin, : occupied.shape[1]] = 3 - spins
     densities = np.einsum("smi,si,sni->smn", coefficients, filled, coefficients, optimize=True)
     pick: Any = 0 if spins == 1 else slice(None)
     return lib.tag_array(densities[pick], mo_coeff=coefficients[pick], mo_occ=filled[pick])
+
+
+def orthonormalised(orbitals: Array, overlap: Array) -> Array:
+    """Return the orbitals (nao, n) nearest to these that are orthonormal in an overlap (nao, nao) (Loewdin)."""
+    values, vectors = np.linalg.eigh(orbitals.T @ overlap @ orbitals)
+    return np.asarray(orbitals @ (vectors / np.sqrt(values)) @ vectors.T)
 
 
 def electrons_per_irrep(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pyscf import lib
 
 from spincross import response
-from spincross.mean_field import tagged_density
+from spincross.mean_field import orthonormalised, tagged_density
 
 Array = NDArray[np.float64]
 
@@ -110,12 +110,8 @@ class Frame:
         return replace(self, orbitals=tuple(turned))
 
     def at(self, overlap: Array) -> Frame:
-        """Return the nearest orbitals that are orthonormal in another overlap (nao, nao) (Loewdin)."""
-        near = []
-        for c in self.orbitals:
-            values, vectors = np.linalg.eigh(c.T @ overlap @ c)
-            near.append(c @ (vectors / np.sqrt(values)) @ vectors.T)
-        return replace(self, orbitals=tuple(near))
+        """Return the nearest orbitals that are orthonormal in another overlap (nao, nao)."""
+        return replace(self, orbitals=tuple(orthonormalised(c, overlap) for c in self.orbitals))
 
     def give(self, method: Any) -> None:
         """Let a Kohn-Sham object hold these orbitals."""
