@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import expm
 
 from spincross import device, electronic, irreps, mean_field
 from spincross.electronic import Solution
 from spincross.errors import SymmetryLost, WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
+from spincross.quasi_newton import Frame
 from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Array = NDArray[np.float64]
@@ -38,11 +38,9 @@ def asymmetry(solution: Solution, molecule: Molecule) -> float:
 
 def turned(coefficients: Array, occupied: NDArray[np.bool_], mode: Array, angle: float) -> Array:
     """Return occupied orbitals (nao, nocc) turned by an angle along a mode (virtual, occupied)."""
-    virtual, count = ~occupied, int(occupied.sum())
-    kappa = np.zeros((len(occupied), len(occupied)))
-    kappa[count:, :count], kappa[:count, count:] = angle * mode, -angle * mode.T
-    ordered = np.hstack([coefficients[:, occupied], coefficients[:, virtual]])
-    return np.asarray(ordered @ expm(kappa)[:, :count])
+    ordered = np.hstack([coefficients[:, occupied], coefficients[:, ~occupied]])
+    frame = Frame((ordered,), (int(occupied.sum()),), (np.zeros(len(occupied), dtype=int),))
+    return frame.turned(angle * mode.reshape(-1)).occupied[0]
 
 
 def _lowest_along(method: Any, mode: list[Array]) -> tuple[Array, Array]:
