@@ -305,16 +305,17 @@ def test_the_stability_test_runs_on_the_gpu_and_gives_the_cpus_eigenvalue(log, s
 
 
 def test_a_cold_start_with_a_metal_begins_on_the_cpu(log):
-    """Copper hydride: the minimal basis is PySCF's work, the rest the GPU's."""
+    """Copper hydride: the minimal basis is PySCF's work, the rest the GPU's.
+
+    In STO-3G, whose core lies 20 Eh from that of the minimal basis, round-off decided which rung converged it, if any.
+    """
     molecule = Molecule(("Cu", "H"), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.76]]))
-    found = electronic.solve(molecule, SMALL, State("LS", 1))
-    assert [rung["rung"] for rung in found.trace][:3] == [
-        "minimal basis, level shift",
-        "coarse grid, level shift",
-        "DIIS",
-    ]
+    level = replace(SMALL, basis="def2-svp")
+    found = electronic.solve(molecule, level, State("LS", 1))
+    rungs = ["minimal basis, level shift", "coarse grid, level shift", "DIIS"]
+    assert [rung["rung"] for rung in found.trace] == rungs
     assert [value for name, value in log if name == "to_gpu"] == ["DFRKS", "DFRKS"]
-    expected = electronic.solve(molecule, replace(SMALL, device="cpu"), State("LS", 1), found.orbitals)
+    expected = electronic.solve(molecule, replace(level, device="cpu"), State("LS", 1))
     assert found.energy == pytest.approx(expected.energy, abs=1e-7)
 
 
