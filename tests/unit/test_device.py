@@ -334,6 +334,14 @@ def test_slow_cycles_near_the_solution_end_in_second_order(log, monkeypatch, sta
     assert found.energy == pytest.approx(expected.energy, abs=1e-7)
 
 
+def test_what_was_learned_of_the_orbital_hessian_is_of_no_use_on_a_gpu(log):
+    before = electronic.solve(PLAIN, replace(SMALL, device="cpu"), TRIPLET)
+    assert before.curvature is not None
+    found = electronic.solve(PLAIN, SMALL, TRIPLET, before.orbitals, curvature=before.curvature)
+    assert {rung["rung"] for rung in found.trace} == {"DIIS"}
+    assert found.curvature is None
+
+
 def test_gates_read_a_gpu_solution_as_they_do_the_cpus(log, triplet):
     found = electronic.solve(H2CO, GPU, TRIPLET)
     assert gates.judge(found, H2CO, TRIPLET, None, LIMITS, gates.stability(found, LIMITS)) == []

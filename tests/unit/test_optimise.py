@@ -50,6 +50,18 @@ def test_a_minimum_in_the_exact_group_is_found(finished):
     assert min(energies) == pytest.approx(energies[-1], abs=1e-7)
 
 
+def test_each_step_begins_with_what_the_last_one_learned_of_the_orbital_hessian(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(electronic, "DIIS_CYCLES", 4)
+    monkeypatch.setattr(electronic, "NEAR", 10.0)
+    result, _ = run(tmp_path)
+    rungs = [[rung["rung"] for rung in step["rungs"]] for step in result.steps]
+    learned = next(k for k, row in enumerate(rungs) if row[-1] == "direct minimisation")
+    assert {row[0] for row in rungs[learned + 1 :]} == {"direct minimisation"}
+    assert 0 in {step["step"] for step in result.steps[learned + 1 :]}, "the final surface begins with it too"
+    assert result.solution.curvature is None
+    assert result.solution.energy == pytest.approx(finished[1].solution.energy, abs=1e-7)
+
+
 def test_every_step_is_a_json_line_with_its_numbers(finished):
     folder, result = finished
     lines = (folder / "final/steps.jsonl").read_text().splitlines()

@@ -99,8 +99,9 @@ def test_a_step_is_shortened_and_uphill_pairs_are_not_learned(begun):
     np.testing.assert_allclose(known.step(slope, gaps, 10.0), -0.5 * slope, atol=1e-12)  # the secant equation
     for _ in range(quasi_newton.PAIRS):
         known = known.learned(slope, slope)
+    known = known.learned(slope, 4 * slope)
     assert len(known.pairs) == quasi_newton.PAIRS
-    np.testing.assert_allclose(known.step(slope, gaps, 10.0), -slope, atol=1e-12)
+    np.testing.assert_allclose(known.step(slope, gaps, 10.0), -0.25 * slope, atol=1e-12)  # the oldest were left out
 
 
 def test_the_step_does_not_depend_on_the_orbitals_that_span_the_spaces(begun):
@@ -112,18 +113,43 @@ def test_the_step_does_not_depend_on_the_orbitals_that_span_the_spaces(begun):
     for _ in range(3):
         turn = rng.normal(size=len(slope))
         curvature = curvature.learned(turn, turn + 0.1 * rng.normal(size=len(slope)))
+    other = curvature.over(mixed_within(frame, rng), overlap)
+    gaps = np.ones_like(slope)
+    steps = [c.step(c.frame.slope_and_gaps(fock)[0], gaps, 10.0) for c in (curvature, other)]
+    first, second = (over_functions(c.frame, step) for c, step in zip((curvature, other), steps, strict=True))
+    np.testing.assert_allclose(first, second, atol=1e-10)
+
+
+@pytest.mark.parametrize("multiplicity", [1, 3])
+def test_what_is_learned_is_returned_over_the_canonical_orbitals(multiplicity):
+    """From converged orbitals mixed among themselves, so that the only change is back to the canonical ones."""
+    method = electronic.solve(H2CO.at(H2CO.positions, "C1"), TIGHT, State("x", multiplicity)).mean_field
+    rng, canonical = np.random.default_rng(2), Frame.of(method)
+    mixed = mixed_within(canonical, rng)
+    turn = rng.normal(size=sum(part.size for part in mixed.parts(mixed.kept)))
+    found, _ = quasi_newton.minimise(method, Curvature(mixed, ((turn, turn),)), 20)
+    np.testing.assert_allclose(found.frame.slope_and_gaps(method.get_fock())[0], 0, atol=1e-6)
+    for before, after in zip(over_functions(mixed, turn), over_functions(found.frame, found.pairs[0][0]), strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-4)
+    off_diagonal = [
+        m[:n, :n] - np.diag(m.diagonal()[:n])
+        for m, n in zip(found.frame.matrices(method.get_fock()), found.frame.filled, strict=True)
+    ]
+    assert max(np.abs(m).max() for m in off_diagonal) < 1e-8
+
+
+def mixed_within(frame, rng):
+    """Return other orbitals of the same occupied and virtual spaces."""
     mixed = tuple(
         np.hstack([part @ np.linalg.qr(rng.normal(size=(part.shape[1],) * 2))[0] for part in (c[:, :n], c[:, n:])])
         for c, n in zip(frame.orbitals, frame.filled, strict=True)
     )
-    other = curvature.over(replace(frame, orbitals=mixed), overlap)
-    gaps = np.ones_like(slope)
-    steps = [c.step(c.frame.slope_and_gaps(fock)[0], gaps, 10.0) for c in (curvature, other)]
-    first, second = (
-        [v @ p @ o.T for v, p, o in zip(c.frame.virtual, c.frame.parts(step), c.frame.occupied, strict=True)]
-        for c, step in zip((curvature, other), steps, strict=True)
-    )
-    np.testing.assert_allclose(first, second, atol=1e-10)
+    return replace(frame, orbitals=mixed)
+
+
+def over_functions(frame, flat):
+    """Return a flat turn over the basis functions, (nao, nao) of each spin."""
+    return [v @ p @ o.T for v, p, o in zip(frame.virtual, frame.parts(flat), frame.occupied, strict=True)]
 
 
 def by_diis(monkeypatch, molecule, state):
@@ -176,6 +202,22 @@ def test_a_neighbour_starts_from_its_curvature(monkeypatch, multiplicity, group)
     assert "curvature of a neighbour" in warm.trace[0]["reason"]
     assert warm.cycles < without.cycles
     assert warm.energy == pytest.approx(by_diis(monkeypatch, moved, state).energy, abs=1e-9)
+
+
+@pytest.mark.parametrize(("near", "next_rung"), [(10.0, "direct minimisation"), (1e-12, "DIIS")])
+def test_a_neighbours_curvature_that_does_not_suffice_is_replaced_where_it_led_to(monkeypatch, near, next_rung):
+    """By exact products; far from the solution DIIS begins again."""
+    molecule, state = H2CO.at(H2CO.positions, "C1"), State("HS", 3)
+    monkeypatch.setattr(electronic, "DIIS_CYCLES", 4)
+    monkeypatch.setattr(electronic, "NEAR", 10.0)
+    first = electronic.solve(molecule, TIGHT, state)
+    monkeypatch.setattr(electronic, "WARM_CYCLES", 2)
+    monkeypatch.setattr(electronic, "NEAR", near)
+    moved = molecule.at(molecule.positions * 1.01)
+    found = electronic.solve(moved, TIGHT, state, first.orbitals, curvature=first.curvature)
+    assert [rung["rung"] for rung in found.trace[:2]] == ["direct minimisation", next_rung]
+    assert ("newton_products" in found.trace[1]) == (near == 10.0)
+    assert found.energy == pytest.approx(by_diis(monkeypatch, moved, state).energy, abs=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -273,3 +315,10 @@ def test_what_was_learned_of_an_scf_that_failed_is_not_handed_on(monkeypatch):
     rungs = [rung["rung"] for rung in found.trace]
     assert rungs == ["DIIS", *["direct minimisation"] * electronic.ROUNDS, "level shift, damping", "DIIS"]
     assert found.curvature is None
+
+
+def test_far_from_the_solution_nothing_is_minimised(monkeypatch):
+    monkeypatch.setattr(electronic, "DIIS_CYCLES", 3)
+    monkeypatch.setattr(electronic, "NEAR", 1e-12)
+    rungs = [rung["rung"] for rung in electronic.solve(H2CO, LEVEL, State("LS", 1)).trace]
+    assert rungs == ["DIIS", "level shift, damping", "DIIS"]

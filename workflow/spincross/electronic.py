@@ -199,7 +199,7 @@ class Ladder:
                 break
             start = time.perf_counter()
             known, products = quasi_newton.explored(method, self.fock, min(self.level.grid_level, PRODUCT_GRID))
-            reason = f"DIIS is slow near the solution: orbital gradient {slope:.1e}"
+            reason = f"near the solution: orbital gradient {slope:.1e}"
             facts = {"newton_products": products, "newton_seconds": round(time.perf_counter() - start, 2)}
             curvature = self.minimise(method, known, min(max_cycles, ROUND_CYCLES), reason, start, **facts)
             if curvature is None:
@@ -292,6 +292,8 @@ def _solve(
         reason, since = "start from orbitals and curvature of a neighbour", time.perf_counter()
         curvature = curvature.at(method.get_ovlp())
         curvature = ladder.minimise(method, curvature, min(max_cycles, WARM_CYCLES), reason, since)
+        if curvature is not None and not method.converged:
+            curvature = ladder.explore_and_minimise(method, max_cycles)
     if not method.converged:
         density, origin = ladder.start(guess)
         first = min(max_cycles, DIIS_CYCLES if direct else DIIS_ALONE)
