@@ -1,6 +1,7 @@
 """Direct minimisation: slopes and turns against energies, its step against PySCF's orbital Hessian, its ends."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.linalg import expm
 from sample_h2co import EXCITED, H2CO, HYDROGEN, LEVEL
 from spincross import electronic, irreps, mean_field, orbital_rotations, quasi_newton
 from spincross.device import CPU
+from spincross.errors import NotConverged
 from spincross.levels import State
 from spincross.quasi_newton import Curvature, Frame
 
@@ -204,6 +206,24 @@ def test_a_neighbour_starts_from_its_curvature(monkeypatch, multiplicity, group)
     assert warm.energy == pytest.approx(by_diis(monkeypatch, moved, state).energy, abs=1e-9)
 
 
+def test_dependent_functions_are_left_out_at_each_geometry_anew(monkeypatch):
+    """The neighbour's orbitals lack another function: in their space the energy converges off by 1e-5 Eh or more."""
+    monkeypatch.setattr(hf, "overlap_zero_eigenvalue_threshold", 2e-2)
+    monkeypatch.setattr(electronic, "DIIS_CYCLES", 4)
+    monkeypatch.setattr(electronic, "NEAR", 10.0)
+    molecule, state = H2CO.at(H2CO.positions, "C1"), State("LS", 1)
+    first = electronic.solve(molecule, TIGHT, state)
+    moved = molecule.at(molecule.positions * 1.002)
+    found = electronic.solve(moved, TIGHT, state, first.orbitals, curvature=first.curvature)
+    assert found.trace[0]["rung"] == "DIIS"
+    assert found.energy == pytest.approx(by_diis(monkeypatch, moved, state).energy, abs=1e-9)
+    overlap, whole = first.mean_field.get_ovlp(), first.mean_field.mol.nao
+    full = replace(first.curvature.frame, orbitals=(np.eye(whole),))
+    assert not first.curvature.frame.spans_all(overlap) and not full.spans_all(overlap)
+    monkeypatch.setattr(hf, "overlap_zero_eigenvalue_threshold", 1e-6)
+    assert full.spans_all(overlap) and not first.curvature.frame.spans_all(overlap)
+
+
 @pytest.mark.parametrize(("near", "next_rung"), [(10.0, "direct minimisation"), (1e-12, "DIIS")])
 def test_a_neighbours_curvature_that_does_not_suffice_is_replaced_where_it_led_to(monkeypatch, near, next_rung):
     """By exact products; far from the solution DIIS begins again."""
@@ -238,8 +258,25 @@ def test_near_a_saddle_it_leads_down(saddle):
     assert eigenvalue < -0.01
     fock, before = np.asarray(method.get_fock(dm=method.make_rdm1())), method.energy_tot(method.make_rdm1())
     curvature, _ = quasi_newton.explored(method, fock, LEVEL.grid_level)
+    method = method.copy()
     quasi_newton.minimise(method, curvature, 3)
     assert method.e_tot < before - 1e-4
+
+
+def test_exploring_ends_where_the_energy_bends_down(saddle, monkeypatch):
+    method, _ = saddle
+    fock = np.asarray(method.get_fock(dm=method.make_rdm1()))
+    bends, plain = [], quasi_newton._product
+
+    def product(*given):
+        change = plain(*given)
+        bends.append(given[3] @ change)
+        return change
+
+    monkeypatch.setattr(quasi_newton, "_product", product)
+    curvature, products = quasi_newton.explored(method, fock, LEVEL.grid_level)
+    assert bends[-1] < 0 < min(bends[:-1], default=1.0)
+    assert len(curvature.pairs) == products - 1 == len(bends) - 1
 
 
 def test_a_step_uphill_is_taken_back(begun):
@@ -253,6 +290,42 @@ def test_a_step_uphill_is_taken_back(begun):
     assert len(curvature.pairs) == 2
     quasi_newton.minimise(copy, curvature, 20)
     assert copy.e_tot < before - 1e-6
+
+
+def test_a_step_is_halved_until_the_energy_falls_and_the_next_may_be_long_again(monkeypatch):
+    """One angle, slope -0.1 Eh everywhere and a jump at 0.1 rad, of which no pair learns."""
+    angles = []
+
+    def point(method, frame, core, overlap):
+        angle = float(np.arctan2(frame.orbitals[0][1, 0], frame.orbitals[0][0, 0]))
+        angles.append(angle)
+        energy = -0.1 * angle + (1.0 if 0.1 < angle < 0.55 else 0.0)
+        return quasi_newton._Point(frame, np.eye(2), energy, np.array([-0.1]), np.array([0.05]))
+
+    monkeypatch.setattr(quasi_newton, "_point", point)
+    method = SimpleNamespace(
+        get_ovlp=lambda: np.eye(2), get_hcore=lambda: np.zeros((2, 2)), conv_tol=0, conv_tol_grad=0
+    )
+    method.mol = SimpleNamespace(symmetry=False)
+    frame = Frame((np.eye(2),), (1,), (np.zeros(2, dtype=int),))
+    quasi_newton.minimise(method, Curvature(frame), 5)
+    np.testing.assert_allclose(angles, [0, 0.5, 0.25, 0.125, 0.0625, 0.5625], atol=1e-12)
+
+
+@pytest.mark.parametrize(("multiplicity", "scale"), [(1, 2.0), (3, 1.0)])
+def test_converged_means_by_pyscfs_slope_which_of_a_closed_shell_is_twice_the_slope_here(
+    monkeypatch, multiplicity, scale
+):
+    method, frame, fock = unconverged(H2CO, multiplicity)
+    slope = float(np.linalg.norm(frame.slope_and_gaps(fock)[0]))
+    monkeypatch.setattr(Curvature, "step", lambda self, slope, gaps, longest: np.zeros_like(slope))
+    ends = []
+    for share in (0.9, 1.1):
+        method.set(conv_tol=1.0, conv_tol_grad=scale * slope / share)
+        quasi_newton.minimise(method, Curvature(frame), 1)
+        ends.append(method.converged)
+    assert ends == [True, False]
+    assert np.linalg.norm(method.get_grad(method.mo_coeff, method.mo_occ)) == pytest.approx(scale * slope, rel=1e-6)
 
 
 def antibonding():
@@ -315,6 +388,23 @@ def test_what_was_learned_of_an_scf_that_failed_is_not_handed_on(monkeypatch):
     rungs = [rung["rung"] for rung in found.trace]
     assert rungs == ["DIIS", *["direct minimisation"] * electronic.ROUNDS, "level shift, damping", "DIIS"]
     assert found.curvature is None
+
+
+def test_every_rung_keeps_to_the_cycles_it_is_given_and_products_to_their_grid(monkeypatch):
+    monkeypatch.setattr(electronic, "DIIS_CYCLES", 4)
+    monkeypatch.setattr(electronic, "NEAR", 10.0)
+    grids, plain = [], quasi_newton.explored
+    monkeypatch.setattr(quasi_newton, "explored", lambda *given: (grids.append(given[2]), plain(*given))[1])
+    state = State("LS", 1)
+    known = electronic.solve(H2CO, LEVEL, state)
+    assert LEVEL.grid_level > electronic.PRODUCT_GRID
+    assert set(grids) == {electronic.PRODUCT_GRID}
+    moved, impossible = H2CO.at(H2CO.positions * 1.01), LEVEL.tightened(1e-30, 1e-30)
+    with pytest.raises(NotConverged) as error:
+        electronic.solve(moved, impossible, state, known.orbitals, max_cycles=1, curvature=known.curvature)
+    rungs = [(rung["rung"], rung["cycles"]) for rung in error.value.rungs]
+    assert rungs[:5] == [*[("direct minimisation", 1)] * 4, ("DIIS", 1)]
+    assert {cycles for _, cycles in rungs} == {1}
 
 
 def test_far_from_the_solution_nothing_is_minimised(monkeypatch):

@@ -288,7 +288,7 @@ def _solve(
     if state.occupation is not None and molecule.point_group != "C1":
         hold_occupation(method, mol, molecule.point_group, state.occupation, place)
     direct = ladder.can_minimise(method)
-    if curvature is not None and direct:
+    if curvature is not None and direct and curvature.frame.spans_all(method.get_ovlp()):
         reason, since = "start from orbitals and curvature of a neighbour", time.perf_counter()
         curvature = curvature.at(method.get_ovlp())
         curvature = ladder.minimise(method, curvature, min(max_cycles, WARM_CYCLES), reason, since)

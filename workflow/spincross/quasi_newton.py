@@ -4,8 +4,8 @@ DIIS crawls along soft rotations (two d orbitals of one irrep close in energy, t
 iron(II)). Here the occupied orbitals turn by :math:`C \to C e^{\kappa}` against the slope :math:`F_{ai}`, and earlier
 turns, with the changes of slope that they brought, stand for the orbital Hessian: geometric direct minimisation (Van
 Voorhis, Head-Gordon, Mol. Phys. 2002, 100, 1713) with limited memory (Nocedal, Math. Comp. 1980, 35, 773) about the
-gaps of the orbital energies. Two things make it short: the first pairs are exact products with the orbital Hessian, in
-the Krylov space of a Newton step; and in the frame of the orbitals pairs hold at a neighbouring geometry too.
+gaps of the orbital energies. Two things make it short: the first pairs are products with the orbital Hessian, in the
+Krylov space of a Newton step; and in the frame of the orbitals pairs hold at a neighbouring geometry too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pyscf import lib
+from pyscf.scf import hf
 
 from spincross import response
 from spincross.mean_field import orthonormalised, tagged_density
@@ -113,6 +114,14 @@ class Frame:
         """Return the nearest orbitals that are orthonormal in another overlap (nao, nao)."""
         return replace(self, orbitals=tuple(orthonormalised(c, overlap) for c in self.orbitals))
 
+    def spans_all(self, overlap: Array) -> bool:
+        """Tell whether these orbitals span all functions, and would in another overlap (nao, nao).
+
+        Where PySCF leaves out dependent functions, each geometry has a space of its own.
+        """
+        whole = all(len(c) == c.shape[1] for c in self.orbitals)
+        return whole and bool(np.linalg.eigvalsh(overlap)[0] > hf.overlap_zero_eigenvalue_threshold)
+
     def give(self, method: Any) -> None:
         """Let a Kohn-Sham object hold these orbitals."""
         orbitals, filled = self.orbitals, [np.zeros(c.shape[1]) for c in self.orbitals]
@@ -179,7 +188,8 @@ class _Point:
 def explored(method: Any, fock: Array, grid_level: int) -> tuple[Curvature, int]:
     """Return the curvature in the Krylov space of the Newton step, by conjugate gradients, and the number of products.
 
-    From its pairs alone the quasi-Newton step is Newton's. It ends where the energy bends down.
+    From its pairs alone the quasi-Newton step is Newton's, unless one was too flat to keep. It ends where the energy
+    bends down.
 
     Parameters
     ----------
