@@ -125,3 +125,27 @@ def test_the_published_control(control):
         for treatment in (mode_entropy.harmonic_entropy, mode_entropy.quasi_rrho_entropy)
     ]
     assert [float(n) for n in numbers.groups()] == pytest.approx([high - low for low, high in sums], abs=0.05)
+
+
+ATOMS = {"fe-aai2-ncs2": 0, "fe-phen2-ncs2": 1}
+STAGES = {
+    "LS, optimised in C2": "LS/C2/optimise/optimise.json",
+    "LS, Hessian": "LS/C2/vibrations/hessian.json",
+    "HS, optimised in C2": "HS/C2/optimise/optimise.json",
+    "HS, Hessian in C2": "HS/C2/vibrations/hessian.json",
+    "scan along the breaking mode": "HS/C2/symmetry_mode/scan.json",
+    "HS, optimised in C1": "HS/C1/optimise/optimise.json",
+    "HS, Hessian in C1": "HS/C1/vibrations/hessian.json",
+}
+
+
+@pytest.mark.parametrize("complex_id", ATOMS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_seconds_of_a_stage_are_those_of_its_record(complex_id, stage):
+    cell = row(section("Machines"), stage)[ATOMS[complex_id]]
+    record = ROOT / "structures/reference" / complex_id / "pbe0_def2-svp" / STAGES[stage]
+    if cell == "not yet run":
+        assert not record.exists()
+    elif "estimated" not in cell:
+        seconds, (number, unit) = files.read_json(record)["provenance"]["wall_seconds"], cell.split(",")[0].split()
+        assert number == {"min": f"{seconds / 60:.0f}", "h": f"{seconds / 3600:.1f}"}[unit]

@@ -32,8 +32,9 @@ def test_the_79_atom_complex_has_879_functions_and_a_tensor_of_14_gb():
     assert need.auxiliary * 879 * 880 / 2 * 8e-9 == pytest.approx(14.3, abs=0.1)
 
 
-def test_the_readmes_table_of_79_atoms_says_what_the_code_asks_for():
-    need, text = resources.size_of(DEFAULT, Settings().displaced_level(Level())), (ROOT / "README.md").read_text()
+def test_the_table_of_79_atoms_says_what_the_code_asks_for():
+    need = resources.size_of(DEFAULT, Settings().displaced_level(Level()))
+    text = (ROOT / "workflow/COSTS.md").read_text()
     fine = resources.size_of(DEFAULT, finer_level(Settings().displaced_level(Level())))
     few, more, most, all_of_it = (
         round(resources.memory_mb(need, limit) / 1000) for limit in (8000, 64000, 80000, 400000)
