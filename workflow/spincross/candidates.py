@@ -19,13 +19,12 @@ from spincross.checkpoints import Orbitals, load_orbitals, store_orbitals
 from spincross.electronic import Solution
 from spincross.errors import NotConverged, StaleData
 from spincross.files import Report, fingerprint, read_json, write_json
-from spincross.levels import Level, State, term
+from spincross.levels import Level, Occupation, State, read_occupation, term
 from spincross.mean_field import electrons_per_irrep, transition_metals
 from spincross.molecule import Molecule
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
-Occupation = tuple[tuple[int, int], ...]
 Start = tuple[Occupation | None, Orbitals]
 
 D_SHARE = 0.5
@@ -65,7 +64,7 @@ class Search:
             raise StaleData(f"{path} belongs to another level, state or geometry; remove its folder")
         found = []
         for number, entry in enumerate(stored["candidates"]):
-            occupation = entry["occupation"] and tuple((a, b) for a, b in entry["occupation"])
+            occupation = read_occupation(entry["occupation"])
             found.append(Candidate(occupation, load_orbitals(self._orbitals(number)), entry["row"]))
         return found
 

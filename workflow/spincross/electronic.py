@@ -21,7 +21,7 @@ from spincross.checkpoints import Keep, anew
 from spincross.device import CPU, Device, to_numpy
 from spincross.errors import NotConverged
 from spincross.files import fingerprint, print_line
-from spincross.levels import Level, State
+from spincross.levels import Level, Occupation, State
 from spincross.mean_field import (
     build_mol,
     density_from,
@@ -77,7 +77,7 @@ class Solution:
     energy: float
     orbitals: tuple[Array, Array]
     s_squared: float
-    occupation: tuple[tuple[int, int], ...] | None
+    occupation: Occupation | None
     point_group: str
     trace: list[dict[str, Any]]
     mean_field: Any = field(repr=False)

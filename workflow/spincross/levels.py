@@ -14,6 +14,9 @@ from spincross import pointgroup
 from spincross.errors import BadInput
 from spincross.molecule import Molecule
 
+Occupation = tuple[tuple[int, int], ...]
+"""Electrons of each irrep of the group, (alpha, beta)."""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -55,10 +58,15 @@ class State:
 
     name: str
     multiplicity: int
-    occupation: tuple[tuple[int, int], ...] | None = None
+    occupation: Occupation | None = None
 
 
-def term(multiplicity: int, occupation: tuple[tuple[int, int], ...] | None, point_group: str) -> str | None:
+def read_occupation(stored: list[list[int]] | None) -> Occupation | None:
+    """Return the electrons per irrep that a JSON file holds."""
+    return tuple((alpha, beta) for alpha, beta in stored) if stored else None
+
+
+def term(multiplicity: int, occupation: Occupation | None, point_group: str) -> str | None:
     """Return the term, as 5A or 5B, of electrons per irrep (alpha, beta); None without symmetry.
 
     In groups with two irreps the product of all occupied spin orbitals is the second one where it holds an odd number.

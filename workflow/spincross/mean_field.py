@@ -16,7 +16,7 @@ from spincross import device, images, irreps, symmetric_fitting
 from spincross.device import CPU, Device, to_numpy
 from spincross.errors import BadInput, CannotWrite, WrongState
 from spincross.files import writing
-from spincross.levels import Level, check_spin
+from spincross.levels import Level, Occupation, check_spin
 from spincross.molecule import Molecule
 from spincross.symmetric_fitting import SymmetricFitting
 from spincross.xc_cache import CachedNumInt
@@ -196,9 +196,7 @@ def electrons_per_irrep(
     return tuple(zip(alpha, beta, strict=True))
 
 
-def hold_occupation(
-    method: Any, mol: gto.Mole, point_group: str, occupation: tuple[tuple[int, int], ...], place: Device
-) -> None:
+def hold_occupation(method: Any, mol: gto.Mole, point_group: str, occupation: Occupation, place: Device) -> None:
     """Fix the electrons per irrep: PySCF's way where the molecule is adapted, by each orbital's irrep otherwise."""
     if mol.symmetry:
         pairs = dict(zip(mol.irrep_name, occupation, strict=True))

@@ -24,7 +24,7 @@ from spincross.electronic import Solution
 from spincross.errors import NotConverged, StaleData, SymmetryLost, WrongState
 from spincross.files import Report, print_line, read_arrays, read_json, write_arrays, write_json
 from spincross.group_optimizer import GroupEngine, relax
-from spincross.levels import Level, State
+from spincross.levels import Level, State, read_occupation
 from spincross.molecule import Molecule
 from spincross.quasi_newton import Curvature
 
@@ -265,7 +265,7 @@ def _start(
     path, kept = folder / "state.json", folder / "orbitals.npz"
     if path.exists() and kept.exists():
         stored = read_json(path)
-        occupation = tuple((a, b) for a, b in stored["occupation"]) if stored["occupation"] else None
+        occupation = read_occupation(stored["occupation"])
         report(f"  resuming in {folder.name}")
         return stored["candidates"], replace(state, occupation=occupation), load_orbitals(kept)
     if guess is None:

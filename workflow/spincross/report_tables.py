@@ -99,8 +99,8 @@ def tried_text(optimised: Json) -> str:
         return "–"
     found, failed = [], []
     for row in tried:
-        pairs = tuple((a, b) for a, b in row["electrons_per_irrep"])
-        name = str(levels.term(optimised["multiplicity"], pairs, optimised["point_group"]))
+        held = levels.read_occupation(row["electrons_per_irrep"])
+        name = str(levels.term(optimised["multiplicity"], held, optimised["point_group"]))
         if row["energy_hartree"] is None:
             failed.append(f"{name} not converged")
         else:

@@ -16,6 +16,7 @@ from spincross.config import Settings
 from spincross.displacements import Surface
 from spincross.energy_scan import Walk
 from spincross.errors import BadInput, NotConverged, SpincrossError, StaleData, UnexpectedImaginaryMode, WrongState
+from spincross.levels import read_occupation
 from spincross.molecule import Molecule
 from spincross.stages import load_molecule, load_vibrations
 from spincross.starts import Start
@@ -87,7 +88,7 @@ def _start(settings: Settings, complex_id: str, state: str, group: str, here: Pa
     hessian, found = files.read_arrays(inputs["saddle_hessian"])["hessian"], load_vibrations(here / "vibrations")
     index = keeping_mode(found, group, f"{complex_id} {state}")
     _refuse_recorded(settings, complex_id, state, group)
-    held = before["electrons_per_irrep"] and tuple((a, b) for a, b in before["electrons_per_irrep"])
+    held = read_occupation(before["electrons_per_irrep"])
     spin, memory = replace(settings.state(complex_id, state), occupation=held), settings.config["memory_mb"]
     walk = Walk(
         molecule, Surface(settings.level, spin, guess, memory), settings.config["gates"], work, files.print_line

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spincross import checkpoints, files, optimise
 from spincross.displacements import Surface
 from spincross.errors import StaleData
-from spincross.levels import Level, State
+from spincross.levels import Level, State, read_occupation
 from spincross.molecule import Molecule
 
 Array = NDArray[np.float64]
@@ -79,7 +79,7 @@ def below_a_saddle(usual: Start, level: Level, folder: Path) -> Start:
             f"{folder / FACTS} was left by a saddle that came from another start ({usual.inputs[changed[0]]} has "
             "changed since); remove it, and the optimisation begins at the new one"
         )
-    occupation = facts["electrons_per_irrep"] and tuple((a, b) for a, b in facts["electrons_per_irrep"])
+    occupation = read_occupation(facts["electrons_per_irrep"])
     files.print_line(f"  starting where a saddle was left ({folder / FACTS})")
     return Start(
         usual.molecule.at(arrays["positions"]).symmetrised(),
