@@ -9,7 +9,7 @@ from sample_h2co import EXCITED, H2CO
 from spincross import descent, electronic, files, gates, images, pointgroup, symmetry_mode
 from spincross.displacements import Surface
 from spincross.energy_scan import Walk
-from spincross.errors import WrongState
+from spincross.errors import NotConverged, SymmetryLost, WrongState
 
 Q = 0.2
 
@@ -89,11 +89,14 @@ def test_a_point_that_stays_in_a_higher_state_is_an_error_with_its_numbers(
     assert higher.doubts == []
 
 
-def test_a_point_from_which_no_lower_state_is_reached_is_judged_as_it_is(small_settings, ground, tmp_path, monkeypatch):
+@pytest.mark.parametrize("failure", [NotConverged, SymmetryLost, WrongState])
+def test_a_point_from_which_no_lower_state_is_reached_is_judged_as_it_is(
+    small_settings, ground, tmp_path, monkeypatch, failure
+):
     lines, higher = [], excited(small_settings, ground.orbitals, tmp_path, [])
 
     def follow(*arguments):
-        raise WrongState("following its mode ended not lower")
+        raise failure("following its mode ended not lower")
 
     monkeypatch.setattr(descent, "follow", follow)
     found = replace(higher, limits=higher.limits | {"on_failure": "warning"}, report=lines.append)

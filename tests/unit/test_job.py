@@ -222,9 +222,11 @@ def test_what_was_begun_is_packed_and_gone_on_with(tmp_path, capsys):
     steps = Path("work/h2co/small/HS/C2/optimise/coarse/steps.jsonl")
     before = (tmp_path / steps).read_text()
     assert before.count("\n") > 1
+    aside = tmp_path / "work/h2co/small/saddles/HS/C2/1"
+    aside.mkdir(parents=True)
     __main__.main(["pack", "--complex", "h2co", "--into", str(tmp_path / "job"), *here])
     assert (tmp_path / "job" / steps).read_text() == before
-    assert not list((tmp_path / "job").rglob("lock"))
+    assert not [path for name in ("lock", "saddles") for path in (tmp_path / "job").rglob(name)]
     capsys.readouterr()
     __main__.main(["optimise", "--job", str(tmp_path / "job")])
     said = capsys.readouterr().out
