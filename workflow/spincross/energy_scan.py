@@ -83,7 +83,7 @@ class Walk:
         if not self.limits["stability"] or found["stability"] >= orbital_rotations.UNSTABLE:
             return
         energy, eigenvalue = float(found["energy"]), float(found["stability"])
-        text = f"{name}, a point of the scan along the imaginary mode, at {energy:.8f} Eh"
+        text = f"{name}, a point along the imaginary mode, at {energy:.8f} Eh"
         if np.isnan(eigenvalue):
             self.doubts.append(f"{text}: no lowest rotation of its orbitals was found")
             return
