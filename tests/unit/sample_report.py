@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sample_provenance import provenance
+from spincross import pointgroup
 from spincross.entropy import entropy_account
 from spincross.landau import landau_account
 
@@ -53,6 +54,10 @@ def optimised(state: str, atoms: int, origin: str) -> Json:
         "energy_hartree": ENERGIES[state],
         "s_squared": ideal + (0.0 if state == "LS" else 0.0123),
         "s_squared_ideal": ideal,
+        "stability_blocks": [
+            {"rotations": irrep, "eigenvalue_hartree": 0.0712, "noise_hartree": 1e-3}
+            for irrep in pointgroup.irreps(GROUPS[state])
+        ],
         "metal_spin_population": None,
         "spin_populations": [0.0] * atoms if state == "LS" else [1.1, 0.8, 0.05, -0.02, *[0.0] * atoms][:atoms],
         "gradient_max_hartree_per_bohr": 3.2e-6,

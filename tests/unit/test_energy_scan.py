@@ -85,7 +85,9 @@ def test_a_point_that_stays_in_a_higher_state_is_an_error_with_its_numbers(
             higher.energy(H2CO, "centre")
     doubted = replace(higher, limits=higher.limits | {"on_failure": "warning"}, doubts=[])
     assert doubted.energy(H2CO, "centre") == held.energy
-    assert [text.startswith("gate failed: centre, a point along the imaginary mode") for text in doubted.doubts] == [True]
+    assert [text.startswith("gate failed: centre, a point along the imaginary mode") for text in doubted.doubts] == [
+        True
+    ]
     assert higher.doubts == []
 
 

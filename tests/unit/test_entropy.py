@@ -134,11 +134,37 @@ def test_enthalpy_gibbs_energy_and_its_zero_agree_with_ase(account):
     assert account["crossover"]["temperature_K"] == pytest.approx(crossover, rel=1e-6)
 
 
-def test_where_high_spin_is_stable_in_the_cold_and_low_spin_in_the_heat_there_is_no_crossover():
+def test_where_high_spin_is_stable_in_the_cold_and_low_spin_in_the_heat_they_meet_the_other_way_round():
     low, high = pair(high_waves=1.5 * WAVES, energy=-1.01)
     account = entropy_account(low, high, {"broken": True}, [10.0, 1000.0])
     cold, _, hot = account["gibbs_energy_difference_kJ_per_mol"]
-    assert cold < 0.0 < hot and account["crossover"]["temperature_K"] is None
+    assert cold < 0.0 < hot
+    assert account["crossover"]["stable_below"] == "HS"
+    meeting = account["crossover"]["temperature_K"]
+    again = entropy_account(low, high, {"broken": True}, [meeting])
+    assert again["gibbs_energy_difference_kJ_per_mol"][again["temperatures_K"].index(meeting)] == pytest.approx(
+        0.0, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(("energy", "state"), [(-1.1, "HS"), (-0.8, "LS")])
+def test_where_one_state_is_stable_throughout_it_is_named(energy, state):
+    account = entropy_account(*pair(energy=energy), {"broken": True}, [10.0])
+    assert account["crossover"]["temperature_K"] is None
+    assert account["crossover"]["stable_below"] == state
+
+
+def test_hessians_made_in_different_ways_are_said():
+    low, high = pair()
+    used = {"grid_level": 3, "response_grid_level": 3, "step_bohr": 0.005}
+    low |= {"method": "analytic", "hessian_settings": used}
+    high |= {"method": "analytic", "hessian_settings": used | {"response_grid_level": 1, "step_bohr": 0.01}}
+    said = entropy_account(low, high, {"broken": True}, [10.0])["warnings"]
+    assert said == [
+        "the Hessian of LS was computed with a response on grid 3, that of HS with 1; soft modes may differ by it"
+    ]
+    high["hessian_settings"] = used | {"step_bohr": 0.01}
+    assert entropy_account(low, high, {"broken": True}, [10.0])["warnings"] == []
 
 
 def test_the_verdict_reads_each_branch_at_its_own_temperature(account):

@@ -81,6 +81,14 @@ def test_doubts_about_the_scan_leave_a_broken_group_uncertain() -> None:
     claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
     assert claim.verdict == "supported"
     assert "on the brink of breaking C2" in claim.evidence
+    data["optimise"]["HS_parent"]["stability_blocks"] = [{"rotations": "B", "eigenvalue_hartree": -7e-3}]
+    claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
+    assert claim.verdict == "uncertain"
+    assert "unstable towards breaking C2" in claim.evidence
+    data["optimise"]["HS_parent"]["stability_blocks"] = []
+    claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
+    assert claim.verdict == "supported"
+    assert "its electrons were not tested for rotations of irrep B, which break C2" in claim.evidence
     data["mode"]["warnings"] = ["E(Q) jumps"]
     claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
     assert claim.verdict == "uncertain"
@@ -93,19 +101,21 @@ def test_doubts_about_the_scan_leave_a_broken_group_uncertain() -> None:
         ({"rotations": "B", "eigenvalue_hartree": 7e-4}, True),
         ({"rotations": "B", "eigenvalue_hartree": 7e-4, "noise_hartree": 1e-4}, False),
         ({"rotations": "A", "eigenvalue_hartree": 7e-4}, False),
+        ({"rotations": "B triplet", "eigenvalue_hartree": 7e-4}, True),
         ({"rotations": "B", "eigenvalue_hartree": 7e-3}, False),
     ],
 )
 def test_electrons_on_the_brink_of_breaking_the_group_leave_it_open(block: findings.Json, open_: bool) -> None:
     """Their sign decides that of the curvature; rotations that keep the group do not."""
     data = sample_report.unbroken()
-    data["optimise"]["HS_parent"]["stability_blocks"] = [block]
+    others = [b for b in data["optimise"]["HS_parent"]["stability_blocks"] if b["rotations"] not in block["rotations"]]
+    data["optimise"]["HS_parent"]["stability_blocks"] = [block, *others]
     assert verdicts(data)["HS breaks C2."] == ("uncertain" if open_ else "not supported")
     _, mode, entropy = findings.answer(data)
     assert ("ΔS_SB for zero" in mode, "no cost of symmetry breaking is counted" in entropy) == (open_, open_)
     assert ("on the brink of breaking C2 (orbital Hessian eigenvalue 0.00070" in findings.answer(data)[0]) == open_
-    data["optimise"]["HS_parent"]["stability_blocks"] = [block | {"eigenvalue_hartree": -0.02}]
-    unstable = "Open" if block["rotations"] == "B" else "No"
+    data["optimise"]["HS_parent"]["stability_blocks"] = [block | {"eigenvalue_hartree": -0.02}, *others]
+    unstable = "Open" if block["rotations"][0] == "B" else "No"
     assert findings.answer(data)[0].startswith(unstable)
     assert ("unstable towards breaking C2" in findings.answer(data)[0]) == (unstable == "Open")
 
@@ -127,6 +137,54 @@ def test_entropy_that_does_not_pay_is_said() -> None:
         entropy[key] = [value - 44.24 for value in entropy[key]]
     assert findings.answer(data)[2].endswith("entropy does not pay for it.")
     assert verdicts(data)["Vibrations and spin pay the entropy cost of the broken symmetry."] == "not supported"
+
+
+@pytest.mark.parametrize("blocks", [None, [], [{"rotations": "A", "eigenvalue_hartree": 0.01}]])
+def test_electrons_that_were_not_tested_for_breaking_the_group_leave_it_open(
+    blocks: list[findings.Json] | None,
+) -> None:
+    """A curvature has the wrong sign beyond an electronic instability, so none that was looked for is not enough."""
+    data = sample_report.unbroken()
+    data["optimise"]["HS_parent"]["stability_blocks"] = blocks
+    assert findings.answer(data)[0].startswith("Open: HS in C2 has no imaginary mode")
+    assert verdicts(data)["HS breaks C2."] == "uncertain"
+
+
+def test_a_distortion_that_mostly_keeps_the_group_is_no_proof_of_breaking_it() -> None:
+    """What another conformer of the same symmetry would gain is not gained by breaking it."""
+    data = sample_report.sample()
+    data["mode"]["breaking_share_of_distortion"] = 0.07
+    claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
+    assert claim.verdict == "uncertain"
+    assert "only 7 % of the distortion breaks C2, 50 % is asked for" in claim.evidence
+    assert findings.answer(data)[0].startswith("Probably")
+
+
+def test_what_is_gained_is_told_with_its_sign() -> None:
+    """Along the mode alone, too; a minimum that lies higher gains nothing and has no barrier to cross."""
+    data = sample_report.sample()
+    assert "lies 8.93 kJ/mol lower (8.11 kJ/mol along the mode alone)." in findings.answer(data)[1]
+    data["mode"]["energy_lowering_kJ_per_mol"] = -0.012
+    mode = findings.answer(data)[1]
+    assert "lies 0.01 kJ/mol higher. Nothing is gained by leaving C2" in mode
+    assert "barrier" not in mode
+
+
+def test_without_a_group_there_is_nothing_to_break() -> None:
+    """The claim is not tested, whatever else is missing."""
+    data = sample_report.unbroken()
+    for state in data["optimise"].values():
+        state |= {"point_group": "C1", "stability_blocks": []}
+    breaking, mode, _ = findings.answer(data)
+    assert breaking == "No: both states were computed without symmetry (C1), so there is none to break."
+    assert "ΔS_SB is zero" in mode
+    assert verdicts(data)["HS breaks C1."] == "not tested"
+
+
+def test_an_imaginary_mode_inside_the_noise_is_shown_as_its_scan_has_it() -> None:
+    """The Hessian's own number may even be positive."""
+    row = settled("imaginary")["vibrations"]["LS"]
+    assert findings.imaginary(row | {"imaginary_modes": [0], "irreps": ["B"]}) == ["8i cm⁻¹ (B)"]
 
 
 def test_an_unknown_verdict_is_refused() -> None:

@@ -25,7 +25,7 @@ def test_every_number_stands_under_its_head():
     entropies = [f"{value:+.1f}".replace("-", "−") for value in (*terms, sum(terms))]
     expected = ["sample", "pbe0_def2-svp", "CH2O", "built model", "C2: yes", "651i (B)", "8.93", "298.15", *entropies]
     recalled = "4"  # geometry, Hessian and vibrations of LS, and the scan
-    assert overview.cells(summary_row(sample_report.sample())) == [*expected, "214.6, 235.0", recalled]
+    assert overview.cells(summary_row(sample_report.sample())) == [*expected, "214.6, 235.0 (borrowed)", recalled]
 
 
 def test_what_is_not_known_is_a_dash_and_no_zero():

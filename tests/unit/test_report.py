@@ -14,7 +14,18 @@ import sample_report
 from spincross import findings
 from spincross.conclusions import state_geometry
 from spincross.files import read_arrays
-from spincross.report import all_figures, embed, prose, render_report, safe_link, summary_row, summary_table, warnings
+from spincross.report import (
+    all_figures,
+    embed,
+    entropy_notes,
+    prose,
+    render_report,
+    safe_link,
+    summary_row,
+    summary_table,
+    warnings,
+    waterfall_caption,
+)
 from spincross.report_tables import (
     duration,
     literature_table,
@@ -144,6 +155,24 @@ def test_the_answer_says_no_when_hs_keeps_the_group() -> None:
     """Without a mode there is nothing to pay."""
     breaking, mode, entropy = findings.answer(sample_report.unbroken())
     assert breaking.startswith("No: HS keeps C2") and "ΔS_SB is zero" in mode and "no cost" in entropy
+
+
+def test_entropies_are_told_with_their_temperatures_and_what_they_are() -> None:
+    """The total where calorimetry was made, the state that is stable, and that the cost of breaking is a count."""
+    data = sample_report.sample()
+    entropy = data["entropy"]
+    up, down = (
+        entropy["entropy_total_difference_J_per_mol_K"][entropy["temperatures_K"].index(t)] for t in (235.0, 219.0)
+    )
+    assert f"the total is {up:+.1f} at 235 K, {down:+.1f} at 219 K.".replace("+-", "−") in waterfall_caption(data)
+    assert waterfall_caption(sample_report.sample(calorimetry=False)).endswith("in this treatment.")
+    data["entropy"]["crossover"] |= {"temperature_K": None, "stable_below": "HS"}
+    notes = " ".join(entropy_notes(data))
+    assert "Equal Gibbs energies: no such temperature up to 2000 K, HS has the lower one throughout." in notes
+    assert "the whole order-disorder value" in notes
+    data["entropy"]["crossover"] |= {"temperature_K": 321.4, "stable_below": "LS"}
+    assert "Equal Gibbs energies: 321 K, LS has the lower one below it." in " ".join(entropy_notes(data))
+    assert "order-disorder" not in " ".join(entropy_notes(sample_report.unbroken()))
 
 
 def test_every_number_of_the_states_and_the_account_is_on_the_page() -> None:
@@ -352,11 +381,12 @@ def test_the_mode_table_has_the_barrier_the_overlap_and_the_difference_of_both_w
 def test_stability_is_shown_for_every_block_of_rotations() -> None:
     """Records made before have one number."""
     blocks = [{"rotations": "A", "eigenvalue_hartree": 0.01234}, {"rotations": "B", "eigenvalue_hartree": 0.02}]
-    assert stability_text({"stability_eigenvalue_hartree": 0.01234, "stability_blocks": blocks}) == (
-        "0.0123 (A), 0.0200 (B)"
-    )
-    assert stability_text({"stability_eigenvalue_hartree": 0.01234}) == "0.0123"
-    assert stability_text({"stability_eigenvalue_hartree": None, "stability_blocks": []}) == "–"
+    optimised = {"point_group": "C2", "stability_eigenvalue_hartree": 0.01234}
+    assert stability_text(optimised | {"stability_blocks": blocks}) == "0.0123 (A), 0.0200 (B)"
+    assert stability_text(optimised | {"stability_blocks": blocks[:1]}) == "0.0123 (A), – (B)"
+    assert stability_text(optimised) == "0.0123, irreps not told apart"
+    assert stability_text(optimised | {"point_group": "C1"}) == "0.0123"
+    assert stability_text(optimised | {"stability_eigenvalue_hartree": None, "stability_blocks": []}) == "–"
 
 
 @pytest.mark.parametrize(

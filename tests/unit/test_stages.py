@@ -25,7 +25,9 @@ from spincross import (
     files,
     force_constants,
     hessian_stages,
+    job,
     stages,
+    vibration_stages,
     vibrations,
 )
 from spincross.errors import BadInput, MissingInput, NotConverged, StaleData, Stopped, UnexpectedImaginaryMode
@@ -71,9 +73,27 @@ def test_without_an_imaginary_mode_the_chain_says_so_and_the_rest_goes_on(small_
     stages.assess_symmetry_mode(small_settings, "h2co", stable, broken, folder)
     assert solves == []
     found = files.read_json(folder / "mode.json")
-    assert found["text"] == "HS in C2 has no imaginary mode below the noise floor of 1.0 cm-1."
+    assert found["text"] == "HS in C2 has no imaginary mode beyond the noise floor of 1.0 cm-1."
     assert (found["broken"], found["mode_index"], found["energy_lowering_kJ_per_mol"]) == (False, None, 0.0)
     assert (broken / "optimise/geometry.xyz").read_text() == (stable / "optimise/geometry.xyz").read_text()
+
+
+def test_a_mode_inside_the_noise_has_the_wavenumber_of_its_scan(settings, tmp_path):
+    """And not what the Hessian gives it, whose sign is noise."""
+    job.recall(settings, "h2co", tmp_path)
+    states = tmp_path / "h2co/pbe0_def2-svp/HS"
+    parent, folder = states / "C2", states / "C2/symmetry_mode"
+    vibration_stages.analyse_vibrations(settings, "h2co", "HS", parent / "optimise", parent / "vibrations")
+    stages.assess_symmetry_mode(settings, "h2co", parent, states / "C1", folder)
+    own = files.read_json(folder / "mode.json")["wavenumber_per_cm"]
+    assert own < -600
+    path = parent / "vibrations/vibrations.json"
+    row = {"mode_index": 0, "verdict": "imaginary", "scan_wavenumber_per_cm": -7.5}
+    files.write_json(path, files.read_json(path) | {"settled_modes": [row]})
+    stages.assess_symmetry_mode(settings, "h2co", parent, states / "C1", folder)
+    found = files.read_json(folder / "mode.json")
+    assert found["wavenumber_per_cm"] == -7.5
+    assert "at 7.5i cm-1" in found["text"]
 
 
 def choose(settings, start_hessian):

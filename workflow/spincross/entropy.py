@@ -40,9 +40,16 @@ Json = dict[str, Any]
 STANDARD_TEMPERATURE: float = 298.15
 """Temperature of the single numbers and of the cumulative curve, K."""
 
+SETTINGS_THAT_COUNT = {
+    "analytic": {"grid_level": "grid", "response_grid_level": "a response on grid"},
+    "finite differences": {"grid_level": "grid", "step_bohr": "a step in bohr of"},
+}
+"""What two Hessians of one method must have in common, and its name, by keys of `hessian_settings`."""
 BAND_ENDINGS = ("_low", "_high", "_quasi_rrho_low", "_quasi_rrho_high")
 """Names of the band limits: harmonic without a word, as the paper."""
 
+COLDEST, HOTTEST = 5.0, 2000.0
+"""Temperatures between which both Gibbs energies may meet, K."""
 CROSSOVER_TEXT = (
     "T½ = ΔH/ΔS, the temperature at which this level gives both states the same Gibbs energy: what this level would "
     "give, not a prediction. Hybrid functionals misplace spin-state energies by tens of kJ/mol (a large share of exact "
@@ -81,7 +88,7 @@ def all_temperatures(temperatures: Sequence[float], calorimetry: Json | None) ->
 
 
 def crossover_temperature(energy: float, low: StateModes, high: StateModes, other_entropy: float) -> float | None:
-    """Return the temperature where both states have the same Gibbs energy, K; None if there is none up to 2000 K.
+    """Return the lowest temperature where both states have the same Gibbs energy, K; None if none up to 2000 K.
 
     Parameters
     ----------
@@ -93,10 +100,10 @@ def crossover_temperature(energy: float, low: StateModes, high: StateModes, othe
         """Return the difference of Gibbs energy, kJ/mol."""
         return _gibbs(energy, low, high, other_entropy, temperature)[1]
 
-    grid = np.linspace(5.0, 2000.0, 400)
+    grid = np.linspace(COLDEST, HOTTEST, 400)
     values = [gibbs(t) for t in grid]
     for left, right, a, b in zip(grid, grid[1:], values, values[1:], strict=False):
-        if a > 0 >= b:
+        if (a > 0) != (b > 0):
             return float(brentq(gibbs, left, right, xtol=1e-9))
     return None
 
@@ -179,9 +186,16 @@ def _state_facts(vibrations: Json) -> Json:
 
 def _method_warnings(low: Json, high: Json) -> list[str]:
     """Say where the two sides were made in ways that may differ for soft modes."""
-    if low["method"] == high["method"]:
-        return []
-    return [f"the Hessian of LS is {low['method']} and that of HS {high['method']}; soft modes may differ by it"]
+    if low["method"] != high["method"]:
+        return [f"the Hessian of LS is {low['method']} and that of HS {high['method']}; soft modes may differ by it"]
+    names = SETTINGS_THAT_COUNT[low["method"]]
+    used = [state.get("hessian_settings", {}) for state in (low, high)]
+    pairs = [(name, *(settings.get(key) for settings in used)) for key, name in names.items()]
+    return [
+        f"the Hessian of LS was computed with {name} {a}, that of HS with {b}; soft modes may differ by it"
+        for name, a, b in pairs
+        if a != b
+    ]
 
 
 def _treatment() -> Json:
@@ -247,7 +261,11 @@ def _energies(low: Json, high: Json, states: tuple[StateModes, StateModes], grid
         "zero_point_energy_difference_kJ_per_mol": zero_point[1] - zero_point[0],
         "enthalpy_difference_kJ_per_mol": [enthalpy for enthalpy, _ in pairs],
         "gibbs_energy_difference_kJ_per_mol": [gibbs for _, gibbs in pairs],
-        "crossover": {"temperature_K": crossover_temperature(energy, *states, other), "text": CROSSOVER_TEXT},
+        "crossover": {
+            "temperature_K": crossover_temperature(energy, *states, other),
+            "stable_below": "LS" if _gibbs(energy, *states, other, COLDEST)[1] > 0 else "HS",
+            "text": CROSSOVER_TEXT,
+        },
     }
 
 

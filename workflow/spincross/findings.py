@@ -20,6 +20,8 @@ Json = dict[str, Any]
 ROOM_TEMPERATURE = 298.15
 CLEAR_OF_NOISE = 2.0
 """An imaginary wavenumber is certain when its size is this many noise floors."""
+MOSTLY = 0.5
+"""Share of the distortion that breaks the group from which an energy gained is counted as gained by breaking it."""
 ROUGH_TEST = 1e-3
 """Noise (Eh) of a stability test whose record says none: of the kernel on a coarse grid."""
 SYMBOLS = {"supported": "✓", "uncertain": "~", "not supported": "✗", "not tested": "–"}
@@ -94,9 +96,10 @@ def calorimetric_window(entry: Json) -> tuple[float, float] | None:
 
 
 def imaginary(vibrations: Json) -> list[str]:
-    """Return every imaginary mode as text, wavenumber and irrep."""
+    """Return every imaginary mode as text, wavenumber and irrep; of one inside the noise, the scan's wavenumber."""
+    scanned = {row["mode_index"]: row["scan_wavenumber_per_cm"] for row in vibrations["settled_modes"]}
     waves, irreps = vibrations["wavenumbers_per_cm"], vibrations["irreps"]
-    return [f"{wavenumber(waves[i])} cm⁻¹ ({irreps[i]})" for i in vibrations["imaginary_modes"]]
+    return [f"{wavenumber(scanned.get(i, waves[i]))} cm⁻¹ ({irreps[i]})" for i in vibrations["imaginary_modes"]]
 
 
 # --- the answer -------------------------------------------------------------------------------------------------------
@@ -120,6 +123,8 @@ def _breaking_sentence(data: Json) -> str:
     """Say whether HS in the parent group is a saddle or a minimum."""
     parent, group = data["vibrations"]["HS_parent"], data["optimise"]["HS_parent"]["point_group"]
     modes, floor, word = imaginary(parent), number(parent["noise_floor_per_cm"]), breaking_word(data)
+    if group == "C1":
+        return f"{word}: both states were computed without symmetry (C1), so there is none to break."
     if data["mode"]["broken"]:
         count = "one imaginary mode" if len(modes) == 1 else f"{len(modes)} imaginary modes"
         saddle = f"{word}: held in {group}, the HS molecule is a saddle with {count}, {', '.join(modes)}"
@@ -145,24 +150,45 @@ def _open_reasons(data: Json) -> list[str]:
     return [inside] * (count > 0) + _brinks(optimised)
 
 
+def untested(optimised: Json) -> list[str]:
+    """Return the irreps of a state's group for which no lowest rotation of its orbitals is known."""
+    known = {row["rotations"].split()[0] for row in optimised.get("stability_blocks") or []}
+    return [irrep for irrep in pointgroup.irreps(optimised["point_group"]) if irrep not in known]
+
+
+def _rotations(optimised: Json) -> list[tuple[str, float, float]]:
+    """Return name, lowest eigenvalue and its noise (hartree) of the orbital rotations that break a state's group."""
+    breaking = pointgroup.irreps(optimised["point_group"])[1:]
+    rows = [(row, row["rotations"].split()[0]) for row in optimised.get("stability_blocks") or []]
+    return [
+        (row["rotations"], row["eigenvalue_hartree"], row.get("noise_hartree", ROUGH_TEST))
+        for row, irrep in rows
+        if irrep in breaking
+    ]
+
+
 def _brinks(optimised: Json) -> list[str]:
     """Return a clause for every irrep whose orbital rotations may break the group: curvatures hang on that sign."""
     group, found = optimised["point_group"], []
-    for row in optimised.get("stability_blocks") or []:
-        value, noise = row["eigenvalue_hartree"], row.get("noise_hartree", ROUGH_TEST)
-        if row["rotations"] != pointgroup.irreps(group)[0] and value <= noise:
+    for name, value, noise in _rotations(optimised):
+        if value <= noise:
             kind = "on the brink of" if value >= -noise else "unstable towards"
             found.append(
                 f"its electrons are {kind} breaking {group} (orbital Hessian eigenvalue {number(value, 5)} "
-                f"hartree for rotations {row['rotations']}, noise {noise:.0e}), and curvatures along modes of this "
-                "irrep hang on it"
+                f"hartree for rotations {name}, noise {noise:.0e}), and curvatures along modes of this irrep hang on it"
             )
+    missing = [irrep for irrep in untested(optimised) if irrep != pointgroup.irreps(group)[0]]
+    if missing:
+        text = f"its electrons were not tested for rotations of irrep {', '.join(missing)}, which break {group}"
+        found.append(f"{text}, and curvatures along modes of this irrep hang on them")
     return found
 
 
 def _mode_sentence(data: Json) -> str:
     """Say which mode breaks the symmetry and what is gained."""
     mode, group = data["mode"], data["optimise"]["HS_parent"]["point_group"]
+    if group == "C1":
+        return "No mode can break a symmetry that is not there, and ΔS_SB is zero."
     if not mode["broken"] and _open_reasons(data):
         return f"No mode was followed away from {group}: the HS parent stands for the HS minimum, and ΔS_SB for zero."
     if not mode["broken"]:
@@ -172,10 +198,17 @@ def _mode_sentence(data: Json) -> str:
     movers = ", ".join(f"{symbols[i]}{i + 1} {100 * shares[i]:.0f} %" for i in np.argsort(shares)[::-1][:3])
     return (
         f"The mode at {wavenumber(mode['wavenumber_per_cm'])} cm⁻¹, irrep {mode['irrep']} (largest shares: {movers}), "
-        f"leads to a minimum in {data['optimise']['HS']['point_group']} that lies "
-        f"{number(mode['energy_lowering_kJ_per_mol'], 2)} kJ/mol lower."
+        f"leads to a minimum in {data['optimise']['HS']['point_group']} that lies {_gain(mode)}."
         f"{_averaging(mode, group)}"
     )
+
+
+def _gain(mode: Json) -> str:
+    """Say what is gained, and what of it along the mode alone."""
+    lower, alone = mode["energy_lowering_kJ_per_mol"], -mode["scan_minimum_kJ_per_mol"]
+    if lower <= 0:
+        return f"{number(-lower, 2)} kJ/mol higher"
+    return f"{number(lower, 2)} kJ/mol lower ({number(alone, 2)} kJ/mol along the mode alone)"
 
 
 def half_quantum(mode: Json) -> float:
@@ -187,6 +220,8 @@ def _averaging(mode: Json, group: str) -> str:
     """Say so where the zero-point motion of the mode takes the molecule over the barrier."""
     if mode["energy_lowering_kJ_per_mol"] > half_quantum(mode):
         return ""
+    if mode["energy_lowering_kJ_per_mol"] <= 0:
+        return f" Nothing is gained by leaving {group}, and ΔS_SB then counts too much."
     return (
         f" That is less than half a quantum of the mode, {number(half_quantum(mode), 1)} kJ/mol: zero-point motion "
         f"crosses the barrier, on average the molecule keeps {group}, and ΔS_SB then counts too much."
@@ -264,6 +299,8 @@ def _breaking(data: Json) -> Claim:
     parent, mode, group = data["vibrations"]["HS_parent"], data["mode"], data["optimise"]["HS_parent"]["point_group"]
     text, floor = f"HS breaks {group}.", parent["noise_floor_per_cm"]
     brinks = _brinks(data["optimise"]["HS_parent"])
+    if group == "C1":
+        return Claim(text, "not tested", "both states were computed without symmetry")
     if not mode["broken"]:
         unknown, settled = open_and_settled(parent)
         verdict = "uncertain" if parent["imaginary_modes"] or _open_reasons(data) else "not supported"
@@ -271,7 +308,13 @@ def _breaking(data: Json) -> Claim:
         return Claim(text, verdict, "; ".join([f"imaginary: {len(parent['imaginary_modes'])}; {evidence}", *brinks]))
     lower = mode["energy_lowering_kJ_per_mol"]
     doubts = [f"doubts about the scan: {len(mode['warnings'])}"] if mode.get("warnings") else []
-    clear = abs(mode["wavenumber_per_cm"]) > CLEAR_OF_NOISE * floor and lower > half_quantum(mode) and not doubts
+    if mode["breaking_share_of_distortion"] < MOSTLY:
+        share = f"{100 * mode['breaking_share_of_distortion']:.0f} % of the distortion"
+        doubts.append(f"only {share} breaks {group}, {100 * MOSTLY:.0f} % is asked for: the rest keeps it")
+    stable = all(value >= -noise for _, value, noise in _rotations(data["optimise"]["HS_parent"]))
+    clear = (
+        stable and abs(mode["wavenumber_per_cm"]) > CLEAR_OF_NOISE * floor and lower > half_quantum(mode) and not doubts
+    )
     evidence = (
         f"{wavenumber(mode['wavenumber_per_cm'])} cm⁻¹ ({mode['irrep']}), noise ± {number(floor)} cm⁻¹; "
         f"minimum {number(lower, 2)} kJ/mol below the parent, half a quantum {number(half_quantum(mode), 2)} kJ/mol"
@@ -363,6 +406,7 @@ def summary_row(data: Json) -> dict[str, str | float]:
         SPIN: round(entropy[SPIN], 3),
         BREAKING: round(entropy[BREAKING], 3),
         TOTAL: round(at_temperature(entropy, TOTAL), 3),
+        "landau_borrowed_from": landau.get("borrowed_from"),
         "landau_temperature_up_K": landau.get("temperature_up_K"),
         "landau_temperature_down_K": landau.get("temperature_down_K"),
         "stages_recalled": sum(origin(d) == "recalled" for d in stages(data).values()),

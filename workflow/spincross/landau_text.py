@@ -51,7 +51,7 @@ def _check_statements(check: Json | None) -> list[str]:
             f"With one Landau unit of {check['unit_J_per_mol_K']:.2f} J/(mol K) the model's entropy from q = -1 to "
             f"q = 1 is {full['entropy_total_J_per_mol_K']:.1f} J/(mol K), of which symmetry breaking "
             f"{full['entropy_symmetry_breaking_J_per_mol_K']:.2f}; the computed account "
-            f"has {check['entropy_total_dft_J_per_mol_K']:.1f} and "
+            f"has, at {check['temperature_K']:g} K, {check['entropy_total_dft_J_per_mol_K']:.1f} and "
             f"{check['entropy_symmetry_breaking_dft_J_per_mol_K']:.2f}."
         )
     ]

@@ -146,7 +146,10 @@ def check_table(landau: Json) -> Table:
                     number(part["measured_J_per_mol_K"], 2, True),
                 ]
             )
-    return {"head": ["entropy, J/(K mol)", "Landau", "this run (DFT)", "calorimetry"], "rows": rows}
+    return {
+        "head": ["entropy, J/(K mol)", "Landau", f"this run (DFT), {check['temperature_K']:g} K", "calorimetry"],
+        "rows": rows,
+    }
 
 
 def _three(model: float, dft: float) -> list[str]:

@@ -55,8 +55,9 @@ def cells(row: Json) -> list[str]:
     wave = row.get("wavenumber_per_cm", "")
     mode = "–" if wave == "" else f"{wavenumber(float(wave))} ({row['irrep']})"
     turning = [value(f"landau_temperature_{end}_K") for end in ("down", "up")]
+    lender = " (borrowed)" if row.get("landau_borrowed_from") else ""
     entropies = [value(k, 1, True) for k in (findings.HARMONIC, findings.SPIN, findings.BREAKING, findings.TOTAL)]
     breaks = f"{row['point_group']}: {str(row.get('answer', row['broken'])).lower()}"
     head = [row["complex"], row["level"], row["formula"], row["origin"], breaks, mode]
     head += [value("energy_lowering_kJ_per_mol", 2), f"{float(row['temperature_K']):g}", *entropies]
-    return [*head, "–" if turning == ["–", "–"] else ", ".join(turning), str(row["stages_recalled"])]
+    return [*head, "–" if turning == ["–", "–"] else ", ".join(turning) + lender, str(row["stages_recalled"])]

@@ -28,6 +28,7 @@ from spincross import (
     report_tables,
     scenes,
 )
+from spincross.entropy import HOTTEST
 from spincross.figures import STATE_LABELS, Figure, Json
 from spincross.findings import stages, summary_row, summary_table
 from spincross.molecule import Molecule
@@ -221,11 +222,30 @@ def overlay_captions(data: Json) -> dict[str, str]:
 
 def waterfall_caption(data: Json) -> str:
     """Say at what temperature and how the bars were made."""
-    window = " The green band is the calorimetric entropy." if findings.calorimetric_window(data["entry"]) else ""
+    totals = [
+        f"{findings.number(v['computed_harmonic_J_per_mol_K'], 1, True)} at {v['temperature_K']:g} K"
+        for v in (data["entropy"]["verdict"] or {}).values()
+    ]
+    window = f" The green band is the calorimetric entropy; where it was measured the total is {', '.join(totals)}."
     return (
         f"Entropy terms at {findings.nearest_temperature(data['entropy']):g} K, harmonic; the black bar is the error "
-        f"band of ΔS_vib.{window}"
+        f"band of ΔS_vib from its soft modes, in this treatment.{window * bool(totals)}"
     )
+
+
+ORDER_DISORDER = (
+    "ΔS_SB = −R ln n, with n domains of the broken group, is counted from the change of the point group and not "
+    "computed: the whole order-disorder value, as the paper's section 3.4 takes it for a purely order-disorder "
+    "transition; a displacive one costs less."
+)
+
+
+def _meeting(crossing: Json) -> str:
+    """Say where both Gibbs energies are equal, and which state has the lower one."""
+    value, below = crossing["temperature_K"], crossing["stable_below"]
+    if value is None:
+        return f"no such temperature up to {HOTTEST:g} K, {below} has the lower one throughout"
+    return f"{value:.0f} K, {below} has the lower one below it"
 
 
 def entropy_notes(data: Json) -> list[str]:
@@ -238,9 +258,9 @@ def entropy_notes(data: Json) -> list[str]:
         notes.append(entropy["literature_note"])
     crossing = entropy.get("crossover") or {}
     if crossing.get("text"):
-        value = crossing.get("temperature_K")
-        found = "no such temperature up to 2000 K" if value is None else f"{value:.0f} K"
-        notes.append(f"Equal Gibbs energies: {found}. {crossing['text']}")
+        notes.append(f"Equal Gibbs energies: {_meeting(crossing)}. {crossing['text']}")
+    if data["mode"]["broken"]:
+        notes.append(ORDER_DISORDER)
     return notes
 
 

@@ -84,11 +84,14 @@ def state_table(data: Json) -> Table:
 
 
 def stability_text(optimise: Json) -> str:
-    """Format the lowest eigenvalue of every block of orbital rotations; of all together in records made before."""
-    blocks = optimise.get("stability_blocks")
-    if not blocks:
-        return number(optimise.get("stability_eigenvalue_hartree"), 4)
-    return ", ".join(f"{number(row['eigenvalue_hartree'], 4)} ({row['rotations']})" for row in blocks)
+    """Format the lowest eigenvalue of the orbital rotations of every irrep, a dash where none is known."""
+    blocks, value = optimise.get("stability_blocks") or [], optimise.get("stability_eigenvalue_hartree")
+    if not blocks:  # not tested, or a record made before irreps were told apart
+        return number(value, 4) + (
+            ", irreps not told apart" if value is not None and optimise["point_group"] != "C1" else ""
+        )
+    texts = [f"{number(row['eigenvalue_hartree'], 4)} ({row['rotations']})" for row in blocks]
+    return ", ".join(texts + [f"– ({irrep})" for irrep in findings.untested(optimise)])
 
 
 def tried_text(optimised: Json) -> str:

@@ -292,14 +292,16 @@ def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, brok
         "atom_fraction": [],
         "overlap_with_relaxed_distortion": None,
         "breaking_share_of_distortion": None,
-        "text": f"HS in {group} has no imaginary mode below the noise floor of {found.noise_floor:.1f} cm-1.",
+        "text": f"HS in {group} has no imaginary mode beyond the noise floor of {found.noise_floor:.1f} cm-1.",
     }
     frames = [molecule.positions]
     if scanned["broken"]:
         mode, amplitude = found.modes[:, scanned["mode_index"]], scanned["start_q_amu_half_angstrom"]
         frames = symmetry_mode.animation(molecule, mode, amplitude)
         after = load_molecule(settings, complex_id, broken / "optimise/geometry.xyz", "C1")
-        content |= _broken_facts(scanned, found, molecule, after, parent_result, relaxed)
+        settled = files.read_json(parent / "vibrations/vibrations.json")["settled_modes"]
+        waves = {r["mode_index"]: r["scan_wavenumber_per_cm"] for r in settled if r["verdict"] == "imaginary"}
+        content |= _broken_facts(scanned, found, waves, molecule, after, parent_result, relaxed)
     notes = [f"{complex_id} HS along Q, frame {k + 1} of {len(frames)}" for k in range(len(frames))]
     files.write_xyz(folder / "animation.xyz", molecule.symbols, frames, notes)
     inputs = {"scan": folder / "scan.json", "relaxed": broken / "optimise/optimise.json"}
@@ -310,13 +312,20 @@ def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, brok
 
 
 def _broken_facts(
-    scanned: Json, found: vibrations.Vibrations, parent: Molecule, relaxed: Molecule, before: Json, after: Json
-) -> Json:
+    scanned: Json, found: vibrations.Vibrations, scanned_waves: dict[int, float], parent: Molecule, relaxed: Molecule,
+    before: Json, after: Json,
+) -> Json:  # fmt: skip
+    """Return what mode.json says of a broken group.
+
+    Parameters
+    ----------
+    scanned_waves : wavenumbers (cm-1) of the modes inside the noise floor, by index, as a larger scan found them
+    """
     index = scanned["mode_index"]
     scan = symmetry_mode.Scan(np.array(scanned["scan_q_amu_half_angstrom"]), np.array(scanned["scan_energy_hartree"]))
     at_minimum, depth = scan.double_well()
     lowering = (before["energy_hartree"] - after["energy_hartree"]) * HARTREE_TO_KJ_PER_MOL
-    wavenumber, irrep = float(found.wavenumbers[index]), found.irreps[index]
+    wavenumber, irrep = scanned_waves.get(index, float(found.wavenumbers[index])), found.irreps[index]
     share = symmetry_mode.breaking_share(parent, relaxed)
     return {
         "wavenumber_per_cm": wavenumber,
