@@ -88,7 +88,7 @@ def test_doubts_about_the_scan_leave_a_broken_group_uncertain() -> None:
     data["optimise"]["HS_parent"]["stability_blocks"] = []
     claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
     assert claim.verdict == "supported"
-    assert "its electrons were not tested for rotations of irrep B, which break C2" in claim.evidence
+    assert "no test of its electrons for rotations of irrep B, which break C2, is on record" in claim.evidence
     data["mode"]["warnings"] = ["E(Q) jumps"]
     claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
     assert claim.verdict == "uncertain"
