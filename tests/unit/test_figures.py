@@ -207,6 +207,13 @@ def test_landau_claims_test_only_a_complex_with_its_own_parameters() -> None:
     entry = data["entry"] | {"landau": sample_report.LANDAU_PARAMETERS}
     found = landau_view.claims(own, entry)
     assert found[0].verdict == "uncertain" and "214.6 K, measured 219.0 K" in found[0].evidence
+    without = landau_view.claims(own | {"temperature_down_K": None}, entry)
+    assert without[0].text == found[0].text
+    assert (without[0].verdict, without[0].evidence) == (
+        "not supported",
+        "the model has no jump on cooling, where one was measured",
+    )
+    assert "with D, E and b of eq. 4" in found[1].text
 
 
 def test_static_drawings_are_svg_and_repeat_exactly() -> None:

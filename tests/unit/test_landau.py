@@ -9,7 +9,7 @@ import pytest
 
 from sample_provenance import fulfils
 from spincross.errors import BadInput
-from spincross.landau import LandauModel, a0_window, barriers, branch_rows, landau_account, no_landau
+from spincross.landau import LandauModel, a0_window, barriers, branch_rows, covering, landau_account, no_landau
 from spincross.landau_branches import border_release, equal_energy_temperature, follow, settled, spinodals
 
 PAPER = {
@@ -225,9 +225,50 @@ def test_branches_follow_their_minimum_until_it_is_gone():
 def test_a_gradual_crossover_has_no_jump_and_says_so():
     account = landau_account({"a1": 0.6, "T_SC": 235.0, "C": 35.0, "b": 10.0, "B": 5.0}, [200.0, 250.0])
     assert account["temperature_up_K"] is None and account["jumps"]["cooling"] is None
-    assert account["statements"][0].startswith("No transition in range")
+    assert account["statements"][0].startswith("No jump in range")
     assert account["a0_window"] is None
     fulfils(account, "landau")
+
+
+def test_a_symmetry_that_breaks_without_a_jump_is_said():
+    """B > 0 makes q gradual; w < 0 from q > 0 on, which is T > T_SC."""
+    grid = np.arange(200.5, 300.0, 1.0)
+    statements = landau_account(PAPER | {"B": 20.0}, grid)["statements"]
+    assert statements[0].startswith("No jump in range")
+    assert statements[1] == "Symmetry breaks without a jump on heating between 234.5 and 235.5 K."
+
+
+def test_jumps_of_different_steps_are_no_hysteresis():
+    """E > 0 and a0 > 0 let the symmetry break on heating and come back in a second step."""
+    account = landau_account(PAPER | {"D": 0.0, "E": 30.0, "a0": 0.05, "T_c": 600.0}, [150.0, 300.0])
+    up, down = account["temperature_up_K"], account["temperature_down_K"]
+    assert down > up
+    assert account["barriers"] is None and account["equal_energy_temperature_K"] is None
+    assert "belong to different steps" in account["statements"][0]
+    assert not any("a hysteresis of" in text for text in account["statements"])
+
+
+def test_symmetry_that_breaks_in_a_jump_from_where_w_vanishes_is_ascending():
+    """With a0 the low-spin branch ends at w = 0, where eta is zero but for rounding."""
+    account = landau_account(PAPER | {"a0": 0.02, "T_c": 100.0}, [150.0, 300.0])
+    assert any("ascending symmetry breaking" in text for text in account["statements"])
+    assert {p["domains"] for well in account["wells"] for p in well["stationary_points"] if p["eta"] < 1e-6} == {1}
+
+
+def test_the_full_change_counts_the_symmetry_that_low_spin_has_lost():
+    """D > 0 breaks it at q = -1: eta^2 = -2 w / b there and at q = 1."""
+    parameters = PAPER | {"D": 6.5, "a0": 0.02, "T_c": 100.0}
+    account = landau_account(parameters, [150.0, 300.0], ENTROPY)
+    at = account["equal_energy_temperature_K"] or 235.0
+    low, high = (max(0.0, -0.2 * (0.01 * (at - 100.0) + 6.5 * q - 6.1)) for q in (-1.0, 1.0))
+    assert low > 1.0 > 0.5 > high
+    found = account["entropy_check"]["full"]["entropy_symmetry_breaking_J_per_mol_K"]
+    assert found == pytest.approx(-0.01 * (high - low) * 72.28 / 1.2)
+
+
+@pytest.mark.parametrize(("t_sc", "reaches"), [(420.0, (100.0, 504.0)), (235.0, (100.0, 400.0))])
+def test_the_branches_reach_beyond_both_ends_of_the_hysteresis(t_sc, reaches):
+    assert covering(PAPER | {"T_SC": t_sc}, 100.0, 400.0) == pytest.approx(reaches, rel=1e-6)
 
 
 def test_a_first_order_spin_transition_without_coupling_has_its_textbook_spinodals():
@@ -285,8 +326,10 @@ def test_with_a0_the_cost_of_symmetry_breaking_is_the_closed_form_in_jumps_rows_
     warming = ENTROPY | {"entropy_vibrational_difference_harmonic_J_per_mol_K": [50.0, 54.0, 58.9]}
     content = landau_account(asdict(EQ3), [200.0, 220.0, 228.0, 240.0, 250.0], warming)
     check, heating, equal = content["entropy_check"], content["jumps"]["heating"], content["equal_energy_temperature_K"]
-    unit = (13.38 + 54.0) / 1.2  # of 235 K: the energies are equal at 228.4 K
-    assert check["temperature_K"] == 235.0 and check["unit_J_per_mol_K"] == pytest.approx(unit)
+    vibrational = 50.0 + 4.0 * (equal - 219.0) / (235.0 - 219.0)
+    unit = (13.38 + vibrational) / 1.2
+    assert check["temperature_K"] == equal == pytest.approx(228.39, abs=1e-3)
+    assert check["unit_J_per_mol_K"] == pytest.approx(unit)
     assert (heating["q_before"], heating["q_after"]) == pytest.approx((-1.0 / math.sqrt(35.0), 1.0))
     for name, jump in content["jumps"].items():
         low, high = sorted((jump["q_before"], jump["q_after"]))
@@ -297,7 +340,7 @@ def test_with_a0_the_cost_of_symmetry_breaking_is_the_closed_form_in_jumps_rows_
         assert [check[name][f"entropy_{kind}jump_J_per_mol_K"] for kind in kinds] == pytest.approx(unit * parts)
     full = unit * breaking_of_eq3(equal, 1.0)
     assert check["full"]["entropy_symmetry_breaking_J_per_mol_K"] == pytest.approx(full)
-    assert check["full"]["entropy_total_J_per_mol_K"] == pytest.approx(13.38 + 54.0 + full)
+    assert check["full"]["entropy_total_J_per_mol_K"] == pytest.approx(13.38 + vibrational + full)
     for row in branch_rows(content):
         parts = np.array([0.6 * row["q"], breaking_of_eq3(row["temperature_K"], row["q"])])
         assert [row["S_SC"], row["S_SB"]] == pytest.approx(parts)

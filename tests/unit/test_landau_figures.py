@@ -1,6 +1,7 @@
 """The paper's Landau figures: their curves are the closed forms, their files are there, the same each time."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -38,6 +39,19 @@ def test_ascending_symmetry_breaking_costs_entropy_in_eq_3_and_gains_it_in_eq_1_
     assert cost.max() == 0.0 and cost[t > 260.0].max() < -0.01
     assert paper_figures.column(rows, "c", "S_total")[-1] > paper_figures.column(rows, "c", "S_total")[0]
     assert paper_figures.column(rows, "c, eq. 1 alone with a0 < 0", "S_SB")[-1] > 0.0
+
+
+def test_figure_1_shows_the_models_own_a0_where_it_has_one():
+    own = replace(EQ4, a0=0.01, T_c=50.0)
+    rows = landau_curves.figure_1(own, account()["a0_window"])
+    t, q, cost = (paper_figures.column(rows, "c", name)[-1] for name in ("temperature_K", "q", "S_SB"))
+    assert cost == pytest.approx(-0.005 * float(own.eta_squared(t, q)))
+
+
+def test_drawings_do_not_depend_on_the_units_of_energy():
+    scaled = replace(EQ4, **{name: 60.0 * getattr(EQ4, name) for name in ("a1", "C", "b", "D", "E")})
+    assert landau_curves.largest_eta(scaled) == pytest.approx(landau_curves.largest_eta(EQ4))
+    assert landau_curves.valley_height(scaled, 226.5) == pytest.approx(60.0 * landau_curves.valley_height(EQ4, 226.5))
 
 
 def test_figure_2_has_eta_of_one_in_the_high_spin_phase():

@@ -63,7 +63,7 @@ def solve_landau(settings: Settings, complex_id: str, entropy: Path, folder: Pat
             f"{complex_id} has no Landau parameters in complexes.yaml, so no model was solved; give it `landau:`."
         )
     else:
-        low, high = settings.config["landau"]["temperature_range_K"]
+        low, high = landau.covering(parameters, *settings.config["landau"]["temperature_range_K"])
         grid = np.linspace(low, high, settings.config["landau"]["temperatures"])
         account = landau.landau_account(parameters, [float(t) for t in grid], found, parameters.get("borrowed_from"))
     level = found["provenance"]["level"]

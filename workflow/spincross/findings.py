@@ -179,7 +179,9 @@ def _brinks(optimised: Json) -> list[str]:
             )
     missing = [irrep for irrep in untested(optimised) if irrep != pointgroup.irreps(group)[0]]
     if missing:
-        text = f"no test of its electrons for rotations of irrep {', '.join(missing)}, which break {group}, is on record"
+        text = (
+            f"no test of its electrons for rotations of irrep {', '.join(missing)}, which break {group}, is on record"
+        )
         found.append(f"{text}, and curvatures along modes of this irrep hang on them")
     return found
 

@@ -30,11 +30,11 @@ from spincross.landau_branches import (
     follow,
     spinodals,
 )
-from spincross.landau_model import Q_MAX, Q_MIN, LandauModel
+from spincross.landau_model import ETA_BROKEN, Q_MAX, Q_MIN, LandauModel
 from spincross.landau_text import statements
 from spincross.units import GAS_CONSTANT
 
-__all__ = ["LandauModel", "a0_window", "branch_rows", "landau_account", "no_landau", "statements"]
+__all__ = ["LandauModel", "a0_window", "branch_rows", "covering", "landau_account", "no_landau", "statements"]
 
 Array = NDArray[np.float64]
 Json = dict[str, Any]
@@ -43,6 +43,8 @@ WELL_POINTS = 201
 """Points of each curve G(q)."""
 HIGH_SYMMETRY_TEMPERATURE: float = 800.0
 """Where the paper expects the high-spin high-symmetry phase, K ("around 800 K", section 3.4)."""
+MARGIN = 0.2
+"""Part of a spinodal temperature by which the branches reach beyond it at least."""
 BARRIER_POINTS = 41
 """Temperatures inside the hysteresis at which both barriers are computed."""
 WINDOW_FRACTIONS = (0.25, 0.5, 0.75, 0.99)
@@ -97,6 +99,12 @@ def landau_account(
     }
     account["statements"] = statements(model, account)
     return account
+
+
+def covering(parameters: Json, low: float, high: float) -> tuple[float, float]:
+    """Return a range of temperatures (K) that reaches beyond both ends of the hysteresis by MARGIN of them."""
+    ends = [jump.temperature for jump in spinodals(LandauModel.from_parameters(parameters)) if jump]
+    return min([low, *((1.0 - MARGIN) * t for t in ends)]), max([high, *((1.0 + MARGIN) * t for t in ends)])
 
 
 def no_landau(reason: str) -> Json:
@@ -177,7 +185,8 @@ def well(model: LandauModel, temperature: float) -> Json:
         "G": model.energy_along_q(temperature, q).tolist(),
         "eta": model.eta(temperature, q).tolist(),
         "stationary_points": [
-            {"q": p.q, "eta": p.eta, "G": p.energy, "kind": p.kind, "domains": 2 if p.eta else 1} for p in points
+            {"q": p.q, "eta": p.eta, "G": p.energy, "kind": p.kind, "domains": 2 if p.eta > ETA_BROKEN else 1}
+            for p in points
         ],
         "barrier_low_to_high": model.barrier(temperature, low, high) if several else None,
         "barrier_high_to_low": model.barrier(temperature, high, low) if several else None,
@@ -208,21 +217,25 @@ def barriers(model: LandauModel, up: Jump | None, down: Jump | None) -> Json | N
 def entropy_check(model: LandauModel, up: Jump | None, down: Jump | None, equal: float | None, entropy: Json) -> Json:
     """Set the Landau entropies, in J/(mol K), beside the computed and measured ones.
 
-    The unit is dS_SC / (2 a1) with dS_SC = dS_spin + dS_vib (harmonic) at the listed temperature nearest to the
-    equal-energy temperature (T_SC without one).
+    The unit is dS_SC / (2 a1) with dS_SC = dS_spin + dS_vib (harmonic) at the equal-energy temperature (T_SC without
+    one), between the listed temperatures by a straight line; beyond them at the nearest.
     """
     grid = np.asarray(entropy["temperatures_K"], dtype=float)
-    at = int(np.abs(grid - (equal or model.T_SC)).argmin())
+    at = float(np.clip(equal or model.T_SC, grid[0], grid[-1]))
     spin = entropy["entropy_spin_difference_J_per_mol_K"]
-    crossover = spin + entropy["entropy_vibrational_difference_harmonic_J_per_mol_K"][at]
+    vibrational, total = (
+        float(np.interp(at, grid, entropy[f"entropy_{name}_J_per_mol_K"]))
+        for name in ("vibrational_difference_harmonic", "total_difference")
+    )
+    crossover = spin + vibrational
     unit = crossover / (2.0 * model.a1)
     facts = {"heating": _jump_facts(model, up), "cooling": _jump_facts(model, down)}
     breaking = _saturated_breaking(model, equal or model.T_SC)
     return {
-        "temperature_K": float(grid[at]),
+        "temperature_K": at,
         "entropy_spin_crossover_dft_J_per_mol_K": crossover,
         "entropy_symmetry_breaking_dft_J_per_mol_K": entropy["entropy_symmetry_breaking_J_per_mol_K"],
-        "entropy_total_dft_J_per_mol_K": entropy["entropy_total_difference_J_per_mol_K"][at],
+        "entropy_total_dft_J_per_mol_K": total,
         "unit_J_per_mol_K": unit,
         "full": {
             "entropy_spin_crossover_J_per_mol_K": crossover,
@@ -234,8 +247,9 @@ def entropy_check(model: LandauModel, up: Jump | None, down: Jump | None, equal:
 
 
 def _saturated_breaking(model: LandauModel, temperature: float) -> float:
-    """Return -(a0 / 2) eta^2 at q = 1, Landau units per K."""
-    return 0.0 - model.a0 / 2.0 * float(model.eta_squared(temperature, Q_MAX))
+    """Return the change of -(a0 / 2) eta^2 from q = -1 to q = 1, Landau units per K."""
+    low, high = (float(model.eta_squared(temperature, q)) for q in (Q_MIN, Q_MAX))
+    return 0.0 - model.a0 / 2.0 * (high - low)
 
 
 def _check_branch(fact: Json | None, unit: float, branch: str, entropy: Json) -> Json | None:
@@ -258,11 +272,11 @@ def a0_window(
     temperature_up: float,
     high_symmetry_temperature: float = HIGH_SYMMETRY_TEMPERATURE,
 ) -> Json | None:
-    """Return the (a0, T_c) of eq. 3 that the two constraints of the paper allow, and the dS_SB they imply.
+    """Return the (a0, T_c) of eq. 3 that two constraints allow while D, E and b stay, and the dS_SB they imply.
 
-    (1) At q = 1 the eta^2 coefficient vanishes at T_h: (a0/2)(T_h - T_c) = -(D + E/2) (one line in the plane).
-    (2) At q = -1 it is positive for all 0 < T < T_up. With (1) it is (a0/2)(T - T_h) - 2 D, least at T = 0 for
-    a0 > 0, so a0 < -4 D / T_h.
+    (1) From the paper: at q = 1 the eta^2 coefficient vanishes at T_h: (a0/2)(T_h - T_c) = -(D + E/2) (one line in the
+    plane). (2) Of this project: at q = -1 it is positive for all 0 < T < T_up. With (1) it is (a0/2)(T - T_h) - 2 D,
+    least at T = 0 for a0 > 0, so a0 < -4 D / T_h.
 
     Parameters
     ----------
@@ -273,7 +287,7 @@ def a0_window(
 
     Returns
     -------
-    None where no a0 > 0 fulfils both (D >= 0, or no symmetry breaking at q = 1)
+    None where this is not the case that was worked out: D < 0, D + E/2 < 0 and T_up below T_h
     """
     excess = -(model.D + model.E / 2.0)
     if model.D >= 0 or excess <= 0 or temperature_up >= high_symmetry_temperature:

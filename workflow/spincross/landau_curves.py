@@ -26,8 +26,10 @@ POINTS = 301
 """Points of a curve."""
 SURFACE_POINTS = 61
 """Points of a surface along q and along eta."""
-SURFACE_Q, SURFACE_ETA = 1.2, 2.0
-"""Limits of the surfaces; |q| > 1 is drawn but not allowed."""
+SURFACE_Q = 1.2
+"""Limit of the surfaces along q; |q| > 1 is drawn but not allowed."""
+BEYOND_ETA = 1.25
+"""Limit of the surfaces along eta, in units of eta at q = 1."""
 WINDOW_MODEL = -1
 """Which model of the (a0, T_c) window stands in figure 1c: the one with the largest a0, so the largest cost."""
 
@@ -38,7 +40,7 @@ def figure_1(model: LandauModel, window: Json | None) -> Rows:
     Parameters
     ----------
     model : the complex's own; its a1, T_SC, C and b are used throughout, and a0 = a1, T_SB = T_SC in (a)
-    window : a0_window of landau.json; without one, (c) has the model's own a0
+    window : a0_window of landau.json; (c) is made from it where the model has no a0 of its own
     """
     t = np.linspace(0.5, 1.5, POINTS) * model.T_SC
     a0 = model.a1
@@ -46,7 +48,7 @@ def figure_1(model: LandauModel, window: Json | None) -> Rows:
     usual = _rows("a", t, None, np.sqrt(square), -a0 / 2.0 * square, None)
     q = np.clip(np.cbrt(model.a1 / model.C * (t - model.T_SC)), Q_MIN, Q_MAX)
     crossover = _rows("b", t, q, None, None, model.a1 * q)
-    inside = window["models"][WINDOW_MODEL] if window else {"a0": model.a0, "T_c_K": model.T_c}
+    inside = window["models"][WINDOW_MODEL] if window and not model.a0 else {"a0": model.a0, "T_c_K": model.T_c}
     coupled = replace(model, a0=inside["a0"], T_c=inside["T_c_K"])
     found = minima_of(asdict(coupled), t)
     breaking, gain = coupled.entropy_symmetry_breaking(found["eta"]), coupled.entropy_spin_crossover(found["q"])
@@ -69,12 +71,12 @@ def _rows(panel: str, t: Array, q: Array | None, eta: Array | None, s_sb: Array 
 
 
 def figure_2(landau: Json) -> Rows:
-    """Return the rows of figure 2 (c, d) from landau.json: branch, temperature_K, q, eta, eta / eta at q = 1."""
+    """Return the rows of figure 2 (c, d) from landau.json: branch, temperature_K, q, eta, eta / eta(T_SC, q = 1)."""
     model = LandauModel(**landau["parameters"])
+    full = float(model.eta(model.T_SC, Q_MAX))
     rows: Rows = []
     for branch, lists in landau["branches"].items():
         for t, q, eta in zip(lists["temperature_K"], lists["q"], lists["eta"], strict=True):
-            full = float(model.eta(t, Q_MAX))
             rows.append(
                 {
                     "branch": branch,
@@ -87,10 +89,20 @@ def figure_2(landau: Json) -> Rows:
     return rows
 
 
+def largest_eta(model: LandauModel) -> float:
+    """Return the limit of eta in drawings; 1 where symmetry does not break at q = 1 and T_SC."""
+    return BEYOND_ETA * float(model.eta(model.T_SC, Q_MAX)) or 1.0
+
+
+def valley_height(model: LandauModel, temperature: float) -> float:
+    """Return the highest minus the lowest G of the valley on -1 <= q <= 1, Landau units."""
+    return float(np.ptp(model.energy_along_q(temperature, np.linspace(Q_MIN, Q_MAX, POINTS))))
+
+
 def surface(model: LandauModel, temperature: float) -> tuple[Array, Array, Array]:
     """Return q (Q,), eta (H,) and G (H, Q) at T, Landau units."""
     q = np.linspace(-SURFACE_Q, SURFACE_Q, SURFACE_POINTS)
-    eta = np.linspace(-SURFACE_ETA, SURFACE_ETA, SURFACE_POINTS)
+    eta = np.linspace(-1.0, 1.0, SURFACE_POINTS) * largest_eta(model)
     return q, eta, model.energy(temperature, q[None], eta[:, None])
 
 
@@ -130,7 +142,7 @@ def figure_5(landau: Json) -> Rows:
         valley = model.energy_along_q(temperature, along)
         etas = model.eta(temperature, along)
         rows += [_point("b, along q", temperature, *values) for values in zip(along, etas, valley, strict=True)]
-        across = np.linspace(-SURFACE_ETA, SURFACE_ETA, POINTS)
+        across = np.linspace(-1.0, 1.0, POINTS) * largest_eta(model)
         lowest, energy = valley_along_eta(model, temperature, across)
         rows += [_point("b, along eta", temperature, *values) for values in zip(lowest, across, energy, strict=True)]
     return rows

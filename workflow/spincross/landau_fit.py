@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from spincross.errors import BadInput, NotConverged
-from spincross.landau_branches import follow
+from spincross.landau_branches import follow, search_grid, spinodals
 from spincross.landau_data import Table, order_parameter, product_of
 from spincross.landau_maps import cubic_roots
 from spincross.landau_model import Q_MAX, Q_MIN, LandauModel
@@ -34,6 +34,10 @@ FREE = ("T_SC", "C", "D")
 """Parameters fitted unless others are asked for; D and E together follow from eta in Landau units only."""
 JUMP_IN_Q: float = 0.5
 """Smallest change of q between neighbouring points that counts as a jump."""
+MISSED_Q: float = 0.1
+"""Standard deviation about the fit, in q, from which it is said to miss the data."""
+MISSED_KELVIN: float = 3.0
+"""Distance of a jump of the fitted model from the measured one, beyond half the step of the table, that is said."""
 SINGULAR: float = 1e-7
 """Smallest ratio of singular values of J at which the parameters are determined."""
 DENSE = np.linspace(Q_MIN, Q_MAX, 801)
@@ -73,6 +77,7 @@ def fit(start: LandauModel, table: Table, free: Sequence[str] = FREE, low: float
     values, errors = final.x, _errors(final.jac, problem.names)
     model = problem.model(values)
     named = dict(zip(problem.names, values.tolist(), strict=True))
+    missed = _missed(model, problem, named, weights)
     return {
         "free": list(free),
         "parameters": asdict(model),
@@ -84,8 +89,31 @@ def fit(start: LandauModel, table: Table, free: Sequence[str] = FREE, low: float
         "standard_deviations": weights,
         "jumps": [{"branch": "heating" if j.heating else "cooling", "temperature_K": j.temperature,
                    "deviation_K": j.deviation} for j in problem.jumps],
-        "text": [f"{n} = {named[n]:.6g} +- {e:.2g}" for n, e in zip(problem.names, errors, strict=True)],
+        "text": [f"{n} = {named[n]:.6g} +- {e:.2g}" for n, e in zip(problem.names, errors, strict=True)] + missed,
+        "warnings": missed,
     }  # fmt: skip
+
+
+def _missed(model: LandauModel, problem: _Problem, named: dict[str, float], weights: dict[str, float]) -> list[str]:
+    """Say where the fitted model does not describe the data: their uncertainties then mean nothing."""
+    found, table = [], problem.table
+    if table.spin is not None:
+        half = 1.0
+        if table.spin_column != "q":
+            ends = [float(named.get(n, problem.given[n]) or 0.0) for n in ("chi_T_LS", "chi_T_HS")]
+            half = (ends[1] - ends[0]) / 2.0
+        if weights["spin"] / abs(half) > MISSED_Q:
+            deviation = weights["spin"] / abs(half)
+            found.append(f"the data lie {deviation:.2f} in q off the fit (more than {MISSED_Q:g})")
+    for jump, own in [(j, spinodals(model)[0 if j.heating else 1]) for j in problem.jumps]:
+        branch = "heating" if jump.heating else "cooling"
+        if own is None:
+            found.append(f"the fitted model has no jump on {branch}, measured at {jump.temperature:.1f} K")
+        elif abs(own.temperature - jump.temperature) > MISSED_KELVIN + jump.deviation * np.sqrt(3.0):
+            places = f"{own.temperature:.1f} K, measured at {jump.temperature:.1f} K"
+            found.append(f"the fitted model jumps on {branch} at {places}")
+    text = "warning: {}; the uncertainties do not hold: start nearer to the transition or fit other parameters"
+    return [text.format(item) for item in found]
 
 
 def curves(found: Json, table: Table) -> list[dict[str, Any]]:
@@ -103,8 +131,12 @@ def curves(found: Json, table: Table) -> list[dict[str, Any]]:
         order = table.branch(heating)
         if order.size == 0:
             continue
-        branch = follow(model, table.temperatures[order], heating)
-        for k, at in enumerate(order.tolist()):
+        own = table.temperatures[order]
+        before = search_grid(model)[[0]] if heating else search_grid(model)[[1]]  # where one phase alone is stable
+        first = before[before < own[0]] if heating else before[before > own[-1]]
+        grid = np.concatenate([first, own]) if heating else np.concatenate([own, first])
+        branch = follow(model, grid, heating)
+        for k, at in enumerate(order.tolist(), first.size if heating else 0):
             rows.append(
                 {
                     "branch": "heating" if heating else "cooling",
@@ -151,7 +183,13 @@ class _Problem:
             if largest <= 0:
                 raise BadInput(f"{table.breaking_column} is zero everywhere, so symmetry is never broken in the table")
             names.append("eta_scale")
-            guess.append(float(start.eta(float(table.temperatures.max()), Q_MAX)) / largest)
+            eta = float(start.eta(float(table.temperatures.max()), Q_MAX))
+            if eta == 0:
+                raise BadInput(
+                    "the Landau parameters to start from do not break the symmetry at q = 1 (D + E/2 >= 0), so the "
+                    f"scale of {table.breaking_column} cannot be guessed; start from D < 0"
+                )
+            guess.append(eta / largest)
         self.names, self.guess = names, np.array(guess)
 
     def model(self, values: Array) -> LandauModel:
@@ -210,7 +248,10 @@ def _errors(jacobian: Array, names: list[str]) -> Array:
     """Return the standard deviations of the numbers; BadInput names those that the data leave open."""
     norms = np.linalg.norm(jacobian, axis=0)
     if (norms == 0).any():
-        raise BadInput(f"the data do not depend on {names[int(np.flatnonzero(norms == 0)[0])]}; do not fit it")
+        raise BadInput(
+            f"the fit does not depend on {names[int(np.flatnonzero(norms == 0)[0])]}: do not fit it, or start nearer "
+            "to the measured transition"
+        )
     _, singular, right = np.linalg.svd(jacobian / norms, full_matrices=False)
     if singular[-1] < SINGULAR * singular[0]:
         loose = [names[i] for i in np.argsort(-np.abs(right[-1]))[:2]]
@@ -237,6 +278,11 @@ def _phases(table: Table) -> tuple[list[_Jump], NDArray[np.bool_]]:
         # the jump lies anywhere between two points: a flat distribution of this width
         jumps.append(_Jump(heating, float(before + after) / 2.0, float(after - before) / np.sqrt(12.0)))
         is_high[order[at + 1 :]] = True
+    if len(jumps) == 2 and jumps[0].temperature + jumps[0].deviation < jumps[1].temperature - jumps[1].deviation:
+        raise BadInput(
+            f"the jump on heating, at {jumps[0].temperature:g} K, lies below that on cooling, at "
+            f"{jumps[1].temperature:g} K, which no hysteresis has; are the branches exchanged?"
+        )
     return jumps, is_high
 
 
@@ -246,6 +292,10 @@ def _unit_signal(table: Table) -> Array:
     if values is None:
         raise BadInput("the table has no order parameter")
     if table.spin_column == "q":
+        if values.min() >= 0.0:
+            raise BadInput(
+                "q goes from -1 (LS) to 1 (HS), and the table has no negative one: a fraction x of HS is q = 2 x - 1"
+            )
         return values
     if values.max() == values.min():
         raise BadInput("no transition in range: the order parameter is the same everywhere")

@@ -15,14 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross.errors import BadInput
-from spincross.landau_model import Q_MAX, Q_MIN, LandauModel
+from spincross.landau_model import ETA_BROKEN, Q_MAX, Q_MIN, LandauModel
 
 Array = NDArray[np.float64]
 
 PHASES = ("LS high symmetry", "LS low symmetry", "HS high symmetry", "HS low symmetry")
 """Names of the phases by their index: HS where q >= 0, low symmetry where eta > ETA_BROKEN."""
-ETA_BROKEN: float = 1e-6
-"""Value of eta above which symmetry is called broken."""
 REAL_TOLERANCE: float = 1e-7
 """Largest imaginary part of a root taken as real, as in `landau_model`."""
 

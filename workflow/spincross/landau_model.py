@@ -31,6 +31,8 @@ Array = NDArray[np.float64]
 
 Q_MIN, Q_MAX = -1.0, 1.0
 """Fully low-spin and fully high-spin."""
+ETA_BROKEN = 1e-6
+"""Smallest eta that counts as a broken symmetry."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,11 @@ class LandauModel:
 
     def domains(self, temperature: float) -> list[StationaryPoint]:
         """Return every minimum of the whole surface, those with eta > 0 in both domains, ascending in q, then eta."""
-        both = [replace(m, eta=sign * m.eta) for m in self.minima(temperature) for sign in ((-1, 1) if m.eta else (1,))]
+        both = [
+            replace(m, eta=sign * m.eta)
+            for m in self.minima(temperature)
+            for sign in ((-1, 1) if m.eta > ETA_BROKEN else (1,))
+        ]
         return sorted(both, key=lambda m: (m.q, m.eta))
 
     def _candidates(self, temperature: float) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from spincross.landau_model import Q_MAX, LandauModel
+from spincross.landau_model import ETA_BROKEN, Q_MAX, LandauModel
 
 Json = dict[str, Any]
 
@@ -14,25 +14,44 @@ def statements(model: LandauModel, account: Json) -> list[str]:
     """Return what the numbers of an account say, one sentence each."""
     owner = account["borrowed_from"]
     lines = [f"The parameters are borrowed from {owner} and say nothing about this complex."] if owner else []
-    lines += _curve_statements(account["jumps"]["heating"], account["jumps"]["cooling"])
+    lines += _curve_statements(account)
     lines += _check_statements(account["entropy_check"])
     if model.a0 == 0 and (model.D or model.E):
         lines.append("Eq. 4 has no a0 term: its symmetry-breaking entropy is zero.")
     return [*lines, *_window_statements(account["a0_window"]), *_sign_statements(model, account["a0_window"])]
 
 
-def _curve_statements(up: Json | None, down: Json | None) -> list[str]:
-    """Describe the transition from the main jumps on heating and cooling."""
+def _curve_statements(account: Json) -> list[str]:
+    """Describe the transition from the main jumps on heating and cooling, or from the gradual curve without them."""
+    up, down = account["jumps"]["heating"], account["jumps"]["cooling"]
     if up is None and down is None:
-        return ["No transition in range: q changes gradually and no branch ends between 1 K and twice T_SC."]
+        gradual = "q changes gradually and no branch ends between 1 K and twice T_SC"
+        return [f"No jump in range: {gradual}.", *_gradual_breaking(account["branches"]["heating"])]
     if up is None or down is None:
         found = "cooling" if up is None else "heating"
         return [f"q jumps only on {found}; the other branch has no end between 1 K and twice T_SC."]
     width = up["temperature_K"] - down["temperature_K"]
-    lines = [f"q jumps {_jump('heating', up)} and {_jump('cooling', down)}: a hysteresis of {width:.2f} K."]
-    if up["eta_after"] > 0 and up["eta_before"] == 0:
+    both = f"q jumps {_jump('heating', up)} and {_jump('cooling', down)}"
+    if width <= 0:
+        return [
+            f"{both}: these largest jumps belong to different steps of a transition in several, so no hysteresis, "
+            "barriers or temperature of equal energy are given; the branches show every step."
+        ]
+    lines = [f"{both}: a hysteresis of {width:.2f} K."]
+    if up["eta_after"] > ETA_BROKEN >= up["eta_before"]:
         lines.append("Symmetry breaks on heating (ascending symmetry breaking).")
     return lines
+
+
+def _gradual_breaking(branch: Json) -> list[str]:
+    """Say where symmetry breaks without a jump, between which of the temperatures of a branch."""
+    broken = [eta > ETA_BROKEN for eta in branch["eta"]]
+    places = [k for k in range(1, len(broken)) if broken[k] != broken[k - 1]]
+    return [
+        f"Symmetry {'breaks' if broken[k] else 'is restored'} without a jump on heating between "
+        f"{branch['temperature_K'][k - 1]:g} and {branch['temperature_K'][k]:g} K."
+        for k in places
+    ]
 
 
 def _jump(branch: str, fact: Json) -> str:
@@ -73,12 +92,17 @@ def _share(branch: str, part: Json, full: float) -> str:
 def _window_statements(window: Json | None) -> list[str]:
     """Say what eq. 3 allows for the symmetry-breaking entropy."""
     if window is None:
-        return ["No a0 > 0 fulfils both constraints of eq. 3."]
+        return [
+            "The window of a0 in eq. 3 was worked out for D < 0, D + E/2 < 0 and low spin that ends below the "
+            "temperature of the high-spin high-symmetry phase; these parameters are another case."
+        ]
+    high = (
+        f"a high-spin high-symmetry phase at {window['high_symmetry_temperature_K']:g} K (the paper's, for its complex)"
+    )
+    low = "low spin stable at q = -1 down to 0 K (asked for here)"
+    limits = f"0 < a0 < {window['a0_largest']:.4f} (T_c < {window['T_c_at_largest_K']:.1f} K)"
     return [
-        (
-            f"A high-spin high-symmetry phase at {window['high_symmetry_temperature_K']:g} K and low spin stable at "
-            f"q = -1 down to 0 K need 0 < a0 < {window['a0_largest']:.4f} (T_c < {window['T_c_at_largest_K']:.1f} K)."
-        ),
+        f"With D, E and b as they are, {high} and {low} need {limits}.",
         *_bound_statements(window),
         *_model_statements(window["models"]),
     ]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spincross.figures import BLACK, BLUE, GREEN, VERMILLION, Figure, Json, axis, guide, layout, line, note, rounded
 from spincross.findings import Claim, number
+from spincross.landau_curves import largest_eta, valley_height
 from spincross.landau_model import Q_MAX, Q_MIN, LandauModel
 
 Array = NDArray[np.float64]
@@ -23,8 +24,8 @@ HYSTERESIS_TOLERANCE = (3.0, 10.0)
 NO_MODEL = "No Landau parameters are known for this complex, so there is no Landau model and no entropy check."
 SURFACE_POINTS = 49
 """Points of the surface along q and along eta."""
-SURFACE_TOP = 25.0
-"""Height at which the surface is cut, Landau units."""
+SURFACE_TOP = 4.5
+"""Height at which the surface is cut, in heights of the valley along q."""
 WELL_POINTS = 81
 """Points along q of the well that follows the slider."""
 AROUND = 40
@@ -72,7 +73,12 @@ def claims(landau: Json, entry: Json) -> list[Claim]:
 def _hysteresis(landau: Json, measured: Json) -> list[Claim]:
     """Compare both ends of the hysteresis with experiment."""
     keys = {"heating": "temperature_up_K", "cooling": "temperature_down_K"}
+    text = "The Landau model reproduces the hysteresis."
     pairs = {b: (landau.get(k), measured.get(k)) for b, k in keys.items()}
+    missing = [b for b, (m, e) in pairs.items() if m is None and e is not None]
+    if missing:
+        where = " and on ".join(missing)
+        return [Claim(text, "not supported", f"the model has no jump on {where}, where one was measured")]
     found = {b: (m, e) for b, (m, e) in pairs.items() if m is not None and e is not None}
     if not found:
         return []
@@ -82,7 +88,7 @@ def _hysteresis(landau: Json, measured: Json) -> list[Claim]:
     listed = "; ".join(f"{b}: model {m:.1f} K, measured {e:.1f} K" for b, (m, e) in found.items())
     limits = f"supported up to {good:g} K, uncertain up to {fair:g} K"
     evidence = f"{listed} (the parameters were chosen with these data in view; {limits})"
-    return [Claim("The Landau model reproduces the hysteresis.", verdict, evidence)]
+    return [Claim(text, verdict, evidence)]
 
 
 def _breaking_entropy(window: Json | None) -> list[Claim]:
@@ -91,11 +97,12 @@ def _breaking_entropy(window: Json | None) -> list[Claim]:
     if window is None or bound is None:
         return []
     ideal = window["order_disorder_J_per_mol_K"]
-    evidence = f"at most {number(bound, 2)} J/(K mol) in eq. 3 against −R ln 2 = {number(ideal, 2)}"
+    where = f"a high-symmetry phase at {window['high_symmetry_temperature_K']:g} K and low spin stable down to 0 K"
+    evidence = f"at most {number(bound, 2)} J/(K mol) with {where}, against −R ln 2 = {number(ideal, 2)}"
     verdict = "supported" if abs(bound) >= abs(ideal) else "not supported"
     return [
         Claim(
-            "Eq. 3 can hold the order-disorder entropy of symmetry breaking within the paper's constraints.",
+            "Eq. 3 with D, E and b of eq. 4 can hold the order-disorder entropy of symmetry breaking.",
             verdict,
             evidence,
         )
@@ -302,17 +309,25 @@ def entropy_curves(landau: Json) -> Figure:
     return {"data": data, "layout": layout(420, **axes)}
 
 
+def surface_caption(landau: Json) -> str:
+    """Say at which temperature the surface is drawn, and what its dots are."""
+    equal, t_sc = landau.get("equal_energy_temperature_K"), (landau.get("parameters") or {}).get("T_SC")
+    where = f"{equal:.1f} K, where LS and HS have one energy" if equal else f"T_SC = {t_sc} K"
+    dots = "dots are its minima, those with η ≠ 0 in both domains"
+    return f"Landau potential over both order parameters at {where}; {dots}."
+
+
 def surface(landau: Json) -> Figure:
     """Draw G over q and eta at equal energy (T_SC without a hysteresis), with the minima of both domains."""
     model = LandauModel(**landau["parameters"])
     temperature = landau.get("equal_energy_temperature_K") or model.T_SC
     q = np.linspace(Q_MIN, Q_MAX, SURFACE_POINTS)
-    largest = 1.25 * float(model.eta(temperature, Q_MAX)) or 1.0
+    largest = largest_eta(model)
     eta = np.linspace(-largest, largest, SURFACE_POINTS)
     energy = model.energy(temperature, q[None], eta[:, None])
     minima = model.domains(temperature)
     lowest = min(m.energy for m in minima)
-    height = np.minimum(energy - lowest, SURFACE_TOP)
+    height = np.minimum(energy - lowest, SURFACE_TOP * valley_height(model, temperature))
     solid = {"type": "surface", "x": rounded(q, 3), "y": rounded(eta, 3), "colorscale": "Viridis", "showscale": False}
     solid |= {"z": [rounded(row, 3) for row in height], "name": "G"}
     solid["hovertemplate"] = "q = %{x:.2f}<br>η = %{y:.2f}<br>G = %{z:.2f}<extra></extra>"

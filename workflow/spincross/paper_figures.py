@@ -28,6 +28,8 @@ Json = dict[str, Any]
 ENTROPY_LABEL = "entropy (Landau units per K)"
 ENLARGED = 10
 """How much larger the symmetry-breaking entropy of figure 1c is drawn than it is."""
+CUT_TOP = 2.5
+"""Height of the cuts of figure 5b, in heights of the valley along q at equal energy."""
 PALE = "#dff3ea"
 """Ground of a low-symmetry phase, the paper's green area."""
 
@@ -131,20 +133,20 @@ def figure_5(landau: Json, model: LandauModel) -> Canvas:
     halves: Any = canvas.subfigures(2, 1, height_ratios=[1.1, 1.0])
     upper, lower = halves
     temperatures = landau_curves.surface_temperatures(landau)
+    top = max(landau_curves.valley_height(model, t) for t in temperatures)
     for k, temperature in enumerate(temperatures):
         axes = upper.add_subplot(1, len(temperatures), k + 1, projection="3d")
-        _surface(axes, model, temperature)
+        _surface(axes, model, temperature, top)
     _cuts(lower, landau, model)
     return canvas
 
 
-def _surface(axes: Any, model: LandauModel, temperature: float) -> None:
-    """Draw one surface, its forbidden part (|q| > 1) grey, and its minima in both domains."""
+def _surface(axes: Any, model: LandauModel, temperature: float, top: float) -> None:
+    """Draw one surface up to a height above its lowest minimum; |q| > 1 is grey, minima stand in both domains."""
     q, eta, energy = landau_curves.surface(model, temperature)
     x, y = np.meshgrid(q, eta)
     minima = model.domains(temperature)
     lowest = min(m.energy for m in minima)
-    top = 30.0
     height = np.minimum(energy - lowest, top)
     colours = matplotlib.colormaps["viridis"](height / top)
     colours[np.abs(x) > 1.0] = (0.72, 0.72, 0.72, 0.35)
@@ -153,7 +155,7 @@ def _surface(axes: Any, model: LandauModel, temperature: float) -> None:
     )
     for minimum in minima:
         filled = minimum.energy == lowest
-        axes.plot([minimum.q], [minimum.eta], [minimum.energy - lowest + 0.6], "o", markersize=6, zorder=10,
+        axes.plot([minimum.q], [minimum.eta], [minimum.energy - lowest + 0.02 * top], "o", markersize=6, zorder=10,
                   color=VERMILLION, markerfacecolor=VERMILLION if filled else "white")  # fmt: skip
     axes.set_zlim(0.0, top)
     axes.set_xlabel("q")
@@ -168,7 +170,9 @@ def _cuts(canvas: Any, landau: Json, model: LandauModel) -> None:
     along, across = canvas.subplots(1, 2)
     colours = [BLUE, GREEN, BLACK, ORANGE, VERMILLION]
     dashes = ["-", "--", "-", "-.", ":"]
-    q, eta = np.linspace(-1.0, 1.0, 401), np.linspace(-landau_curves.SURFACE_ETA, landau_curves.SURFACE_ETA, 401)
+    q = np.linspace(-1.0, 1.0, 401)
+    eta = q * landau_curves.largest_eta(model)
+    top = CUT_TOP * landau_curves.valley_height(model, landau["equal_energy_temperature_K"] or model.T_SC)
     for temperature, colour, dash in zip(landau_curves.cut_temperatures(landau), colours, dashes, strict=False):
         lowest = min(m.energy for m in model.minima(temperature))
         name = f"{temperature:.1f} K"
@@ -181,11 +185,11 @@ def _cuts(canvas: Any, landau: Json, model: LandauModel) -> None:
         height = saddle.energy - minima[0].energy
         along.annotate("", (saddle.q, height), (saddle.q, 0.0), arrowprops={"arrowstyle": "<->", "color": BLACK})
         text = f"$G_{{LH}}$ = $G_{{HL}}$ = {height:.2f}, {equal:.1f} K"
-        along.text(saddle.q, height + 0.3, text, fontsize=8, ha="center", bbox={"color": "white", "pad": 1.0})
+        along.text(saddle.q, height + 0.02 * top, text, fontsize=8, ha="center", bbox={"color": "white", "pad": 1.0})
     for axes, label in ((along, "q (η at its minimum)"), (across, "η (q at its minimum)")):
         axes.set_xlabel(label)
         axes.set_ylabel("G − G$_{min}$ (Landau units)")
-        axes.set_ylim(-0.3, 14.0)
+        axes.set_ylim(-0.02 * top, top)
         axes.set_title("(b)", loc="left", fontsize=10)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize=8)

@@ -116,6 +116,7 @@ def context(data: Json) -> Json:
         "literature": report_tables.literature_table(data),
         "borrowed": landau_view.borrowed_from(landau, data["entry"]),
         "landau_lines": landau_view.sentences(landau, data["entry"]),
+        "landau_surface_caption": landau_view.surface_caption(landau),
         "landau_table": landau_view.parameter_table(landau),
         "landau_check": landau_view.check_table(landau),
         "basis_note": BASIS_NOTE,
