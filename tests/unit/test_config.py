@@ -258,6 +258,16 @@ def test_a_measured_cif_beside_a_built_model_is_used_and_said(structures, tmp_pa
     assert found["high_spin_structure"] is None
     assert found["origin"] == "cif"
     assert "measured_low_spin.cif" in found["source"]
+    (tmp_path / "h2co/measured_low_spin.cif").rename(tmp_path / "h2co/measured_high_spin.cif")
+    high = structures().entry("h2co")
+    assert high["low_spin_structure"] == built.entry("h2co")["low_spin_structure"]
+    assert (high["high_spin_structure"], high["origin"]) == ("h2co/measured_high_spin.cif", "cif")
+
+
+@pytest.mark.parametrize("spins", [{"LS": 5, "HS": 1}, {"LS": 3, "HS": 3}])
+def test_high_spin_has_the_higher_multiplicity(structures, spins):
+    with pytest.raises(BadInput, match=r"h2co, multiplicity: \d \(LS\) is not below \d \(HS\)"):
+        structures(multiplicity=spins)
 
 
 def test_the_entry_shown_in_the_readme_is_accepted(tmp_path):

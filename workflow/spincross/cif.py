@@ -226,7 +226,8 @@ def _operations_by_name(name: str, block: Block) -> tuple[NDArray[np.int_], Arra
 
 
 def _squeezed(text: Any) -> str:
-    return "".join(str(text or "").split()).lower()
+    """Return a symbol without spaces and without the underscore of spglib's screw axes, in small letters."""
+    return "".join(str(text or "").split()).lower().replace("_", "")
 
 
 def _check_group(name: str, block: Block, rotations: NDArray[np.int_], translations: Array) -> None:

@@ -35,12 +35,14 @@ SINGLE_BOND = {
     ("O", "C"): 1.38,
 }
 """Longest bond (angstrom) of a terminal atom (first) that needs no hydrogen; a longer one is a bare single bond."""
+TRIPLE_BOND = 1.22
+"""Longest bond (angstrom) of a donor nitrogen to its one neighbour that needs no hydrogen, as in NCS and nitriles."""
 CHARGES = {
     "F": -1, "Cl": -1, "Br": -1, "I": -1, "I3": -1, "ClO4": -1, "BF4": -1, "F6P": -1, "F6Sb": -1, "AsF6": -1,
     "NO3": -1, "C24H20B": -1, "CF3O3S": -1, "CNS": -1, "CN": -1, "N3": -1, "O4Re": -1, "HO4S": -1, "O4S": -2,
     "Li": 1, "Na": 1, "K": 1, "Rb": 1, "Cs": 1, "H4N": 1, "H3O": 1, "C4H12N": 1, "C8H20N": 1, "C16H36N": 1,
     "C24H20P": 1, "H2O": 0, "CH4O": 0, "C2H6O": 0, "C2H3N": 0, "CHCl3": 0, "CH2Cl2": 0, "C3H6O": 0, "C3H7NO": 0,
-    "C4H10O": 0, "C4H8O": 0, "C6H6": 0, "C7H8": 0, "C2H6OS": 0, "CH3NO2": 0, "C6H14": 0, "C5H12": 0, "C3H7O": 0,
+    "C4H10O": 0, "C4H8O": 0, "C6H6": 0, "C7H8": 0, "C2H6OS": 0, "CH3NO2": 0, "C6H14": 0, "C5H12": 0, "C3H8O": 0,
 }  # fmt: skip
 """Charges of common counter-ions and solvents, by formula in Hill order."""
 
@@ -107,19 +109,24 @@ def check_hydrogen(
     """Refuse atoms with room for a hydrogen unless accepted; return warnings.
 
     Found are carbon with two neighbours at an angle or three that form a pyramid, terminal C, N and O at the length
-    of a single bond, and oxygen further than 2 angstrom from a metal with no other neighbour.
+    of a single bond, and oxygen further than 2 angstrom from a metal with no other neighbour. Nitrogen on a metal that
+    looks like such a carbon may be an anion, and is a warning.
 
     positions (N, 3) in angstrom.
     """
-    bare = [k for k, near in enumerate(_neighbours(symbols, positions)) if _has_room(symbols, positions, k, near)]
+    around = _neighbours(symbols, positions)
+    bare = [k for k, near in enumerate(around) if _has_room(symbols, positions, k, near)]
+    donors = [labels[k] for k, near in enumerate(around) if _donor_has_room(symbols, positions, k, near)]
+    some = ", ".join(dict.fromkeys(donors))
+    notes = [f"{name}: nitrogen donors {some} look as if hydrogen were missing on them"] if donors else []
     if not bare:
-        return []
+        return notes
     some = ", ".join(dict.fromkeys(labels[k] for k in bare))
     kinds = "carbon atoms" if {symbols[k] for k in bare} == {"C"} else "atoms"
     message = f"{name}: hydrogen atoms are missing ({kinds} {some} have room for them)"
     if not accept:
         raise BadStructure(f"{message}; add them, or set accept_missing_hydrogen if nothing is missing")
-    return [message]
+    return [message, *notes]
 
 
 def _neighbours(symbols: tuple[str, ...], positions: Array) -> list[list[int]]:
@@ -139,9 +146,27 @@ def _has_room(symbols: tuple[str, ...], positions: Array, atom: int, near: list[
         if symbols[atom] == "O" and other not in NON_METALS:
             return bool(lengths[0] > 2.0)
         return bool(lengths[0] > SINGLE_BOND.get((symbols[atom], other), np.inf))
-    # the sum of the unit vectors is 0 for linear and planar atoms, about 1 where one corner of a tetrahedron is bare
-    open_side = float(np.linalg.norm((vectors / lengths[:, None]).sum(axis=0))) if len(near) else 0.0
-    return symbols[atom] == "C" and ((len(near) == 2 and open_side > 0.52) or (len(near) == 3 and open_side > 0.6))
+    return symbols[atom] == "C" and _bare_corner(vectors)
+
+
+def _donor_has_room(symbols: tuple[str, ...], positions: Array, atom: int, near: list[int]) -> bool:
+    """Return whether a nitrogen on a metal looks as if a hydrogen were missing; a bent NCS or nitrile does not."""
+    others = [k for k in near if symbols[k] in NON_METALS]
+    if symbols[atom] != "N" or not others or len(others) == len(near):
+        return False
+    vectors = positions[near] - positions[atom]
+    triple = len(others) == 1 and float(np.linalg.norm(positions[others[0]] - positions[atom])) < TRIPLE_BOND
+    return not triple and _bare_corner(vectors)
+
+
+def _bare_corner(vectors: Array) -> bool:
+    """Tell whether bonds (n, 3) leave a corner of a triangle or a tetrahedron bare.
+
+    The sum of the unit vectors is 0 for linear and planar atoms, about 1 where one corner of a tetrahedron is bare.
+    """
+    lengths = np.linalg.norm(vectors, axis=1)
+    open_side = float(np.linalg.norm((vectors / lengths[:, None]).sum(axis=0))) if len(vectors) else 0.0
+    return (len(vectors) == 2 and open_side > 0.52) or (len(vectors) == 3 and open_side > 0.6)
 
 
 def check_bonds(name: str, symbols: tuple[str, ...], positions: Array, labels: list[str], metal: str | None) -> None:
@@ -249,7 +274,9 @@ def check_charge(
     the implied charge (None where it cannot be judged) and warnings
     """
     implied = implied_charge(crystal, found, species)
-    if implied is None or abs(implied - charge) < 0.01:
+    if implied is None:
+        return None, _declared_charge(crystal, species, charge, accept)
+    if abs(implied - charge) < 0.01:
         return implied, []
     listing = ", ".join(f"{n} {f}" for f, n in sorted(Counter(s.formula for s in found).items()))
     message = (
@@ -259,3 +286,19 @@ def check_charge(
     if not accept:
         raise BadStructure(f"{message}; correct charge, or set accept_charge_imbalance")
     return implied, [message]
+
+
+def _declared_charge(crystal: Crystal, species: Species, charge: int, accept: bool) -> list[str]:
+    """Compare the charge of the entry with that of the complex in _chemical_formula_moiety, where ions give none."""
+    declared = _moiety_charges(crystal.block.get("_chemical_formula_moiety")).get(species.formula)
+    if declared == charge:
+        return []
+    if declared is None:
+        return [
+            f"{crystal.name}: the charge {charge:+d} of {species.formula} is unchecked: other species of the cell are "
+            "disordered or of unknown charge, and _chemical_formula_moiety does not give it"
+        ]
+    message = f"{crystal.name}: _chemical_formula_moiety gives {species.formula} the charge {declared:+d}"
+    if not accept:
+        raise BadStructure(f"{message}, but the entry says {charge:+d}; correct charge, or set accept_charge_imbalance")
+    return [f"{message}, but the entry says {charge:+d}"]

@@ -169,6 +169,12 @@ def load(config: Json, structures: Path, name: str = "config") -> Settings:
     for complex_id in config["complexes"]:
         entry = settings.entry(complex_id)
         _check_files(entry, complex_id, structures)
+        spins = entry["multiplicity"]
+        if spins["LS"] >= spins["HS"]:
+            raise BadInput(
+                f"{complex_id}, multiplicity: {spins['LS']} (LS) is not below {spins['HS']} (HS); correct it in "
+                "complexes.yaml"
+            )
         if entry["landau"] is not None:
             _check_landau(entry["landau"], complex_id)
     return settings
@@ -181,10 +187,10 @@ def _measured(entry: Json, complex_id: str, structures: Path) -> Json:
     }
     if not places:
         return {}
-    low = places.get("low_spin_structure", places.get("high_spin_structure"))
+    alone = {"high_spin_structure": None} if "high_spin_structure" not in places else {}  # goes with itself
     names = ", ".join(Path(p).name for p in places.values())
     source = f"{names} beside the built model ({entry['source']})"
-    return {"low_spin_structure": low, "high_spin_structure": None} | places | {"origin": "cif", "source": source}
+    return alone | places | {"origin": "cif", "source": source}
 
 
 def _check_files(entry: Json, complex_id: str, structures: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether two structures of one molecule are the same conformer, by the torsions of their heavy atoms.
+"""Whether two structures of one molecule are the same isomer and conformer, by donors and torsions of heavy atoms.
 
 Differences of energy and entropy between two spin states hold a change of conformer, too, if there was one: a chelate
 ring folded to the other side, an arm turned about a single bond. Torsions about bonds of the metal are left out, since
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ TURNED = 60.0
 """Change of a torsion (degrees) from which it is another rotamer."""
 FOLDED = 10.0
 """Size (degrees), below 90, from which a torsion that changes its sign is a fold to the other side."""
+TRANS, CIS = 145.0, 120.0
+"""Angles at the metal (degrees) above which two donors are trans, and below which they are cis."""
 STRAIGHT = 150.0
 """Bond angle (degrees) from which a torsion is not looked at."""
 
@@ -73,6 +76,25 @@ def warnings(low: Molecule, high: Molecule, metal: str | None) -> list[str]:
         f"LS and HS are different conformers (the torsion {names} is {largest.before:.0f} degrees in LS and "
         f"{largest.after:.0f} in HS): energies and entropies between them hold that change, too; start both from one"
     ]
+
+
+def other_isomer(low: Molecule, high: Molecule, metal: str | None) -> str | None:
+    """Return how the donors of the metal are arranged differently in LS and HS, atoms in the same order, or None.
+
+    Two donors that are trans (angle above TRANS) in one structure are cis (below CIS) in the other.
+    """
+    for centre in [k for k, symbol in enumerate(low.symbols) if symbol == metal]:
+        donors = sorted(neighbours(low)[centre])
+        for first, second in combinations(donors, 2):
+            angles = [float(_angle(m.positions, first, centre, second)) for m in (low, high)]
+            if max(angles) > TRANS and min(angles) < CIS:
+                names = "-".join(f"{low.symbols[k]}{k + 1}" for k in (first, centre, second))
+                return f"the angle {names} is {angles[0]:.0f} degrees in LS and {angles[1]:.0f} in HS"
+    return None
+
+
+def _angle(positions: Array, first: int, centre: int, second: int) -> Any:
+    return get_angles(positions[[first]] - positions[centre], positions[[second]] - positions[centre])[0]
 
 
 def _chains(molecule: Molecule, metal: str | None) -> Iterator[tuple[int, int, int, int]]:

@@ -37,6 +37,10 @@ Array = NDArray[np.float64]
 Json = dict[str, Any]
 
 
+LONGER = 0.02
+"""How much longer (angstrom) the metal's bonds of LS may be than those of HS before it is said."""
+
+
 @dataclass(frozen=True)
 class Raw:
     """A molecule as found in a file, before orientation.
@@ -77,7 +81,8 @@ def read_raw(path: Path, entry: Json) -> Raw:
 
 def _from_cif(path: Path, entry: Json) -> Raw:
     """Take the complex out of a CIF."""
-    crystal = read_crystal(path, entry.get("block"))
+    block = entry.get("block")
+    crystal = read_crystal(path, None if block is None else str(block))
     found = find_species(crystal)
     species = choose_species(crystal, found, entry["metal"], entry.get("species"))
     notes = check_disorder(crystal, species)
@@ -166,21 +171,30 @@ def _oriented_like(
     try:
         own = _oriented(Path(names[1]), raw, entry)
     except BadStructure:
-        renumbered, remarks = matching.matched(low.molecule, raw.molecule, names)
         try:
-            found = orientation.averaged(
-                renumbered, low.permutation, bonds(low.molecule.symbols, low.molecule.positions)
-            )
+            return _averaged_like(low, raw, names, f"is not {entry['point_group']}")
         except BadStructure as error:
             raise BadStructure(f"{names[1]}: {error}") from error
-        remarks.append(
-            f"{names[1]}: the HS molecule is not {entry['point_group']}; its start was symmetrised with the atom pairs "
-            f"of LS (RMSD {found.rmsd:.2f} angstrom, largest shift {found.deviation:.2f})"
-        )
-        return found, remarks
     renumbered, remarks = matching.matched(low.molecule, own.molecule, names)
-    permutation = check_same_operation(names, low.molecule, renumbered)
+    try:
+        permutation = check_same_operation(names, low.molecule, renumbered)
+    except BadStructure as error:
+        try:  # a molecule with several such elements, of which another one was found
+            return _averaged_like(low, raw, names, f"was found {entry['point_group']} about another element than LS")
+        except BadStructure:
+            raise error from None
     return replace(own, molecule=renumbered, permutation=permutation), remarks
+
+
+def _averaged_like(
+    low: orientation.Oriented, raw: Raw, names: tuple[str, str], why: str
+) -> tuple[orientation.Oriented, list[str]]:
+    """Return the HS molecule averaged over the atom pairs of LS, with remarks."""
+    renumbered, remarks = matching.matched(low.molecule, raw.molecule, names)
+    found = orientation.averaged(renumbered, low.permutation, bonds(low.molecule.symbols, low.molecule.positions))
+    size = f"RMSD {found.rmsd:.2f} angstrom, largest shift {found.deviation:.2f}"
+    remarks.append(f"{names[1]}: the HS molecule {why}; its start was symmetrised with the atom pairs of LS ({size})")
+    return found, remarks
 
 
 def extract_molecule(complex_id: str, entry: Json, folder: Path) -> Extraction:
@@ -199,25 +213,60 @@ def extract_molecule(complex_id: str, entry: Json, folder: Path) -> Extraction:
     """
     low_path = folder / entry["low_spin_structure"]
     high_path = folder / (entry.get("high_spin_structure") or entry["low_spin_structure"])
-    raw = read_raw(low_path, entry)
+    of_low, of_high = (entry | {"block": block_of(entry, state)} for state in ("LS", "HS"))
+    raw = read_raw(low_path, of_low)
     low = _oriented(low_path, raw, entry)
-    raw_high = raw if high_path == low_path else read_raw(high_path, entry)
+    one = high_path == low_path and of_low == of_high
+    raw_high = raw if one else read_raw(high_path, of_high)
     names = (f"{low_path.parent.name}/{low_path.name}", f"{high_path.parent.name}/{high_path.name}")
     high, remarks = _oriented_like(low, raw_high, entry, names)
     check_electrons(complex_id, low.molecule, entry["multiplicity"])
+    check_isomer(names, low.molecule, high.molecule, entry["metal"])
     notes = list(dict.fromkeys(_origin_notes(entry, raw, raw_high) + raw.warnings + raw_high.warnings + remarks))
     notes += conformers.warnings(low.molecule, high.molecule, entry["metal"])
+    if one and entry.get("high_spin_structure"):
+        notes.append(f"{names[0]} is named for both spin states, and HS starts from the same molecule as LS")
+    notes += exchange_warning(low.molecule, high.molecule, entry["metal"])
     both = {"high_spin": _structure_facts(entry, raw_high, high), "warnings": notes}
     facts = _facts(complex_id, entry, raw, low) | both
     return Extraction(low.molecule, high.molecule, facts, raw, raw_high)
 
 
+def block_of(entry: Json, state: str) -> str | None:
+    """Return the name of the CIF data block of a state; the entry has one for both, one each, or none."""
+    block = entry.get("block")
+    block = block.get(state) if isinstance(block, dict) else block
+    return None if block is None else str(block)
+
+
+def check_isomer(names: tuple[str, str], low: Molecule, high: Molecule, metal: str | None) -> None:
+    """Refuse structures whose donors are arranged in different ways around the metal."""
+    difference = conformers.other_isomer(low, high, metal)
+    if difference is not None:
+        raise BadStructure(
+            f"{names[0]} and {names[1]} are different isomers: {difference}; give structures of one isomer"
+        )
+
+
+def exchange_warning(low: Molecule, high: Molecule, metal: str | None) -> list[str]:
+    """Return a sentence where the bonds of the metal are longer in LS than in HS by more than LONGER on average."""
+    if metal is None:
+        return []
+    means = [float(np.mean([b["length"] for b in metal_bonds(m, metal)] or [0.0])) for m in (low, high)]
+    if means[0] - means[1] < LONGER:
+        return []
+    lengths = f"{means[0]:.2f} angstrom in LS and {means[1]:.2f} in HS"
+    return [f"the bonds of {metal} are {lengths} on average: are the structures of both states exchanged?"]
+
+
 def _origin_notes(entry: Json, *raws: Raw) -> list[str]:
     """Return warnings where the entry's `origin` contradicts what the files say about themselves."""
     built = [r.crystal.name for r in raws if r.crystal is not None and is_built(r.crystal)]
+    real = [r.crystal.name for r in raws if r.crystal is not None and not is_built(r.crystal)]
+    if built and real:
+        return [f"{built[0]} is a built model and {real[0]} is not: differences between them are also those of origin"]
     if entry["origin"] == "cif" and built:
         return [f"{built[0]} says it is a built model, but the entry says origin: cif; correct `origin`"]
-    real = [r.crystal.name for r in raws if r.crystal is not None and not is_built(r.crystal)]
     if entry["origin"] == "built model" and real:
         return [f"{real[0]} does not say that it is a built model; if it was measured, set `origin: cif`"]
     return []

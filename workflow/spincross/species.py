@@ -1,8 +1,8 @@
 """The connected species of a crystal, each whole, and the symmetry of the place each one holds.
 
-Atoms are joined where they are closer than 1.25 times the sum of their covalent radii (across cell edges, too), and a
-species is unwrapped by walking along its bonds. A walk that comes back to an atom in another cell has found an extended
-network. Lengths are in angstrom.
+Atoms are joined where they are closer than 1.25 times the sum of their covalent radii (across cell edges, too), heavy
+alkali ions to nothing, and a species is unwrapped by walking along its bonds. A walk that comes back to an atom in
+another cell has found an extended network. Lengths are in angstrom.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from spincross.molecule import Molecule
 
 Array = NDArray[np.float64]
 
+IONS = {"Na", "K", "Rb", "Cs"}
+"""Metals that are ions of their own, whatever lies near."""
 SITE_TOLERANCE = 0.1
 """Largest distance (angstrom) between an atom and its image under an operation of the site symmetry."""
 SCHOENFLIES = {
@@ -47,7 +49,7 @@ class Species:
 
 def find_species(crystal: Crystal) -> list[Species]:
     """Split the cell into connected species, each unwrapped across the cell edges."""
-    scaled = {s: 1.25 * float(covalent_radii[atomic_numbers[s]]) for s in set(crystal.symbols)}
+    scaled = {s: 0.0 if s in IONS else 1.25 * float(covalent_radii[atomic_numbers[s]]) for s in set(crystal.symbols)}
     atoms = Atoms(crystal.symbols, scaled_positions=crystal.fractional, cell=crystal.cell, pbc=True)
     # ASE wraps nothing here: S counts cells from the coordinates as they stand
     i, j, s = neighbor_list("ijS", atoms, [scaled[x] for x in crystal.symbols])
