@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,24 @@ def test_the_axis_is_given_in_the_frame_of_the_cell_and_is_z_in_that_of_the_mole
 
 def test_of_two_independent_molecules_the_first_is_taken_with_a_warning() -> None:
     assert "several independent" in extract("two_independent.cif").facts["warnings"][0]
+
+
+def test_another_independent_molecule_is_taken_by_the_label_of_its_metal() -> None:
+    first, second = (extract("two_independent.cif", metal_site=label) for label in ("Zn1", "Zn1B"))
+    assert first.facts["warnings"] == second.facts["warnings"] == []
+    assert np.array_equal(first.low_spin.positions, extract("two_independent.cif").low_spin.positions)
+    assert first.raw_low.crystal.labels[0] == "Zn1"
+    refused("two_independent.cif", "no complex holds the atom Zn2; correct metal_site (Zn1, Zn1B)", metal_site="Zn2")
+
+
+def test_one_atom_of_many_that_is_not_listed_is_noticed() -> None:
+    """Two per cent of a hundred atoms are two atoms."""
+    rows = cif.read_crystal(DATA / "two_fold.cif")
+    block = cif.Block("x", {"_chemical_formula_sum": "C100 H101", "_cell_formula_units_z": 1})
+    symbols = tuple("C" * 100 + "H" * 100)
+    large = replace(rows, symbols=symbols, occupancies=np.ones(200), block=block)
+    with pytest.raises(BadStructure, match="H: 101 declared, 100 listed"):
+        completeness.check_formula(large, accept=False)
 
 
 def test_one_of_several_blocks_is_chosen_by_name() -> None:

@@ -82,6 +82,18 @@ def test_the_lost_twofold_shows_in_the_reflections_and_in_the_strain(pair: dict[
         assert cell["volume_per_complex_angstrom3"] == pytest.approx(volume / 4)
 
 
+def test_crystals_of_different_compounds_have_no_strain(tmp_path: Path, pair: dict[str, Any]) -> None:
+    """Water in one of them makes another compound."""
+    symbols, positions, _ = files.read_xyz(STRUCTURES / "fe-pmi2-ncs2/high_spin.xyz")
+    far = np.array([[8.5, 2.0, 3.5], [9.1, 2.0, 4.2], [7.9, 2.0, 4.2]])
+    places = np.vstack([positions * BOHR_TO_ANGSTROM, far])
+    write_cif(tmp_path / "high.cif", HIGH_CELL, 81, (*symbols, "O", "H", "H"), places)
+    found = crystal_pair.crystal_facts("pair", ENTRY, crystal.extract_molecule("pair", ENTRY, tmp_path))
+    assert found["not_compared"].startswith("the crystals hold different species (LS C")
+    assert "HS C" in found["not_compared"] and "H2O" in found["not_compared"]
+    assert found["strain"] is None
+
+
 def test_bonds_angles_and_octahedra_are_those_of_the_files(pair: dict[str, Any]) -> None:
     low, high = (pair["octahedra"][s] for s in ("LS", "HS"))
     assert sorted(b["length"] for b in low["bonds_angstrom"]) == pytest.approx(

@@ -76,7 +76,8 @@ def check_formula(crystal: Crystal, accept: bool) -> list[str]:
     common = max(set(wanted) - {"H"} or set(wanted), key=lambda e: wanted[e])
     z = float(units) if isinstance(units, int | float) and units > 0 else max(round(inside[common] / wanted[common]), 1)
     found = {e: inside[e] / z for e in set(wanted) | set(inside)}
-    wrong = sorted(e for e in found if abs(found[e] - wanted.get(e, 0.0)) > 0.02 * max(wanted.get(e, 0.0), 1.0))
+    allowed = {e: min(0.02 * max(wanted.get(e, 0.0), 1.0), 0.3) for e in found}  # less than an atom
+    wrong = sorted(e for e in found if abs(found[e] - wanted.get(e, 0.0)) > allowed[e])
     if not wrong:
         return []
     text = ", ".join(f"{e}: {wanted.get(e, 0.0):g} declared, {found[e]:g} listed" for e in wrong)

@@ -37,6 +37,8 @@ Array = NDArray[np.float64]
 Json = dict[str, Any]
 
 
+DISORDERED = " (disordered)"
+"""Remark on a species in molecule.json."""
 LONGER = 0.02
 """How much longer (angstrom) the metal's bonds of LS may be than those of HS before it is said."""
 
@@ -84,7 +86,7 @@ def _from_cif(path: Path, entry: Json) -> Raw:
     block = entry.get("block")
     crystal = read_crystal(path, None if block is None else str(block))
     found = find_species(crystal)
-    species = choose_species(crystal, found, entry["metal"], entry.get("species"))
+    species = choose_species(crystal, found, entry["metal"], entry.get("species"), entry.get("metal_site"))
     notes = check_disorder(crystal, species)
     mismatch = bool(entry.get("accept_formula_mismatch"))
     notes += check_formula(crystal, mismatch)
@@ -97,8 +99,9 @@ def _from_cif(path: Path, entry: Json) -> Raw:
     imbalance = bool(entry.get("accept_charge_imbalance"))
     implied, remarks = check_charge(crystal, found, species, entry["charge"], imbalance)
     rows = {int(crystal.origin[k][1]) for s in found if s.formula == species.formula for k in s.atoms}
-    if {int(crystal.origin[k][1]) for k in species.atoms} != rows:
-        notes.append(f"{crystal.name}: several independent {species.formula} in the cell; the first one was taken")
+    if {int(crystal.origin[k][1]) for k in species.atoms} != rows and not entry.get("metal_site"):
+        several = f"several independent {species.formula} in the cell"
+        notes.append(f"{crystal.name}: {several}; the first one was taken, metal_site would name another by its metal")
     operations = site_operations(crystal, species)
     molecule = Molecule(symbols, (places - places[0]) * ANGSTROM_TO_BOHR, entry["charge"], entry["point_group"])
     hints = site_axes(crystal, operations, entry["point_group"])
@@ -124,7 +127,7 @@ def _cif_facts(crystal: Crystal, found: list[Species]) -> Json:
 
 def _mark(crystal: Crystal, species: Species) -> str:
     """Return a remark on a species whose formula holds alternatives."""
-    return " (disordered)" if min(crystal.occupancies[species.atoms]) < WHOLE else ""
+    return DISORDERED if min(crystal.occupancies[species.atoms]) < WHOLE else ""
 
 
 def _from_xyz(path: Path, entry: Json) -> Raw:

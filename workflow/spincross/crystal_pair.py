@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spincross import lattice, octahedron
 from spincross.cif import Crystal, space_group
-from spincross.crystal import Extraction, Raw, is_built
+from spincross.crystal import DISORDERED, Extraction, Raw, is_built
 from spincross.errors import BadStructure
 from spincross.molecule import Molecule, neighbours
 from spincross.units import BOHR_TO_ANGSTROM
@@ -50,7 +50,15 @@ def _no_pair(entry: Json, found: Extraction) -> str | None:
         return "not both structures are CIFs"
     if not entry.get("high_spin_structure") or found.raw_low is found.raw_high:
         return "one structure was given for both spin states"
+    low, high = (_species(raw) for raw in (found.raw_low, found.raw_high))
+    if low != high:
+        return f"the crystals hold different species (LS {', '.join(low)}; HS {', '.join(high)})"
     return None
+
+
+def _species(raw: Raw) -> list[str]:
+    """Return the formulas of the species of a crystal, each once."""
+    return sorted({row["formula"].removesuffix(DISORDERED) for row in (raw.cif or {}).get("species", [])})
 
 
 # --- the coordination octahedron -------------------------------------------------------------------------------------
@@ -146,7 +154,7 @@ def _cell_facts(raw: Raw) -> Json:
     parameters = cell_to_cellpar(crystal.cell).tolist()
     kind = space_group(crystal.rotations, crystal.translations)
     formula = Molecule(raw.molecule.symbols, raw.molecule.positions).formula
-    count = next(s["count"] for s in cif["species"] if s["formula"] == formula)
+    count = sum(s["count"] for s in cif["species"] if s["formula"].removesuffix(DISORDERED) == formula)
     volume = float(abs(np.linalg.det(crystal.cell)))
     return {
         "space_group": "unknown" if kind is None else f"{kind.international_short} ({kind.number})",

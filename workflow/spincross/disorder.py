@@ -113,7 +113,7 @@ def _major_group(rows: Rows, members: list[int]) -> tuple[list[int], list[int]] 
     spread = max(float(np.ptp(rows.occupancies[own])) for own in groups.values())
     clear = len(ranked) > 1 and shares[ranked[0]] - shares[ranked[1]] > CLEAR and spread < CLEAR
     # a negative group overlaps its own image under the symmetry element it sits on: no choice keeps the symmetry
-    if not clear or any(name.startswith("-") for name in groups) or sum(shares.values()) > 1.0 + CLEAR:
+    if not clear or any(name.startswith("-") for name in groups) or abs(sum(shares.values()) - 1.0) > CLEAR:
         return None
     return groups[ranked[0]], [k for name in ranked[1:] for k in groups[name]]
 

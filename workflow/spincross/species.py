@@ -94,8 +94,15 @@ def _stable_order(crystal: Crystal, atoms: list[int]) -> list[int]:
     return sorted(atoms, key=lambda k: keys[k])
 
 
-def choose_species(crystal: Crystal, found: list[Species], metal: str | None, formula: str | None) -> Species:
-    """Return the species with the metal (or the asked formula, or the only one); BadStructure if there is none."""
+def choose_species(
+    crystal: Crystal, found: list[Species], metal: str | None, formula: str | None, site: str | None = None
+) -> Species:
+    """Return the species with the metal (or the asked formula, or the only one); BadStructure if there is none.
+
+    Parameters
+    ----------
+    site : label of an atom that it holds, where several independent ones are alike
+    """
     listing = ", ".join(f"{n} {f}" for f, n in Counter(s.formula for s in found).items())
     holding = [s for s in found if metal is None or metal in {crystal.symbols[k] for k in s.atoms}]
     if not holding:
@@ -110,6 +117,13 @@ def choose_species(crystal: Crystal, found: list[Species], metal: str | None, fo
             f"{crystal.name}: {len(kinds)} kinds of species qualify as the complex (in the cell: {listing}); "
             "name its formula with `species` in complexes.yaml"
         )
+    if site is not None:
+        labels = sorted({crystal.labels[k] for s in holding for k in s.atoms if metal in (None, crystal.symbols[k])})
+        holding = [s for s in holding if site in {crystal.labels[k] for k in s.atoms}]
+        if not holding:
+            raise BadStructure(
+                f"{crystal.name}: no complex holds the atom {site}; correct metal_site ({', '.join(labels)})"
+            )
     if holding[0].network:
         raise BadStructure(
             f"{crystal.name}: the {metal or kinds[0]} atoms belong to an extended network, not to a molecule; "
