@@ -290,7 +290,7 @@ def test_the_systematic_part_is_a_common_factor_on_modes_below_100():
     ("treatment", "function"), [("", modes.harmonic_entropy), ("_quasi_rrho", modes.quasi_rrho_entropy)]
 )
 def test_the_band_adds_its_parts_in_quadrature_and_a_mode_of_low_spin_counts_the_other_way(treatment, function):
-    """Five soft modes in HS, four in LS; one of LS is found at 3 cm-1 and may lie from 1.5 to its floor of 5."""
+    """Five soft modes in HS, four in LS; one of LS, at 3 cm-1, counts as its floor, 5, and may lie down to 2.5."""
 
     def entropy(waves):
         return function(waves, 298.15).sum()
@@ -298,23 +298,23 @@ def test_the_band_adds_its_parts_in_quadrature_and_a_mode_of_low_spin_counts_the
     def softened(factor):
         return [np.array([factor * w if w < 100.0 else w for w in waves]) for waves in (lowest, highest)]
 
-    lowest, highest = np.append(3.0, WAVES[1:]), 0.5 * WAVES
+    lowest, highest = np.append(5.0, WAVES[1:]), 0.5 * WAVES
     centre = entropy(highest) - entropy(lowest)
     (low_soft, high_soft), (low_stiff, high_stiff) = softened(0.9), softened(1.1)
     spreads = [function(a, 298.15) - function(b, 298.15) for a, b in ((low_soft, low_stiff), (high_soft, high_stiff))]
-    found, softest, stiffest = function([3.0, 1.5, 5.0], 298.15)
+    found, softest = function([5.0, 2.5], 298.15)
     parts = {
         "systematic_down": centre - (entropy(high_stiff) - entropy(low_stiff)),
         "systematic_up": entropy(high_soft) - entropy(low_soft) - centre,
         "random": math.sqrt(sum((spread / 2.0) ** 2 for state in spreads for spread in state)),
         "undetermined_down": softest - found,
-        "undetermined_up": found - stiffest,
+        "undetermined_up": 0.0,
     }
     down, up = (
         math.sqrt(sum(parts[name] ** 2 for name in (f"systematic_{way}", "random", f"undetermined_{way}")))
         for way in ("down", "up")
     )
-    low, high = vibrations("LS", lowest), vibrations("HS", highest, "C1", 5, -0.99)
+    low, high = vibrations("LS", np.append(3.0, WAVES[1:])), vibrations("HS", highest, "C1", 5, -0.99)
     band = error_band(usable_modes(low), usable_modes(high), function, 298.15)
     assert band == pytest.approx(parts | {"down": down, "up": up}, rel=1e-9)
     account = entropy_account(low, high, {"broken": True}, [])
@@ -328,16 +328,17 @@ def test_the_band_adds_its_parts_in_quadrature_and_a_mode_of_low_spin_counts_the
 def test_a_negative_mode_inside_the_floor_is_raised_said_and_widens_the_band():
     low, high = pair(high_waves=np.append(-2.0, WAVES[1:]))
     state = usable_modes(high)
-    assert state.wavenumbers[0] == 5.0 and "raised" in state.warnings[0]
+    assert state.wavenumbers[0] == 5.0 and "counts as one at the floor" in state.warnings[0]
     band = error_band(usable_modes(low), state, modes.harmonic_entropy, 298.15)
     assert band["undetermined_up"] == pytest.approx(GAS_CONSTANT * math.log(2.0), rel=1e-3)
     assert band["undetermined_down"] == 0.0
     assert entropy_account(low, high, {"broken": True}, [])["warnings"] == list(state.warnings)
 
 
-def test_a_positive_mode_inside_the_floor_is_used_as_found_and_said():
-    state = usable_modes(vibrations("HS", np.append(3.0, WAVES[1:])))
-    assert state.wavenumbers[0] == 3.0 and "used as found" in state.warnings[0]
+def test_the_sign_of_a_mode_inside_the_floor_changes_nothing():
+    states = [usable_modes(vibrations("HS", np.append(wave, WAVES[1:]))) for wave in (-0.05, 0.05, 4.9)]
+    assert [state.wavenumbers[0] for state in states] == [5.0, 5.0, 5.0]
+    assert all("its entropy is a lower bound" in state.warnings[0] for state in states)
 
 
 def test_different_hessian_methods_are_said():

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,6 +175,14 @@ def test_start_hessians_are_packed_where_the_optimiser_looks_for_them(tmp_path, 
     guess = replace(settings, config=content | {"optimisation": content["optimisation"] | {"start_hessian": "guess"}})
     job.pack(guess, "fe-aai2-ncs2", tmp_path / "other", tmp_path / "nothing")
     assert asked == [1, 5]
+
+
+def test_results_of_other_settings_of_a_level_are_not_taken_for_finished(worked_off, tmp_path):
+    """A chain with another functional under the same name stops at the first stage that is there."""
+    shutil.copytree(worked_off["folder"], tmp_path / "job")
+    words = ["chain", "--job", str(tmp_path / "job"), "--set", "levels.small.functional=b3lyp"]
+    with pytest.raises(SystemExit, match=r"optimise.json was computed with other settings than level 'small' has now"):
+        __main__.main(words)
 
 
 def test_what_is_recorded_is_packed_as_finished(tmp_path, monkeypatch, capsys):

@@ -114,6 +114,15 @@ def test_a_diatomic_has_no_vibration_that_changes_sign_under_its_axis(tmp_path):
         probe.lowest_modes(molecule, "B", springs(molecule), Harmonic(molecule, springs(molecule)), tmp_path, 5e-3)
 
 
+def test_an_irrep_without_a_rotation_is_refused_before_anything_is_computed():
+    """In Ci all three rotations are even, so nothing tells the noise of odd modes."""
+    places = np.array([[0, 0, 0], [1.2, 0.3, 0.1], [-1.2, -0.3, -0.1], [0.4, 1.5, 0.2], [-0.4, -1.5, -0.2]]) * 1.9
+    molecule = Molecule(("Fe", *"NNCC"), places, 0, "Ci")
+    probe.require_rotation(molecule, "Ag")
+    with pytest.raises(BadInput, match="no rotation is of irrep Au in Ci"):
+        probe.require_rotation(molecule, "Au")
+
+
 def test_an_irrep_of_another_group_is_refused(tmp_path):
     with pytest.raises(BadInput, match="C2 has no irrep 'Bu'; choose from A, B"):
         probe.lowest_modes(H2CO, "Bu", springs(H2CO), Harmonic(H2CO, springs(H2CO)), tmp_path, 5e-3)

@@ -1,6 +1,7 @@
 """Reference records are used only where they fit exactly."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def settings(tmp_path):
     facts = {
         "level": DEFAULT["levels"]["pbe0_def2-svp"],
         "structure_sha256": reference.structure_checksums(found, "h2co"),
+        "molecule": reference.choices(found, "h2co", "LS"),
     }
     files.write_json(place / "record.json", facts)
     return found
@@ -38,6 +40,18 @@ def test_a_record_of_this_structure_and_level_is_usable_and_marked_recalled(sett
     place = reference.folder(settings, "h2co", "LS", "C2", "optimise")
     reference.recall(place, tmp_path / "out", "optimise")
     assert files.read_json(tmp_path / "out/optimise.json")["provenance"]["origin"] == "recalled"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"charge": 2}, {"multiplicity": {"LS": 3, "HS": 5}}, {"block": "x"}, {"species": "CO"}, {"metal_site": "C1"}],
+)
+def test_a_record_of_another_molecule_or_spin_of_the_same_file_is_not_used(settings, change):
+    entry = settings.complexes["h2co"] | change
+    changed = replace(settings, complexes={"h2co": entry})
+    assert reference.available(changed) == []
+    other = settings.complexes["h2co"] | {"multiplicity": {"LS": 1, "HS": 5}, "title": "another"}
+    assert len(reference.available(replace(settings, complexes={"h2co": other}))) == 1  # LS is what it was
 
 
 def test_a_record_of_another_structure_is_not_used(settings, tmp_path):

@@ -121,9 +121,36 @@ def test_a_mode_that_only_leads_upwards_ends_after_the_halvings_and_the_molecule
 def test_a_centre_in_another_state_is_told(lower, parent, words):
     mode = np.eye(9)[3]
     energies = {"centre": -10.0, "again_0": -10.0 - lower}
-    found = symmetry_mode.scan(MOLECULE, mode, SOFT, lambda moved, name: energies.get(name, -10.001), 2)
+
+    def higher(name):
+        """Return an energy that rises from the first point on."""
+        return energies[name] if name in energies else -10.001 + 1e-5 * int(name[-1])
+
+    found = symmetry_mode.scan(MOLECULE, mode, SOFT, lambda moved, name: higher(name), 2)
     assert [words in doubt for doubt in found.doubts(parent)] == [True]
     assert found.doubts(-10.0) == ([] if lower == 0.0 else found.doubts(parent))
+
+
+def test_a_well_wider_than_the_scan_is_said_and_not_fitted_away():
+    """The energy falls as far as the scan goes: its lowest point is what is known of the depth."""
+    found = symmetry_mode.scan(
+        MOLECULE, np.eye(9)[3], SOFT, lambda moved, name: -10.0 - 1e-3 * float(np.abs(moved.positions[1, 0])), 2
+    )
+    (doubt,) = [text for text in found.doubts(-10.0) if "still falls at the end" in text]
+    assert "the well is wider, and deeper than its lowest point" in doubt
+    where, depth = found.double_well()
+    assert depth == pytest.approx((found.energies.min() - found.centre) * HARTREE_TO_KJ_PER_MOL)
+    assert depth < 0
+    assert where == found.lowest == found.coordinates.max()
+
+
+def test_the_depth_is_never_less_than_that_of_a_computed_point():
+    """A sextic well, whose quartic fit has no minimum."""
+    q = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0])
+    rise = -1e-3 * q**2 - 2e-4 * q**4 + 4e-5 * q**6
+    where, depth = symmetry_mode.Scan(q, rise).double_well()
+    assert depth <= rise.min() * HARTREE_TO_KJ_PER_MOL
+    assert where > 0
 
 
 def test_the_image_that_is_computed_is_that_of_the_lowest_point():

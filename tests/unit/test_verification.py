@@ -1,5 +1,6 @@
 """Records are recomputed: energies, gradients, and modes of Hessians against displaced gradients."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,10 +8,21 @@ import jsonschema
 import numpy as np
 import pytest
 
-from sample_molecules import PEROXIDE, Harmonic, springs
+from sample_molecules import H2CO, PEROXIDE, Harmonic, springs
 from sample_provenance import fulfils
-from spincross import config, files, pointgroup, reference, schemas, verification, vibrations
-from spincross.errors import Unreproduced
+from spincross import (
+    config,
+    displacements,
+    files,
+    force_constants,
+    pointgroup,
+    reference,
+    schemas,
+    soft_modes,
+    verification,
+    vibrations,
+)
+from spincross.errors import BadInput, Unreproduced
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = config.read_yaml(ROOT / "workflow/config/config.yaml")
@@ -34,6 +46,43 @@ def test_a_harmonic_surface_gives_back_the_wavenumbers_of_its_hessian(molecule, 
         found = verification.along_modes(molecule, exact, modes, surface, tmp_path, 5e-3)
         np.testing.assert_allclose(found, exact.wavenumbers[modes], atol=1e-4)
         assert surface.calls == 1 + per_mode * len(modes)
+
+
+class Sloping(Harmonic):
+    """A harmonic surface with a slope, the same everywhere, that breaks the group: noise of an SCF without it."""
+
+    def point(self, molecule):
+        """Return the point, its gradient and energy shifted."""
+        found, slope = super().point(molecule), np.zeros((4, 3))
+        slope[0], slope[1] = [0.0, 1e-4, 0.0], [0.0, 1e-4, 0.0]  # irrep B under the axis along z
+        energy = found.energy + float((slope * (molecule.positions - self.molecule.positions)).sum())
+        return replace(found, gradient=found.gradient + slope, energy=energy)
+
+
+def test_a_slope_that_breaks_the_group_is_no_curvature(tmp_path):
+    """Displacements on one side would take it for one: along modes, in whole Hessians and of modes in the noise."""
+    surface = Sloping(PEROXIDE, springs(PEROXIDE))
+    exact = vibrations.normal_modes(PEROXIDE, surface.hessian)
+    modes = verification.tested_modes(exact, "B")
+    found = verification.along_modes(PEROXIDE, exact, modes, surface, tmp_path, 5e-3)
+    np.testing.assert_allclose(found, exact.wavenumbers[modes], atol=1e-3)
+    on_axis = Sloping(H2CO, springs(H2CO))  # two of its atoms are their own images
+    *moved, still = displacements.planned_geometries(H2CO, 5e-3)
+    points, centre = [on_axis.point(m) for m in moved], on_axis.point(still)
+    whole = force_constants.from_points(H2CO, points, 5e-3, centre).hessian
+    assert np.abs(whole - on_axis.hessian).max() < 1e-7
+    assert np.abs(force_constants.from_points(H2CO, points, 5e-3).hessian - on_axis.hessian).max() > 1e-3
+    mode = exact.modes[:, modes[0]]
+    settled = soft_modes.settle(PEROXIDE, mode, modes[0], lambda molecule, name: surface.point(molecule))
+    assert (settled.second_step, settled.scan) == pytest.approx([exact.wavenumbers[modes[0]]] * 2, rel=1e-4)
+
+
+def test_a_verification_of_nothing_is_an_error(monkeypatch, tmp_path):
+    settings = config.load(DEFAULT, ROOT / "structures")
+    monkeypatch.setattr(reference, "available", lambda whole: [])
+    with pytest.raises(BadInput, match=r"no reference record of level 'pbe0_def2-svp' fits .*: nothing was verified"):
+        verification.verify_reference(settings, tmp_path / "verify.json", tmp_path / "work")
+    assert not (tmp_path / "verify.json").exists()
 
 
 def test_modes_of_one_irrep_outside_the_floor_are_tested_from_the_lowest_to_the_highest():

@@ -221,6 +221,15 @@ def compute_points(
     return [kept_point(displaced[i], surface, folder, f"displacement_{i:04d}", report) for i in indices]
 
 
+def breaking_part(molecule: Molecule, gradient: Array) -> Array:
+    """Return what of a gradient (N, 3) breaks the group of the molecule: zero but for noise of an SCF without it.
+
+    A displacement whose opposite is its image is computed on one side; there this part would pass for a curvature.
+    """
+    kept = pointgroup.symmetrise_vectors(molecule.numbers, molecule.positions, gradient, molecule.point_group)
+    return np.asarray(gradient - kept)
+
+
 def require_one_surface(
     molecule: Molecule, displaced: list[Molecule], points: list[Point], hessian: Array, centre: Point,
     what: str = "displacement",

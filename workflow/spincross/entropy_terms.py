@@ -7,8 +7,8 @@ r"""The terms of the entropy account: usable modes, homogeneity gate, each diffe
 Differences are HS minus LS; n is the index of the low symmetry group in the parent group, the number of equivalent
 domains (1 where symmetry is not broken). Source: section 3.4 of Mater. Horiz. 2025, 12, 1463.
 
-Convention: a mode inside the noise floor is used as found when it is positive, and raised to the floor when it is zero
-or negative; both are said in `warnings` and widen the error band. A mode below minus the floor is an error.
+Convention: a mode inside the noise floor counts as one at the floor, whatever its sign, which is noise; that is said in
+`warnings` and widens the error band. A mode below minus the floor is an error.
 """
 
 from __future__ import annotations
@@ -94,24 +94,16 @@ def usable_modes(vibrations: Json) -> StateModes:
         )
     inside = np.abs(waves) <= floor
     inside[list(vibrations.get("undetermined_modes", []))] = True
-    raised = waves <= 0
-    used = np.where(raised, floor, waves)
-    return StateModes(used, inside, floor, tuple(_mode_warnings(state, waves, inside, raised, floor)))
+    used = np.where(inside, np.maximum(floor, waves), waves)
+    return StateModes(used, inside, floor, tuple(_mode_warnings(state, waves, inside, floor)))
 
 
-def _mode_warnings(
-    state: str, waves: Array, inside: NDArray[np.bool_], raised: NDArray[np.bool_], floor: float
-) -> list[str]:
+def _mode_warnings(state: str, waves: Array, inside: NDArray[np.bool_], floor: float) -> list[str]:
     """Say which modes are uncertain and what was done to them."""
-    lines = [
-        f"{state}: mode {i + 1} at {waves[i]:.1f} cm-1 lies inside the noise floor of {floor:.1f} cm-1 and was raised "
-        "to it; its entropy is a lower bound and the error band is wider"
-        for i in np.flatnonzero(raised)
-    ]
-    return lines + [
-        f"{state}: mode {i + 1} at {waves[i]:.1f} cm-1 lies inside the noise floor of {floor:.1f} cm-1 and was used as "
-        "found; the error band is wider"
-        for i in np.flatnonzero(inside & ~raised)
+    return [
+        f"{state}: mode {i + 1} at {waves[i]:.1f} cm-1 lies inside the noise floor of {floor:.1f} cm-1 and counts as "
+        "one at the floor; its entropy is a lower bound and the error band is wider"
+        for i in np.flatnonzero(inside)
     ]
 
 

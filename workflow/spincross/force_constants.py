@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spincross import device, electric_field, electronic, pointgroup
 from spincross.checkpoints import Arrays, Blocks, Keep, Orbitals, anew, parts_of
-from spincross.displacements import Point, Surface, displaced_cell, plan_displacements
+from spincross.displacements import Point, Surface, breaking_part, displaced_cell, plan_displacements
 from spincross.errors import StaleData
 from spincross.files import Report, fingerprint, print_line
 from spincross.infrared import dipole_derivatives
@@ -212,9 +212,15 @@ def analytic(
     return replace(found, seconds_before=blocks.seconds_before) if blocks else found
 
 
-def from_points(molecule: Molecule, points: list[Point], step: float) -> ForceConstants:
-    """Assemble all points of the planned displacements (step in bohr)."""
-    found, residual = hessian_from_gradients(molecule, [p.gradient for p in points], step)
+def from_points(molecule: Molecule, points: list[Point], step: float, centre: Point | None = None) -> ForceConstants:
+    """Assemble all points of the planned displacements (step in bohr).
+
+    Parameters
+    ----------
+    centre : the undisplaced point; what of its gradient breaks the group is taken from every other
+    """
+    still = 0.0 if centre is None else breaking_part(molecule, centre.gradient)
+    found, residual = hessian_from_gradients(molecule, [p.gradient - still for p in points], step)
     derivatives = dipole_derivatives(molecule, plan_displacements(molecule, step), [p.dipole for p in points])
     return ForceConstants(found, residual, derivatives)
 

@@ -119,7 +119,7 @@ def gather_hessian(
     surface = displaced_surface(settings, complex_id, state, optimised)
     *points, centre = _points(parts, [*displaced, undisplaced], surface.key(undisplaced))
     require_same_state(source, surface.level.grid_level, centre.energy)
-    found = force_constants.from_points(molecule, points, settings.hessian.step)
+    found = force_constants.from_points(molecule, points, settings.hessian.step, centre)
     seconds = sum(point.seconds for point in (*points, centre))
     facts = {
         "displacements": len(points),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pyscf import lib
 
 from spincross import pointgroup, vibrations
-from spincross.displacements import Point, Surface, kept_point, require_one_surface
+from spincross.displacements import Point, Surface, breaking_part, kept_point, require_one_surface
 from spincross.errors import BadInput, NotConverged, StaleData
 from spincross.files import Report, print_line, read_arrays
 from spincross.molecule import Molecule
@@ -93,7 +93,8 @@ class HessianProducts:
             kept_point(geometry, self.surface, self.folder, f"{name}_{side}", self.report)
             for geometry, side in zip(moved, sides, strict=True)
         ]
-        forward, last = points[0].gradient.reshape(-1), points[-1].gradient.reshape(-1)
+        still = breaking_part(self.molecule, self.centre.gradient).reshape(-1)
+        forward, last = points[0].gradient.reshape(-1) - still, points[-1].gradient.reshape(-1) - still
         bend = (forward - (last if self.opposite is None else self.opposite @ forward)) / 2
         along = np.outer(shift, bend) / (scale * shift @ shift)  # what this direction knows of the Hessian
         require_one_surface(self.molecule, moved, points, along, self.centre, f"{name}: displacement")
@@ -147,6 +148,15 @@ def opposite_operation(molecule: Molecule, irrep: str) -> Array | None:
     characters = pointgroup.CHARACTERS[molecule.point_group][irrep]
     matrices = pointgroup.representation(molecule.numbers, molecule.positions, molecule.point_group)
     return next((matrix for matrix, chi in zip(matrices, characters, strict=True) if chi < 0), None)
+
+
+def require_rotation(molecule: Molecule, irrep: str) -> None:
+    """Raise BadInput where no rotation is of the irrep, so that the noise of its modes cannot be measured."""
+    if vibrations.rotations_of(molecule, irrep).shape[1] == 0:
+        raise BadInput(
+            f"no rotation is of irrep {irrep} in {molecule.point_group}, so the noise of its modes cannot be measured "
+            "by rotations; compute the Hessian"
+        )
 
 
 @dataclass(frozen=True)

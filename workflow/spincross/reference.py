@@ -1,8 +1,8 @@
 """Reference records: finished DFT stages kept with the project, so that a laptop need not repeat them.
 
 A record lies in `structures/reference/{complex}/{level}/{state}/{point_group}/`. It is written only from results that
-this code computed, and used only for the very structure and level it was computed from: LS depends on its own
-structure, HS on both, as its atoms are ordered and turned like those of LS.
+this code computed, and used only for the very structure, molecule, spin and level it was computed from: LS depends on
+its own structure, HS on both, as its atoms are ordered and turned like those of LS.
 """
 
 from __future__ import annotations
@@ -34,13 +34,23 @@ def structure_checksums(settings: Settings, complex_id: str) -> Json:
     return {key: files.sha256_of(settings.structures / entry[key]) for key in keys if entry.get(key)}
 
 
+CHOICES = ("charge", "point_group", "metal", "block", "species", "metal_site")
+"""Keys of an entry that say which molecule of its structure files is computed, and how."""
+
+
+def choices(settings: Settings, complex_id: str, state: str) -> Json:
+    """Return what else than files and level a state of a complex is computed from; keys left out are null."""
+    entry = settings.entry(complex_id)
+    return {key: entry.get(key) for key in CHOICES} | {"multiplicity": entry["multiplicity"][state]}
+
+
 def folder(settings: Settings, complex_id: str, state: str, group: str, stage: str) -> Path:
     """Return where a record lies."""
     return settings.structures / "reference" / complex_id / settings.level_name / state / group / stage
 
 
 def usable(settings: Settings, complex_id: str, state: str, group: str, stage: str) -> bool:
-    """Tell whether a complete record of exactly this structure and level exists.
+    """Tell whether a complete record of exactly this structure, molecule, spin and level exists.
 
     Raises
     ------
@@ -58,6 +68,8 @@ def usable(settings: Settings, complex_id: str, state: str, group: str, stage: s
             "give your level another name, or set reference: ignore"
         )
     now = structure_checksums(settings, complex_id)
+    if record["molecule"] != choices(settings, complex_id, state):
+        return False
     return bool(_that_matter(record["structure_sha256"], state) == _that_matter(now, state))
 
 
@@ -123,6 +135,7 @@ def store(settings: Settings, results: Path) -> list[str]:
                 for name in (*names, *extra_files(source, stage)):
                     shutil.copyfile(source / name, place / name)
                 facts = {"level": _theory(level), "structure_sha256": structure_checksums(settings, complex_id)}
+                facts["molecule"] = choices(settings, complex_id, state)
                 write_checked(place / "record.json", facts, "record")
                 stored.append(f"{complex_id} {state} {group} {stage}")
     return stored

@@ -129,10 +129,10 @@ def mode_table(data: Json) -> Table:
             number(mode["energy_lowering_kJ_per_mol"], 3),
         ],
         [
-            "depth of the well in the scan, fit of aQ² + bQ⁴ (kJ/mol)",
+            "depth of the well in the scan, by a fit of aQ² + bQ⁴ or at the lowest point (kJ/mol)",
             number(mode["scan_minimum_kJ_per_mol"] or None, 3),
         ],
-        ["|Q| at the minimum of that fit (amu^1/2 Å)", number(mode["q_at_minimum_amu_half_angstrom"] or None, 3)],
+        ["|Q| there (amu^1/2 Å)", number(mode["q_at_minimum_amu_half_angstrom"] or None, 3)],
         ["|E(Q) − E(−Q)|, zero by symmetry, where both were computed (Eh)", f"{mode['scan_asymmetry_hartree']:.0e}"],
         ["overlap of Q with the relaxed distortion", number(mode["overlap_with_relaxed_distortion"], 3)],
         ["part of that distortion that breaks the symmetry (%)", number(100 * mode["breaking_share_of_distortion"], 1)],

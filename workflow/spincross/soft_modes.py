@@ -127,11 +127,15 @@ def settle(molecule: Molecule, mode: Array, index: int, point: Callable[[Molecul
     def both(number: int) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return energies and slopes of one shift, forwards and backwards."""
         energy, slope = at(number, 1)
-        return (energy, slope), (energy, -slope) if breaking else at(number, -1)
+        if not breaking:
+            return (energy, slope), at(number, -1)
+        energy, slope = energy - steps[number] * centre[1], slope - centre[1]  # the noise of an SCF without the group
+        return (energy, slope), (energy, -slope)
 
     still = point(molecule, "undisplaced")
-    pairs = [both(number) for number in range(len(steps))]
     centre = still.energy, float(direction @ still.gradient.reshape(-1))
+    pairs = [both(number) for number in range(len(steps))]
+    centre = (centre[0], 0.0) if breaking else centre
     energies, slopes = np.array([*(b for _, b in reversed(pairs)), centre, *(a for a, _ in pairs)]).T
     coordinates = np.array([*-steps[::-1], 0.0, *steps])
     middle = len(steps)

@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 
 LARGEST_SHIFT = 0.15
 """Largest displacement (angstrom) of the atom that moves most at the first point of a scan."""
+WIDEST = 0.6
+"""Displacement of that atom (angstrom) up to which the scan follows an energy that still falls."""
 FIRST_DROP = 1e-4
 """Energy (Eh) that a harmonic curve would lose at the first point of a scan: a hundred times the noise. Wells of
 near-degenerate states are as shallow and narrow; and at 0.15 angstrom, along a steep mode, no SCF starts near."""
@@ -100,6 +102,11 @@ class Scan:
                 f"kJ/mol above): the well is narrower than Q = {self.coordinates[ahead].min():.3f} amu^1/2 angstrom, "
                 "the points are in another electronic state, or there is no well"
             )
+        if self.leads_down and self.lowest == float(self.coordinates.max()):
+            found.append(
+                f"the energy still falls at the end of the scan, Q = {self.lowest:.3f} amu^1/2 angstrom: the well is "
+                "wider, and deeper than its lowest point"
+            )
         if self.again is not None and self.again < self.centre - LOWER:
             jump = (self.centre - self.again) * HARTREE_TO_KJ_PER_MOL
             found.append(
@@ -116,13 +123,17 @@ class Scan:
         return found
 
     def double_well(self) -> tuple[float, float]:
-        """Return |Q| at the minimum and its depth (kJ/mol, negative) from a fit of a Q^2 + b Q^4; zeros if none."""
+        """Return |Q| at the minimum and its depth (kJ/mol, negative) from a fit of a Q^2 + b Q^4; zeros if none.
+
+        Where the fit has no minimum, or one that is higher than a point of the scan, that point is returned.
+        """
         rise = self.energies - self.energies[len(self.energies) // 2]
+        point = (self.lowest, float(rise.min()) * HARTREE_TO_KJ_PER_MOL) if self.leads_down else (0.0, 0.0)
         near = np.abs(self.coordinates) <= FITTED_REACH * (self.lowest or np.inf) * (1 + 1e-9)
         squares, rise = self.coordinates[near] ** 2, rise[near]
         (a, b), *_ = np.linalg.lstsq(np.stack([squares, squares**2], axis=1), rise, rcond=None)
-        if a >= 0 or b <= 0:
-            return 0.0, 0.0
+        if a >= 0 or b <= 0 or -(a**2) / (4 * b) > rise.min():
+            return point
         return float(np.sqrt(-a / (2 * b))), float(-(a**2) / (4 * b) * HARTREE_TO_KJ_PER_MOL)
 
 
@@ -211,7 +222,7 @@ def scan(
         forward.append(q)
 
     still = molecule.at(molecule.positions, "C1")
-    centre, farthest = energy(still, "centre"), shifted_by(molecule, mode, LARGEST_SHIFT)
+    centre, farthest = energy(still, "centre"), shifted_by(molecule, mode, WIDEST)
     at(first_coordinate(molecule, mode, wavenumber))
     while up[-1] >= centre - LOWER and len(up) <= MOST_HALVINGS:
         at(forward[-1] / 2)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from spincross import checkpoints, displacements, files, pointgroup, probe, reference, vibrations
 from spincross.config import Settings
 from spincross.displacements import Surface
-from spincross.errors import Unreproduced
+from spincross.errors import BadInput, Unreproduced
 from spincross.files import Json
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
@@ -76,6 +76,11 @@ def verify_reference(settings: Settings, output: Path, work: Path) -> None:
         names = reference.STAGE_FILES[stage]
         inputs |= {f"{complex_id}/{state}/{group}/{stage}/{name}": place / name for name in names}
         files.print_line(f"{complex_id} {state} {group} {stage}: {rows[-1]['text']}")
+    if not rows:
+        raise BadInput(
+            f"no reference record of level {whole.level_name!r} fits the structures and entries as they are now: "
+            "nothing was verified"
+        )
     facts = files.provenance(
         inputs, time.perf_counter() - start, level=whole.named_level(), device="cpu", converged=True
     )

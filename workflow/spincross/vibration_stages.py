@@ -88,6 +88,7 @@ def probe_instability(
     surface = displaced_surface(settings, complex_id, state, optimised)
     whole = len(displacements.plan_displacements(molecule, settings.hessian.step))
     probe.opposite_operation(molecule, irrep)  # refuses an irrep of another group before anything is computed
+    probe.require_rotation(molecule, irrep)
     guess = cheap.gfn2_hessian(molecule, surface.state.multiplicity)
     work = work / irrep.replace("'", "1").replace('"', "2")
     found = probe.lowest_modes(molecule, irrep, guess, surface, work, settings.hessian.step, PROBED_MODES)
