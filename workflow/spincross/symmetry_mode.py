@@ -71,6 +71,11 @@ class Scan:
         return float(abs(self.coordinates[self.energies.argmin()]))
 
     @property
+    def still_falls(self) -> bool:
+        """Whether the farthest point is the lowest, so that the well reaches beyond the scan."""
+        return self.leads_down and self.lowest == float(self.coordinates.max())
+
+    @property
     def start(self) -> int:
         """Index of the point with Q > 0 from which the molecule relaxes: the lowest one.
 
@@ -102,7 +107,7 @@ class Scan:
                 f"kJ/mol above): the well is narrower than Q = {self.coordinates[ahead].min():.3f} amu^1/2 angstrom, "
                 "the points are in another electronic state, or there is no well"
             )
-        if self.leads_down and self.lowest == float(self.coordinates.max()):
+        if self.still_falls:
             found.append(
                 f"the energy still falls at the end of the scan, Q = {self.lowest:.3f} amu^1/2 angstrom: the well is "
                 "wider, and deeper than its lowest point"
@@ -125,14 +130,14 @@ class Scan:
     def double_well(self) -> tuple[float, float]:
         """Return |Q| at the minimum and its depth (kJ/mol, negative) from a fit of a Q^2 + b Q^4; zeros if none.
 
-        Where the fit has no minimum, or one that is higher than a point of the scan, that point is returned.
+        The lowest point where the fit has no minimum, has one above that point, or the energy still falls at the end.
         """
         rise = self.energies - self.energies[len(self.energies) // 2]
         point = (self.lowest, float(rise.min()) * HARTREE_TO_KJ_PER_MOL) if self.leads_down else (0.0, 0.0)
         near = np.abs(self.coordinates) <= FITTED_REACH * (self.lowest or np.inf) * (1 + 1e-9)
         squares, rise = self.coordinates[near] ** 2, rise[near]
         (a, b), *_ = np.linalg.lstsq(np.stack([squares, squares**2], axis=1), rise, rcond=None)
-        if a >= 0 or b <= 0 or -(a**2) / (4 * b) > rise.min():
+        if self.still_falls or a >= 0 or b <= 0 or -(a**2) / (4 * b) > rise.min():
             return point
         return float(np.sqrt(-a / (2 * b))), float(-(a**2) / (4 * b) * HARTREE_TO_KJ_PER_MOL)
 
