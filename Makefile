@@ -7,14 +7,17 @@ LOCK := envs/requirements-cpu.txt
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources dft=1 --rerun-triggers mtime params input code
 export PYTHONPATH := workflow
 
-.PHONY: run plan test test-slurm demo verify store lint bench bench-hessian bench-scatter bench-landau clean
+.PHONY: run plan unlock test test-slurm demo verify store lint bench bench-hessian bench-scatter bench-landau clean
 
-run: $(VENV)/ready  ## compute the configured complexes, down to the report
-	$(SNAKEMAKE)
+run: $(VENV)/ready  ## compute the configured complexes, down to the report; goes on after a kill
+	$(SNAKEMAKE) --rerun-incomplete
 	@for page in results/*/report.html results/index.html; do echo "report: $$PWD/$$page"; done
 
 plan: $(VENV)/ready  ## list the jobs of `make run` without running them
 	$(SNAKEMAKE) --dry-run --quiet rules
+
+unlock: $(VENV)/ready  ## after a run that was killed, before the next one
+	$(SNAKEMAKE) --unlock
 
 demo: $(VENV)/ready  ## formaldehyde, live, in a minute or two
 	$(SNAKEMAKE) --configfile workflow/config/demo.yaml

@@ -1,11 +1,12 @@
 # Reads and checks the configuration and the complexes before any job; paths of results; wildcard constraints.
 # Snakemake puts the folder of every included file on sys.path, here and in scripts: that is how spincross is imported.
+import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from spincross import config as spincross_config
-from spincross import files, reference, resources, soft_modes, stages, symmetry_mode
+from spincross import files, job, reference, resources, soft_modes, stages, symmetry_mode
 from spincross.errors import SpincrossError
 
 STRUCTURES = Path(workflow.basedir) / "structures"
@@ -13,6 +14,7 @@ STRUCTURES = Path(workflow.basedir) / "structures"
 try:
     SETTINGS = spincross_config.load(dict(config), STRUCTURES)
     PARENTS = {c: stages.parent_group(SETTINGS, c) for c in config["complexes"]}
+    job.require_same_levels(SETTINGS, Path("results"))
     RECALLED = reference.available(SETTINGS) if config["reference"] == "use" else []
 except SpincrossError as error:
     raise WorkflowError(str(error))
@@ -42,7 +44,7 @@ def structure_files(w):
     """The structure files that the entry of a complex names."""
     entry = SETTINGS.entry(w.complex)
     return [
-        STRUCTURES / entry[k]
+        os.path.relpath(STRUCTURES / entry[k])  # a project that moves computes nothing again
         for k in ("low_spin_structure", "high_spin_structure")
         if entry.get(k)
     ]
@@ -67,7 +69,7 @@ def recorded(stage):
     def path(w):
         usable = (w.complex, w.state, w.point_group, stage) in RECALLED
         place = reference.folder(SETTINGS, w.complex, w.state, w.point_group, stage)
-        return str(place / "record.json") if usable else "no usable reference record"
+        return os.path.relpath(place / "record.json") if usable else "no usable reference record"
 
     return path
 

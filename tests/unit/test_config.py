@@ -264,6 +264,14 @@ def test_a_measured_cif_beside_a_built_model_is_used_and_said(structures, tmp_pa
     assert (high["high_spin_structure"], high["origin"]) == ("h2co/measured_high_spin.cif", "cif")
 
 
+def test_numbers_as_most_write_them_are_numbers(structures):
+    """YAML 1.1 reads 1e-10 as a text."""
+    content = DEFAULT | {"hessian": DEFAULT["hessian"] | {"step": "5e-3"}, "memory_mb": 4000}
+    content["levels"] = {"pbe0_def2-svp": DEFAULT["levels"]["pbe0_def2-svp"] | {"scf_energy_tolerance": "1e-10"}}
+    settings = config.load(content | {"complexes": ["h2co"]}, ROOT / "structures")
+    assert (settings.hessian.step, settings.level.scf_energy_tolerance) == (5e-3, 1e-10)
+
+
 @pytest.mark.parametrize("spins", [{"LS": 5, "HS": 1}, {"LS": 3, "HS": 3}])
 def test_high_spin_has_the_higher_multiplicity(structures, spins):
     with pytest.raises(BadInput, match=r"h2co, multiplicity: \d \(LS\) is not below \d \(HS\)"):

@@ -35,6 +35,14 @@ def test_unknown_names_in_a_level_are_refused_by_key(level, word):
     assert said == []  # PySCF's own advice would stand beside our sentence
 
 
+@pytest.mark.parametrize(("basis", "symbol"), [("lanl2dz", "Fe"), ("def2-svp", "I"), ("def2-tzvp", "Ru")])
+def test_a_basis_with_an_effective_core_potential_is_refused(basis, symbol):
+    """Without the potential all electrons would sit in the valence functions."""
+    with pytest.raises(BadInput, match=rf"basis '{basis}' has an effective core potential for {symbol}"):
+        levels.check_level(replace(LEVEL, basis=basis), ["H", symbol])
+    levels.check_level(replace(LEVEL, basis=basis), ["H", "C", "N"])
+
+
 @pytest.mark.parametrize("functional", ["pbe0", "bp86", "b3lyp", "tpssh", "camb3lyp", "wb97x", "r2scan", "lda,vwn"])
 def test_functionals_of_the_density_at_a_point_with_or_without_exact_exchange_are_accepted(functional):
     levels.check_level(replace(LEVEL, functional=functional), ["H"])

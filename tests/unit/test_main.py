@@ -326,6 +326,17 @@ def test_a_phase_diagram_over_t_sc_follows_the_cube_root_up_to_high_spin(tmp_pat
     assert {path.name for path in landau_folder(tmp_path).iterdir()} == names
 
 
+def test_a_stop_far_beyond_any_run_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match="--stop-after 1e\\+12: give a positive number of seconds below 1e\\+08"):
+        __main__.main(["molecule", "--complex", "h2co", "--results", str(tmp_path), "--stop-after", "1e12"])
+
+
+def test_a_job_is_of_one_complex(tmp_path):
+    files.write_json(tmp_path / "config.json", {"complexes": ["h2co"]})
+    with pytest.raises(SystemExit, match="is of h2co, not of fe-aai2-ncs2; leave --complex out"):
+        __main__.main(["molecule", "--job", str(tmp_path), "--complex", "fe-aai2-ncs2"])
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -1,6 +1,7 @@
 """The table over all complexes and levels."""
 
 import math
+import os
 from pathlib import Path
 
 import sample_report
@@ -51,10 +52,27 @@ def test_rows_of_this_run_link_to_their_page_and_earlier_ones_to_their_numbers(t
         write_json(tmp_path / name / level / "summary.json", content)
     conclusions.collect_summary([tmp_path / "a/two/summary.json"], PAGE, tmp_path)
     page = (tmp_path / "index.html").read_text()
-    assert page.count('href="a/report.html"') == 1
+    assert page.count('href="a/report.html"') == 1  # of the level that was run
+    assert 'href="b/report.html"' not in page
     assert 'href="a/one/summary.json"' in page
     assert "&lt;b&gt;" in page and "<b>" not in page
     table = (tmp_path / "summary.tsv").read_text().splitlines()
     assert sorted(table[0].split("\t")) == sorted(row)
     assert [line.split("\t")[:2] for line in table[1:]] == [["a", "two"], ["<b>", "one"], ["a", "one"]]
     assert read_json(tmp_path / "a/one/summary.json")["level"] == "one"
+
+
+def test_a_report_of_an_earlier_run_is_linked_where_it_is_of_the_level_summed_up_last(tmp_path):
+    """A run of one complex takes no link from another; old files without a level are passed over."""
+    row = summary_row(sample_report.sample())
+    for k, (name, level) in enumerate((("a", "one"), ("b", "one"), ("b", "two"))):
+        path = tmp_path / name / level / "summary.json"
+        write_json(path, row | {"complex": name, "level": level, "provenance": provenance()})
+        os.utime(path, (1000.0 + k, 1000.0 + k))
+        (tmp_path / name / "report.html").write_text("")
+    write_json(tmp_path / "old/one/summary.json", {"complex": "old"})
+    conclusions.collect_summary([tmp_path / "a/one/summary.json"], PAGE, tmp_path)
+    lines = (tmp_path / "index.html").read_text().split("<tr>")
+    linked = {name: [f'href="{name}/report.html"' in line for line in lines if f"{name}/" in line] for name in "ab"}
+    assert linked == {"a": [True], "b": [False, True]}
+    assert "old" not in (tmp_path / "summary.tsv").read_text()

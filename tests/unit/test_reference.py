@@ -30,6 +30,7 @@ def settings(tmp_path):
         "level": DEFAULT["levels"]["pbe0_def2-svp"],
         "structure_sha256": reference.structure_checksums(found, "h2co"),
         "molecule": reference.choices(found, "h2co", "LS"),
+        "files_sha256": {name: files.sha256_of(place / name) for name in reference.STAGE_FILES["optimise"]},
     }
     files.write_json(place / "record.json", facts)
     return found
@@ -109,9 +110,37 @@ def test_a_molden_file_goes_with_a_record_where_there_is_one(settings, tmp_path)
     assert found == [False, True]
 
 
-def test_an_incomplete_record_is_not_used(settings):
-    (reference.folder(settings, "h2co", "LS", "C2", "optimise") / "orbitals.npz").unlink()
+def test_an_incomplete_record_is_said_and_one_without_its_last_file_is_none(settings):
+    """record.json is written last: without it nothing was stored."""
+    place = reference.folder(settings, "h2co", "LS", "C2", "optimise")
+    (place / "orbitals.npz").unlink()
+    with pytest.raises(BadInput, match=r"optimise lacks orbitals.npz; restore it"):
+        reference.available(settings)
+    (place / "record.json").unlink()
     assert reference.available(settings) == []
+
+
+def test_a_record_that_was_changed_is_not_recalled(settings, tmp_path):
+    place = reference.folder(settings, "h2co", "LS", "C2", "optimise")
+    content = files.read_json(place / "optimise.json")
+    files.write_json(place / "optimise.json", content | {"energy_hartree": -114.0})
+    with pytest.raises(BadInput, match=r"is damaged: optimise.json changed since; restore it \(git checkout\)"):
+        reference.recall(place, tmp_path / "out", "optimise")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("key", ["molecule", "files_sha256", "level", "structure_sha256"])
+def test_a_record_of_an_older_version_is_said(settings, key):
+    path = reference.folder(settings, "h2co", "LS", "C2", "optimise") / "record.json"
+    content = files.read_json(path)
+    files.write_json(path, {name: value for name, value in content.items() if name != key})
+    with pytest.raises(BadInput, match="was kept by an older version; compute and store it again"):
+        reference.available(settings)
+
+
+def test_nothing_to_store_is_said(settings, tmp_path):
+    with pytest.raises(BadInput, match=r"there is nothing to store: no folder .*nope/h2co/pbe0_def2-svp"):
+        reference.store(settings, tmp_path / "nope")
 
 
 def test_a_record_of_other_settings_under_the_same_name_is_an_error(settings):
@@ -129,6 +158,7 @@ def test_shipped_records_are_whole_and_computed_by_this_code(complex_id, state, 
     content = files.read_json(place / reference.STAGE_FILES[stage][0])
     schemas.check(content, Path(reference.STAGE_FILES[stage][0]).stem, str(place))
     schemas.check(files.read_json(place / "record.json"), "record", str(place))
+    reference.check_files(place)
     facts = content["provenance"]
     assert facts["origin"] == "computed"
     assert facts["versions"]["spincross"]

@@ -143,6 +143,39 @@ def test_nothing_is_left_to_do_after_the_run(run):
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
+def planned(folder, *arguments):
+    """Return the names of the rules that a dry run would run, and everything it printed."""
+    found = snakemake(folder, "--configfile", "workflow/config/demo.yaml", "-n", *arguments)
+    printed = found.stdout + found.stderr
+    return set(re.findall(r"^(?:local)?rule (\w+):", printed, flags=re.MULTILINE)), printed
+
+
+def edited(folder, old, new):
+    """Change the entry of formaldehyde."""
+    path = folder / "structures/complexes.yaml"
+    others, entry = path.read_text().split("\nh2co:")
+    assert old in entry
+    path.write_text(others + "\nh2co:" + entry.replace(old, new, 1))
+
+
+def test_what_moves_no_atom_computes_nothing_again_but_is_shown(run, tmp_path):
+    """A project that was moved, another source, measured entropies; another level under the same name is refused."""
+    folder = tmp_path / "moved"
+    shutil.copytree(run, folder)
+    words = {"render_report", "collect_summary", "all"}
+    assert planned(folder)[0] <= words
+    edited(folder, 'source: "', 'source: "another one; ')
+    assert planned(folder)[0] == words
+    measured = "heating_J_per_mol_K: 5.0, cooling_J_per_mol_K: 5.1, temperature_up_K: 200.0, temperature_down_K: 190.0"
+    edited(folder, "calorimetry: null", f"calorimetry: {{{measured}, doi: none}}")
+    assert planned(folder)[0] == words | {"compute_entropy", "solve_landau"}
+    config = folder / "workflow/config/config.yaml"
+    config.write_text(config.read_text().replace("functional: pbe0", "functional: b3lyp", 1))
+    printed = planned(folder)[1]
+    assert "was computed with other settings than level 'pbe0_def2-svp' has now" in printed
+    assert "Traceback" not in printed
+
+
 def test_finished_stages_become_records_that_are_recalled_and_live_stages_run_again(run, tmp_path):
     stored = snakemake(run, "--configfile", "workflow/config/demo.yaml", "--force", "store_reference")
     assert stored.returncode == 0, stored.stderr[-3000:]

@@ -20,5 +20,7 @@ rule compute_entropy:
     params:
         library_version=VERSION,
         temperatures=config["temperatures_K"],
+        calorimetry=lambda w: SETTINGS.entry(w.complex)["calorimetry"],
+        literature=lambda w: SETTINGS.entry(w.complex)["literature"],
     script:
         "../scripts/compute_entropy.py"

@@ -21,6 +21,7 @@ rule render_report:
         runtime=10,
     params:
         library_version=VERSION,
+        entry=lambda w: SETTINGS.entry(w.complex),
     script:
         "../scripts/render_report.py"
 

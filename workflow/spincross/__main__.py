@@ -23,6 +23,8 @@ STOPPED = 75
 """Exit code of a run that stopped because its time was over (EX_TEMPFAIL: try again)."""
 AGAIN = 10.0
 """Seconds after which the alarm of `--stop-after` rings again."""
+LONGEST = 1e8
+"""Seconds that `--stop-after` takes at most, three years."""
 OTHERS = (
     "`python -m spincross build --help`: build a model of a complex from a SMILES. "
     "`python -m spincross check-gpu`: compare the GPU of this host with its CPU."
@@ -58,7 +60,10 @@ def _located(options: argparse.Namespace) -> argparse.Namespace:
     if options.job is not None:
         options.config, options.structures = options.job / "config.json", options.job / "structures"
         options.results, options.workdir = options.job / "results", options.job / "work"
-        options.complex = job.complex_of(options.job)
+        own = job.complex_of(options.job)
+        if options.complex not in (None, own):
+            raise BadInput(f"the job {options.job} is of {own}, not of {options.complex}; leave --complex out")
+        options.complex = own
     if options.complex is None:
         raise BadInput(
             "--complex is missing: give an id from structures/complexes.yaml, or --job with a folder of `pack`"
@@ -305,8 +310,8 @@ def stopping(seconds: float | None) -> Iterator[None]:
     if seconds is None:
         yield
         return
-    if seconds <= 0:
-        raise BadInput(f"--stop-after {seconds:g}: give a positive number of seconds")
+    if not 0 < seconds < LONGEST:
+        raise BadInput(f"--stop-after {seconds:g}: give a positive number of seconds below {LONGEST:g}")
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:

@@ -181,6 +181,19 @@ def render_report(settings: Settings, complex_id: str, states: list[Path], page:
     write_checked(folder / settings.level_name / "summary.json", summary, "summary")
 
 
+def _pages(earlier: list[Path], found: list[Path]) -> set[tuple[str, str]]:
+    """Return complex and level of the reports of earlier runs: a page is of the level that was summed up last."""
+    last: dict[Path, Path] = {}
+    for path in sorted(earlier, key=lambda path: path.stat().st_mtime):
+        last[path.parents[1]] = path
+    fresh = {path.parents[1] for path in found}
+    return {
+        (place.name, path.parent.name)
+        for place, path in last.items()
+        if place not in fresh and (place / "report.html").exists()
+    }
+
+
 def collect_summary(found: list[Path], page: Path, folder: Path) -> None:
     """Write index.html and summary.tsv over all complexes and levels.
 
@@ -191,11 +204,11 @@ def collect_summary(found: list[Path], page: Path, folder: Path) -> None:
     folder : results
     """
     earlier = sorted(set(folder.glob("*/*/summary.json")) - set(found))
-    contents = [files.read_json(path) for path in [*found, *earlier]]
+    contents = [content for path in [*found, *earlier] if "level" in (content := files.read_json(path))]
     for content in contents:
         content.pop("provenance", None)
     rows = [{key: row[key] for key in ("complex", "level")} | row for row in contents]
-    shown = {(row["complex"], row["level"]) for row in rows[: len(found)]}
+    shown = {(row["complex"], row["level"]) for row in rows[: len(found)]} | _pages(earlier, found)
     for name, text in (
         ("summary.tsv", report.summary_table(rows)),
         ("index.html", overview.render_index(rows, shown, page)),

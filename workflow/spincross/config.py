@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -19,6 +20,10 @@ from spincross.schemas import check
 
 VERSION = __version__
 WORKFLOW = Path(__file__).resolve().parents[1]
+EXPONENT = re.compile(r"[+-]?\d+[eE][+-]?\d+")
+"""A number as most write it, and YAML 1.1 does not read it."""
+WORDS = ("title", "source", "licence", "literature", "landau", "calorimetry")
+"""Keys of an entry that no atom depends on."""
 MEASURED = {"low_spin_structure": "measured_low_spin.cif", "high_spin_structure": "measured_high_spin.cif"}
 """File names under which a measured CIF takes the place of a built model."""
 STRUCTURES = WORKFLOW.parent / "structures"
@@ -50,6 +55,19 @@ def read_yaml(path: Path) -> Json:
     if not isinstance(content, dict):
         raise BadInput(f"{path} must hold keys and values; see workflow/config/config.yaml")
     return content
+
+
+def numbers(content: Any) -> Any:
+    """Return a configuration with texts as 1e-10, which YAML 1.1 takes for no number, as numbers.
+
+    >>> numbers({"step": "5e-3", "grid": [1, "1e2"], "level": "pbe0_def2-svp"})
+    {'step': 0.005, 'grid': [1, 100.0], 'level': 'pbe0_def2-svp'}
+    """
+    if isinstance(content, dict):
+        return {key: numbers(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [numbers(value) for value in content]
+    return float(content) if isinstance(content, str) and EXPONENT.fullmatch(content) else content
 
 
 def changed(content: Json, words: Iterable[str]) -> Json:
@@ -137,9 +155,7 @@ class Settings:
 
     def structure_keys(self, complex_id: str) -> Json:
         """Return the keys of an entry that the molecule depends on: a new title or literature value moves no atom."""
-        return {
-            k: v for k, v in self.entry(complex_id).items() if k not in ("title", "literature", "landau", "calorimetry")
-        }
+        return {k: v for k, v in self.entry(complex_id).items() if k not in WORDS}
 
     def state(self, complex_id: str, name: str) -> levels.State:
         """Return a spin state of a complex."""
@@ -155,6 +171,7 @@ def load(config: Json, structures: Path, name: str = "config") -> Settings:
         for a wrong key or type, a window upside down, an unknown level, functional or basis, a complex or structure
         file that is not there, Landau parameters that make no model
     """
+    config = numbers(config)
     check(config, "config", name)
     for section, key in WINDOWS:
         low, high = config[section][key]

@@ -109,6 +109,11 @@ def check_level(level: Level, symbols: Iterable[str]) -> None:
             except Exception as error:  # BasisNotFoundError, KeyError or parser errors
                 name = getattr(level, key)
                 raise BadInput(f"{key} {name!r} is unknown to PySCF or lacks {symbol}; correct `{key}`") from error
+            if key == "basis" and gto.basis.load_ecp(level.basis, symbol):
+                raise BadInput(
+                    f"basis {level.basis!r} has an effective core potential for {symbol}, which is not computed here; "
+                    "take a basis for all of its electrons"
+                )
 
 
 def _check_local(name: str) -> None:

@@ -34,6 +34,8 @@ def structure_checksums(settings: Settings, complex_id: str) -> Json:
     return {key: files.sha256_of(settings.structures / entry[key]) for key in keys if entry.get(key)}
 
 
+RESTORE = "restore it (git checkout), or set reference: ignore"
+"""What to do about a record that is not whole."""
 CHOICES = ("charge", "point_group", "metal", "block", "species", "metal_site")
 """Keys of an entry that say which molecule of its structure files is computed, and how."""
 
@@ -55,12 +57,20 @@ def usable(settings: Settings, complex_id: str, state: str, group: str, stage: s
     Raises
     ------
     BadInput
-        if a record goes by this level's name but was computed with other settings
+        if a record goes by this level's name but was computed with other settings, or is not whole
     """
     place = folder(settings, complex_id, state, group, stage)
-    if not all((place / name).is_file() for name in (*STAGE_FILES[stage], "record.json")):
+    if not (place / "record.json").is_file():  # it is written last
         return False
+    missing = [name for name in STAGE_FILES[stage] if not (place / name).is_file()]
+    if missing:
+        raise BadInput(f"the reference record {place} lacks {', '.join(missing)}; {RESTORE}")
     record = files.read_json(place / "record.json")
+    if not {"level", "molecule", "structure_sha256", "files_sha256"} <= set(record):
+        raise BadInput(
+            f"the reference record {place} was kept by an older version; compute and store it again, or set "
+            "reference: ignore"
+        )
     level = settings.config["levels"][settings.level_name]
     if _theory(record["level"]) != _theory(level):
         raise BadInput(
@@ -101,7 +111,8 @@ def extra_files(place: Path, stage: str) -> list[str]:
 
 
 def recall(place: Path, target: Path, stage: str) -> None:
-    """Copy a record into the results, its provenance marked `recalled`."""
+    """Copy a record into the results, its provenance marked `recalled`; BadInput if a file is not what was stored."""
+    check_files(place)
     for name in (*STAGE_FILES[stage], *extra_files(place, stage)):
         with files.replacing(target / name) as temporary:
             shutil.copyfile(place / name, temporary)
@@ -111,13 +122,24 @@ def recall(place: Path, target: Path, stage: str) -> None:
     files.write_json(main, content)
 
 
+def check_files(place: Path) -> None:
+    """Raise BadInput if a file of a record differs from what was stored."""
+    record = files.read_json(place / "record.json")
+    wrong = [name for name, stored in record["files_sha256"].items() if files.sha256_of(place / name) != stored]
+    if wrong:
+        raise BadInput(f"the reference record {place} is damaged: {', '.join(wrong)} changed since; {RESTORE}")
+
+
 def store(settings: Settings, results: Path) -> list[str]:
     """Turn every finished, computed DFT stage under `results` into a record; return what was stored.
 
-    BadInput if a result goes by this level's name but was computed with other settings, or from other structures than
-    those the complex has now.
+    BadInput if there are no results, one goes by this level's name but was computed with other settings, or from other
+    structures than those the complex has now.
     """
     stored = []
+    wanted = [results / complex_id / settings.level_name for complex_id in settings.config["complexes"]]
+    if not any(base.is_dir() for base in wanted):
+        raise BadInput(f"there is nothing to store: no folder {', '.join(map(str, wanted))}")
     for complex_id in settings.config["complexes"]:
         base = results / complex_id / settings.level_name
         if base.is_dir():
@@ -132,10 +154,12 @@ def store(settings: Settings, results: Path) -> list[str]:
                 state, group = source.parts[-3:-1]
                 place = folder(settings, complex_id, state, group, stage)
                 place.mkdir(parents=True, exist_ok=True)
-                for name in (*names, *extra_files(source, stage)):
+                kept = (*names, *extra_files(source, stage))
+                for name in kept:
                     shutil.copyfile(source / name, place / name)
                 facts = {"level": _theory(level), "structure_sha256": structure_checksums(settings, complex_id)}
                 facts["molecule"] = choices(settings, complex_id, state)
+                facts["files_sha256"] = {name: files.sha256_of(place / name) for name in sorted(kept)}
                 write_checked(place / "record.json", facts, "record")
                 stored.append(f"{complex_id} {state} {group} {stage}")
     return stored

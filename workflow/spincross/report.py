@@ -153,7 +153,7 @@ def warnings(data: Json) -> list[str]:
             "The structure is a built model, not a measured one: no crystal structure was at hand when it was made."
         )
     else:
-        found.append(f"The structure was read from a CIF: {data['molecule'].get('source', 'source not stated')}.")
+        found.append(f"The structure was read from a CIF: {data['entry'].get('source', 'source not stated')}.")
     found += conformer_warning(data)
     borrowed = landau_view.borrowed_from(data.get("landau") or {}, data["entry"])
     if borrowed:
