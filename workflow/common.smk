@@ -6,7 +6,15 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from spincross import config as spincross_config
-from spincross import files, job, reference, resources, soft_modes, stages, symmetry_mode
+from spincross import (
+    files,
+    job,
+    reference,
+    resources,
+    soft_modes,
+    stages,
+    symmetry_mode,
+)
 from spincross.errors import SpincrossError
 
 STRUCTURES = Path(workflow.basedir) / "structures"
@@ -44,7 +52,9 @@ def structure_files(w):
     """The structure files that the entry of a complex names."""
     entry = SETTINGS.entry(w.complex)
     return [
-        os.path.relpath(STRUCTURES / entry[k])  # a project that moves computes nothing again
+        os.path.relpath(
+            STRUCTURES / entry[k]
+        )  # a project that moves computes nothing again
         for k in ("low_spin_structure", "high_spin_structure")
         if entry.get(k)
     ]
@@ -69,7 +79,11 @@ def recorded(stage):
     def path(w):
         usable = (w.complex, w.state, w.point_group, stage) in RECALLED
         place = reference.folder(SETTINGS, w.complex, w.state, w.point_group, stage)
-        return os.path.relpath(place / "record.json") if usable else "no usable reference record"
+        return (
+            os.path.relpath(place / "record.json")
+            if usable
+            else "no usable reference record"
+        )
 
     return path
 
