@@ -12,6 +12,7 @@ from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 from pyscf import gto
 from pyscf.hessian import thermo
+from scipy.spatial.transform import Rotation
 
 from sample_molecules import H2CO, PEROXIDE, springs
 from spincross import displacements, files, mode_entropy, vibrations
@@ -149,6 +150,16 @@ def test_without_distortion_a_mode_belongs_to_one_irrep_of_the_parent_and_a_mixt
     assert (shares["A"][0], shares["B"][0]) == pytest.approx((0.36, 0.64))
     torn = PEROXIDE.at(PEROXIDE.positions + np.array([[0, 9.0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]), "C1")
     assert vibrations.parent_irrep_shares(torn, found.modes, "C2") is None
+
+
+def test_a_relaxed_molecule_that_stands_askew_has_the_same_irreps():
+    """An optimisation without symmetry may turn it by some degrees against the parent's axis."""
+    found = vibrations.normal_modes(PEROXIDE, springs(PEROXIDE))
+    turn = Rotation.from_rotvec(np.radians([4.0, 3.0, 7.0])).as_matrix()
+    askew = PEROXIDE.at(PEROXIDE.positions @ turn, "C1")
+    modes = np.einsum("aim,ij->ajm", found.modes.reshape(4, 3, -1), turn).reshape(12, -1)
+    shares = vibrations.parent_irrep_shares(askew, modes, "C2")
+    np.testing.assert_allclose(shares["A"], [name == "A" for name in found.irreps], atol=1e-6)
 
 
 def phonopy_of(molecule, hessian):

@@ -129,11 +129,15 @@ def aligned(positions: Array, target: Array, weights: Array | None = None) -> Ar
     """
     share = np.full(len(target), 1.0) if weights is None else weights
     share = share / share.sum()
-    centre = share @ target
-    shifted = positions - share @ positions
-    left, _, right = np.linalg.svd((share[:, None] * shifted).T @ (target - centre))
-    handedness = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
-    return np.asarray(shifted @ left @ handedness @ right + centre)
+    return np.asarray((positions - share @ positions) @ rotation_onto(positions, target, share) + share @ target)
+
+
+def rotation_onto(positions: Array, target: Array, weights: Array | None = None) -> Array:
+    """Return the matrix R (3, 3) of `aligned`: positions @ R lie as the target, their centres apart."""
+    share = np.full(len(target), 1.0) if weights is None else weights
+    share = share / share.sum()
+    left, _, right = np.linalg.svd((share[:, None] * (positions - share @ positions)).T @ (target - share @ target))
+    return np.asarray(left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right)
 
 
 def projectors(numbers: NDArray[np.int_], positions: Array, group: str) -> dict[str, Array]:

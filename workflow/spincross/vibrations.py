@@ -18,6 +18,8 @@ from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
 
 Array = NDArray[np.float64]
 
+TURNS = 10
+"""Rounds in which a molecule is turned to where it is most symmetric."""
 PAIRING_TOLERANCE = 4.0
 """Largest distance (bohr) from an atom to its partner's image for the parent's irreps to be read from a structure."""
 
@@ -191,7 +193,8 @@ def parent_irrep_shares(molecule: Molecule, modes: Array, group: str) -> dict[st
     """Return the share of each mode in every irrep of a parent group, (M,) each, adding up to 1.
 
     The share is <v|P|v> with the projector P made from the operations of the group and the pairing of atoms that
-    moves them least. A structure that keeps the group gives 0 and 1. The molecule stands in the parent's frame.
+    moves them least. A structure that keeps the group gives 0 and 1. The molecule stands near the parent's frame, and
+    is turned to where it is most symmetric.
 
     Parameters
     ----------
@@ -201,21 +204,35 @@ def parent_irrep_shares(molecule: Molecule, modes: Array, group: str) -> dict[st
     -------
     None if an atom lies farther than PAIRING_TOLERANCE from its partner's image: the group is then no guide
     """
-    overlaps = []
-    for operation in pointgroup.operations(group):
-        images = molecule.positions @ operation.T
-        distances = np.linalg.norm(images[:, None] - molecule.positions[None], axis=2)
-        distances[molecule.numbers[:, None] != molecule.numbers[None]] = 1e6
-        _, target = linear_sum_assignment(distances**2)
-        if distances[np.arange(len(target)), target].max() > PAIRING_TOLERANCE:
+    places, turn, images = molecule.positions, np.eye(3), _images(molecule.numbers, molecule.positions, group)
+    for _ in range(TURNS):
+        if images is None:
             return None
-        fields = modes.reshape(len(target), 3, -1)
-        overlaps.append(np.einsum("aim,ij,ajm->m", fields[target], operation, fields))
+        step = pointgroup.rotation_onto(places, np.mean([places[t] @ g for g, t in images], axis=0))
+        places, turn = (places - places.mean(axis=0)) @ step + places.mean(axis=0), turn @ step
+        images = _images(molecule.numbers, places, group)
+    if images is None:
+        return None
+    fields = np.einsum("aim,ij->ajm", modes.reshape(len(places), 3, -1), turn)
+    overlaps = [np.einsum("aim,ij,ajm->m", fields[target], operation, fields) for operation, target in images]
     return {
         name: np.asarray(sum(chi * o for chi, o in zip(pointgroup.CHARACTERS[group][name], overlaps, strict=True)))
         / pointgroup.order(group)
         for name in pointgroup.irreps(group)
     }
+
+
+def _images(numbers: NDArray[np.int_], places: Array, group: str) -> list[tuple[Array, NDArray[np.intp]]] | None:
+    """Return each operation of a group and the atom near every atom's image; None if one is farther than tolerated."""
+    found = []
+    for operation in pointgroup.operations(group):
+        distances = np.linalg.norm((places @ operation.T)[:, None] - places[None], axis=2)
+        distances[numbers[:, None] != numbers[None]] = 1e6
+        _, target = linear_sum_assignment(distances**2)
+        if distances[np.arange(len(target)), target].max() > PAIRING_TOLERANCE:
+            return None
+        found.append((operation, target))
+    return found
 
 
 def molden_text(molecule: Molecule, vibrations: Vibrations) -> str:
