@@ -144,3 +144,23 @@ def test_a_displaced_scf_in_another_state_is_an_error():
     points[3] = replace(points[3], energy=points[3].energy - 3e-4)
     with pytest.raises(WrongState, match="displacement 3 lies 3.0e-04 Eh off"):
         displacements.require_one_surface(H2CO, displaced, points, hessian, centre)
+
+
+def test_a_displaced_scf_of_another_spin_is_an_error_where_the_spin_is_known():
+    """Files of before it was kept have none, and are judged by their energies alone."""
+    hessian, displaced = springs(H2CO), displacements.plan_displacements(H2CO, 5e-3)
+    points, (centre,) = points_on(hessian, displaced), points_on(hessian, [H2CO])
+    points[2] = replace(points[2], s_squared=2.30)
+    displacements.require_one_surface(H2CO, displaced, points, hessian, centre)
+    known = replace(centre, s_squared=2.01)
+    with pytest.raises(WrongState, match=r"displacement 2 has <S\^2> 2.300, the undisplaced molecule 2.010"):
+        displacements.require_one_surface(H2CO, displaced, points, hessian, known)
+    points[2] = replace(points[2], s_squared=2.012)
+    displacements.require_one_surface(H2CO, displaced, points, hessian, known)
+
+
+def test_a_point_keeps_its_spin(tmp_path, small_settings):
+    surface = Surface(small_settings.level, small_settings.state("h2co", "HS"), None)
+    for _ in range(2):  # computed, then found
+        found = displacements.kept_point(H2CO, surface, tmp_path, "point", quiet)
+        assert found.s_squared == pytest.approx(2.0, abs=0.05)

@@ -45,15 +45,23 @@ STARTUP_SHARE = 0.05
 """Largest share of a job's time that may go into its start."""
 
 
+SAME_S_SQUARED = 0.01
+"""Largest difference of <S^2> of one state at neighbouring geometries, or on two grids."""
+
+
 @dataclass(frozen=True)
 class Point:
-    """One displaced geometry, done: gradient (N, 3), Eh/bohr; dipole (3,), e bohr; energy, Eh; its cost."""
+    """One displaced geometry, done: gradient (N, 3), Eh/bohr; dipole (3,), e bohr; energy, Eh; its cost; <S^2>.
+
+    <S^2> is NaN in files of before it was kept.
+    """
 
     gradient: Array
     dipole: Array
     energy: float
     cycles: int
     seconds: float
+    s_squared: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,8 @@ class Surface:
         solution = electronic.solve(molecule, self.level, self.state, self.guess, self.max_memory)
         gradient = electronic.gradient(solution)
         dipole = populations.dipole(solution) * DEBYE_TO_ATOMIC_UNITS
-        return Point(gradient, dipole, solution.energy, solution.cycles, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return Point(gradient, dipole, solution.energy, solution.cycles, seconds, solution.s_squared)
 
 
 def phonopy_cell(molecule: Molecule) -> Phonopy:
@@ -211,7 +220,7 @@ def kept_point(molecule: Molecule, surface: Surface, folder: Path, name: str, re
     """Return the point `name` of a work folder, computing and storing it unless it is there; raises as `kept`."""
     found = kept(folder / name / "point.npz", molecule, surface.key(molecule), lambda: surface.point(molecule), report)
     numbers = float(found["energy"]), int(found["cycles"]), float(found["seconds"])
-    return Point(found["gradient"], found["dipole"], *numbers)
+    return Point(found["gradient"], found["dipole"], *numbers, float(found.get("s_squared", np.nan)))
 
 
 def compute_points(
@@ -244,8 +253,16 @@ def require_one_surface(
     Raises
     ------
     WrongState
-        if a displaced SCF lies off this surface by more than SURFACE_TOLERANCE: it fell into another state
+        if a displaced SCF lies off this surface by more than SURFACE_TOLERANCE, or has another <S^2>: it fell into
+        another state
     """
+    turned = np.abs(np.array([p.s_squared for p in points]) - centre.s_squared)  # NaN where it is not known
+    if (turned > SAME_S_SQUARED).any():
+        which = int(np.nanargmax(turned))
+        raise WrongState(
+            f"{what} {which} has <S^2> {points[which].s_squared:.3f}, the undisplaced molecule {centre.s_squared:.3f}: "
+            "its SCF fell into another electronic state; look for a lower state of the undisplaced molecule"
+        )
     shifts = np.array([(geometry.positions - molecule.positions).reshape(-1) for geometry in displaced])
     rises = shifts @ centre.gradient.reshape(-1) + 0.5 * (shifts @ hessian * shifts).sum(axis=1)
     misses = np.abs(np.array([p.energy for p in points]) - centre.energy - rises)

@@ -35,15 +35,13 @@ from spincross.stages import load_molecule, state_facts, take_over
 
 Array = NDArray[np.float64]
 
-POINT_ARRAYS = ("gradient", "dipole", "energy", "cycles", "seconds")
+POINT_ARRAYS = ("gradient", "dipole", "energy", "cycles", "seconds", "s_squared")
 
 SAME_ENERGY = 1e-5
 """Largest difference of energies (Eh) of one state at one geometry on one grid."""
 SAME_ENERGY_OTHER_GRID = 3e-3
 """The same on two grids from 3 on. Coarser ones differ by more than states do (formaldehyde on 0 and 1: 0.015 Eh), and
 are not compared."""
-SAME_S_SQUARED = 0.01
-"""Largest difference of <S^2> of one state on two grids."""
 
 
 def plan_displacements(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path) -> None:
@@ -118,7 +116,7 @@ def gather_hessian(
     *displaced, undisplaced = displacements.planned_geometries(molecule, settings.hessian.step)
     surface = displaced_surface(settings, complex_id, state, optimised)
     *points, centre = _points(parts, [*displaced, undisplaced], surface.key(undisplaced))
-    require_same_state(source, surface.level.grid_level, centre.energy)
+    require_same_state(source, surface.level.grid_level, centre.energy, centre.s_squared)
     found = force_constants.from_points(molecule, points, settings.hessian.step, centre)
     seconds = sum(point.seconds for point in (*points, centre))
     facts = {
@@ -144,8 +142,12 @@ def _points(parts: list[Path], displaced: list[Molecule], key: str) -> list[Poin
         raise StaleData(
             f"{parts[0].parent} belongs to another geometry, level or step, or is not complete; remove it and plan.json"
         )
-    columns = (np.concatenate([part[name] for part in stored]) for name in POINT_ARRAYS)
-    return [Point(g, d, float(e), int(c), float(s)) for g, d, e, c, s in zip(*columns, strict=True)]
+    unknown = {"s_squared": np.full(len(places), np.nan)}  # in bundles of before it was kept
+    columns = (
+        np.concatenate([part[name] for part in stored]) if all(name in part for part in stored) else unknown[name]
+        for name in POINT_ARRAYS
+    )
+    return [Point(g, d, float(e), int(c), float(s), float(spin)) for g, d, e, c, s, spin in zip(*columns, strict=True)]
 
 
 def compute_hessian(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path, work: Path) -> None:
@@ -215,7 +217,7 @@ def require_same_state(source: Json, grid_level: int, energy: float, s_squared: 
     own = source["provenance"]["level"]["grid_level"]
     other = SAME_ENERGY_OTHER_GRID if min(own, grid_level) >= 3 else np.inf
     allowed = SAME_ENERGY if own == grid_level else other
-    other_spin = s_squared is not None and abs(s_squared - before[1]) > SAME_S_SQUARED
+    other_spin = s_squared is not None and abs(s_squared - before[1]) > displacements.SAME_S_SQUARED
     if abs(energy - before[0]) > allowed or other_spin:
         spin = "" if s_squared is None else f", <S^2> {s_squared:.3f}"
         raise WrongState(
