@@ -167,8 +167,8 @@ def test_tables_are_tab_separated_with_a_header(tmp_path):
     assert (tmp_path / "t.tsv").read_text() == "a\tb\n1\t2\n"
 
 
-POINTS = 6
-"""Computed by a scan with three points on each side: those of one, Q = 0 twice, an image."""
+POINTS = 7
+"""Computed by a scan of three points a side and, as the energy falls, one more: a side, Q = 0 twice, an image."""
 
 
 @pytest.fixture(scope="module")
@@ -272,18 +272,18 @@ def test_a_finished_scan_costs_nothing_and_a_longer_one_only_its_new_points(
     small_settings, parent, scanned, solves, tmp_path
 ):
     work = copied(scanned, tmp_path)
-    assert len(scanned[1]["scan_energy_hartree"]) == 7
+    assert len(scanned[1]["scan_energy_hartree"]) == 9
     assert len(list((work / "scan").glob("*/energy.npz"))) == POINTS
     again, spent = follow(small_settings, parent, work), scanned[1]["provenance"]["wall_seconds"]
     same_scan(again, scanned[1])
     assert solves == []
     assert spent > 0.1
     assert again["provenance"]["wall_seconds"] == pytest.approx(spent, abs=0.02)  # what its points took
-    longer = {"symmetry_mode": {"scan_points": 4}}
+    longer = {"symmetry_mode": {"scan_points": 5}}
     before = {path.name for path in (work / "scan").iterdir() if path.is_dir()}
     follow(replace(small_settings, config=small_settings.config | longer), parent, work)
-    assert sorted({path.name for path in (work / "scan").iterdir() if path.is_dir()} - before) == ["minus_3", "plus_3"]
-    assert len(solves) == 2  # the new point is the lowest, and its image
+    assert sorted({path.name for path in (work / "scan").iterdir() if path.is_dir()} - before) == ["plus_4"]
+    assert len(solves) == 1  # the new point lies beyond the lowest, whose image is there
 
 
 def test_the_orbitals_handed_on_are_those_of_the_displaced_geometry(small_settings, scanned):
