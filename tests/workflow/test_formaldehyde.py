@@ -167,7 +167,7 @@ def test_what_moves_no_atom_computes_nothing_again_but_is_shown(run, tmp_path):
     edited(folder, 'source: "', 'source: "another one; ')
     assert planned(folder)[0] == words
     measured = "heating_J_per_mol_K: 5.0, cooling_J_per_mol_K: 5.1, temperature_up_K: 200.0, temperature_down_K: 190.0"
-    edited(folder, "calorimetry: null", f"calorimetry: {{{measured}, doi: none}}")
+    edited(folder, "calorimetry: null", f"calorimetry: {{{measured}, doi: 10.1039/made-up}}")
     assert planned(folder)[0] == words | {"compute_entropy", "solve_landau"}
     config = folder / "workflow/config/config.yaml"
     config.write_text(config.read_text().replace("functional: pbe0", "functional: b3lyp", 1))
