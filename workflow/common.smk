@@ -8,7 +8,6 @@ from snakemake.exceptions import WorkflowError
 from spincross import config as spincross_config
 from spincross import (
     files,
-    job,
     reference,
     resources,
     soft_modes,
@@ -22,7 +21,7 @@ STRUCTURES = Path(workflow.basedir) / "structures"
 try:
     SETTINGS = spincross_config.load(dict(config), STRUCTURES)
     PARENTS = {c: stages.parent_group(SETTINGS, c) for c in config["complexes"]}
-    job.require_same_levels(SETTINGS, Path("results"))
+    reference.require_levels(SETTINGS, Path("results"))
     RECALLED = reference.available(SETTINGS) if config["reference"] == "use" else []
 except SpincrossError as error:
     raise WorkflowError(str(error))
@@ -97,7 +96,9 @@ def size_of_input(input, level=SETTINGS.hessian.displaced_level(SETTINGS.level))
 
 def dft_memory(wildcards, input, attempt):
     """Memory of a DFT job, MB; more after a failure."""
-    return attempt * resources.memory_mb(size_of_input(input), config["memory_mb"])
+    return attempt * resources.memory_mb(
+        size_of_input(input), SETTINGS.config["memory_mb"]
+    )
 
 
 def size_when_settling(input):
@@ -108,13 +109,15 @@ def size_when_settling(input):
 
 def settling_memory(wildcards, input, attempt):
     """Memory of a job that settles modes on a finer grid, MB; more after a failure."""
-    return attempt * resources.memory_mb(size_when_settling(input), config["memory_mb"])
+    return attempt * resources.memory_mb(
+        size_when_settling(input), SETTINGS.config["memory_mb"]
+    )
 
 
 def hessian_memory(wildcards, input, attempt):
     """Memory of an analytic Hessian, MB; more after a failure."""
     return attempt * resources.hessian_memory_mb(
-        size_when_settling(input), config["memory_mb"]
+        size_when_settling(input), SETTINGS.config["memory_mb"]
     )
 
 
@@ -148,7 +151,9 @@ def hessian_runtime(wildcards, input, threads, attempt):
 
 def scan_runtime(wildcards, input, threads, attempt):
     """Time limit of the scan along the breaking mode, minutes: points of one side, three more; SCF and stability each."""
-    side = max(config["symmetry_mode"]["scan_points"], 1 + symmetry_mode.MOST_HALVINGS)
+    side = max(
+        SETTINGS.config["symmetry_mode"]["scan_points"], 1 + symmetry_mode.MOST_HALVINGS
+    )
     return dft_runtime(side + 3)(wildcards, input, threads, attempt)
 
 

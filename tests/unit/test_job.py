@@ -136,7 +136,7 @@ def test_results_of_a_job_become_records_of_the_project(worked_off, tmp_path, ca
     (tmp_path / "complexes.yaml").write_text(yaml.safe_dump({"h2co": entries["h2co"]}))
     __main__.main(["store", "--complex", "h2co", *place, "--structures", str(tmp_path)])
     assert capsys.readouterr().out.count("stored h2co") == 7
-    with pytest.raises(SystemExit, match="was computed with other settings than its level has now"):
+    with pytest.raises(SystemExit, match="was computed with other settings than level 'small' has now"):
         __main__.main(["store", "--complex", "h2co", *place, "--structures", str(tmp_path), "--set",
                        "levels.small.grid_level=2"])  # fmt: skip
 

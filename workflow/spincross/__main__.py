@@ -225,7 +225,7 @@ def _chain(settings: Settings, place: Place) -> None:
         there = Place(chosen, settings)
         name = f"{step.stage} {step.state} {step.group}"
         if (there.here / step.output).exists():
-            job.require_same_level(settings, there.here / step.output)
+            reference.require_level(settings, there.here / step.output)
             print(f"{name}: finished before", flush=True)
             continue
         print(name, flush=True)

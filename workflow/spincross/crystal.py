@@ -83,8 +83,7 @@ def read_raw(path: Path, entry: Json) -> Raw:
 
 def _from_cif(path: Path, entry: Json) -> Raw:
     """Take the complex out of a CIF."""
-    block = entry.get("block")
-    crystal = read_crystal(path, None if block is None else str(block))
+    crystal = read_crystal(path, entry.get("block"))
     found = find_species(crystal)
     species = choose_species(crystal, found, entry["metal"], entry.get("species"), entry.get("metal_site"))
     notes = check_disorder(crystal, species)

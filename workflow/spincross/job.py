@@ -49,27 +49,6 @@ def steps(parent: str) -> list[Step]:
     return found if parent == "C1" else found + lowering
 
 
-def require_same_level(settings: Settings, path: Path) -> None:
-    """Raise BadInput where a finished stage was computed with other settings than its level has now."""
-    used = files.read_json(path)["provenance"].get("level")
-    if used is None:
-        return
-    named = {key: value for key, value in settings.named_level().items() if key != "device"}
-    if {key: value for key, value in used.items() if key != "device"} != named:
-        raise BadInput(
-            f"{path} was computed with other settings than level {settings.level_name!r} has now; give the level "
-            "another name, or move these results and their work folder away"
-        )
-
-
-def require_same_levels(settings: Settings, results: Path) -> None:
-    """Raise BadInput where a DFT stage of the configured complexes and level was computed with other settings."""
-    for complex_id in settings.config["complexes"]:
-        for names in reference.STAGE_FILES.values():
-            for path in sorted((results / complex_id / settings.level_name).glob(f"*/*/*/{names[0]}")):
-                require_same_level(settings, path)
-
-
 def _minimum(state: str, group: str) -> list[Step]:
     return [
         Step("optimise", state, group, "optimise/optimise.json"),

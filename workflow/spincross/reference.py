@@ -149,14 +149,14 @@ def store(settings: Settings, results: Path) -> list[str]:
                 complete = all((source / name).is_file() for name in names)
                 if not complete or files.read_json(source / names[0])["provenance"]["origin"] != "computed":
                     continue
-                level = settings.config["levels"][settings.level_name]
-                _check_level(source / names[0], level)
+                require_level(settings, source / names[0])
                 state, group = source.parts[-3:-1]
                 place = folder(settings, complex_id, state, group, stage)
                 place.mkdir(parents=True, exist_ok=True)
                 kept = (*names, *extra_files(source, stage))
                 for name in kept:
                     shutil.copyfile(source / name, place / name)
+                level = settings.config["levels"][settings.level_name]
                 facts = {"level": _theory(level), "structure_sha256": structure_checksums(settings, complex_id)}
                 facts["molecule"] = choices(settings, complex_id, state)
                 facts["files_sha256"] = {name: files.sha256_of(place / name) for name in sorted(kept)}
@@ -175,10 +175,23 @@ def _check_structures(settings: Settings, complex_id: str, molecule: Path) -> No
         )
 
 
-def _check_level(path: Path, level: Json) -> None:
-    used = {key: value for key, value in files.read_json(path)["provenance"]["level"].items() if key != "name"}
-    if _theory(used) != _theory(level):
-        raise BadInput(f"{path} was computed with other settings than its level has now; it is not kept as a record")
+def require_level(settings: Settings, path: Path) -> None:
+    """Raise BadInput where a finished stage was computed with other settings than its level has now."""
+    used = files.read_json(path)["provenance"].get("level")  # a molecule has none
+    own = settings.config["levels"][settings.level_name]
+    if used is not None and _theory({key: value for key, value in used.items() if key != "name"}) != _theory(own):
+        raise BadInput(
+            f"{path} was computed with other settings than level {settings.level_name!r} has now; give the level "
+            "another name, or move these results and their work folder away"
+        )
+
+
+def require_levels(settings: Settings, results: Path) -> None:
+    """Raise BadInput where a DFT stage of the configured complexes and level was computed with other settings."""
+    for complex_id in settings.config["complexes"]:
+        for names in STAGE_FILES.values():
+            for path in sorted((results / complex_id / settings.level_name).glob(f"*/*/*/{names[0]}")):
+                require_level(settings, path)
 
 
 def check_hessian(settings: Settings, complex_id: str, state: str, group: str) -> None:
