@@ -226,6 +226,13 @@ def test_a_missing_structure_file_is_named(structures):
         structures(low_spin_structure="nowhere.cif")
 
 
+@pytest.mark.parametrize("name", ["h2co/low spin.cif", "h2co/LOW.CIF", "h2co/low.res"])
+def test_a_structure_file_that_is_spelt_otherwise_is_told_how(structures, name):
+    said = rf"h2co\.low_spin_structure: '{re.escape(name)}' is not spelt .* without spaces, ending in \.cif or \.xyz"
+    with pytest.raises(BadInput, match=said):
+        structures(low_spin_structure=name)
+
+
 @pytest.mark.parametrize("change", [{"charge": 1}, {"multiplicity": {"LS": 2, "HS": 3}}])
 def test_an_impossible_charge_or_multiplicity_is_refused_before_any_scf(structures, tmp_path, change):
     settings = structures(**change)
@@ -266,10 +273,11 @@ def test_a_measured_cif_beside_a_built_model_is_used_and_said(structures, tmp_pa
 
 def test_numbers_as_most_write_them_are_numbers(structures):
     """YAML 1.1 reads 1e-10 as a text."""
-    content = DEFAULT | {"hessian": DEFAULT["hessian"] | {"step": "5e-3"}, "memory_mb": 4000}
+    content = DEFAULT | {"hessian": DEFAULT["hessian"] | {"step": "5e-3"}, "memory_mb": "8e3"}
     content["levels"] = {"pbe0_def2-svp": DEFAULT["levels"]["pbe0_def2-svp"] | {"scf_energy_tolerance": "1e-10"}}
     settings = config.load(content | {"complexes": ["h2co"]}, ROOT / "structures")
     assert (settings.hessian.step, settings.level.scf_energy_tolerance) == (5e-3, 1e-10)
+    assert settings.hessian.max_memory == settings.optimisation.max_memory == 8000
 
 
 @pytest.mark.parametrize("spins", [{"LS": 5, "HS": 1}, {"LS": 3, "HS": 3}])

@@ -145,12 +145,34 @@ def test_alkali_ions_near_a_ligand_are_ions_of_their_own(tmp_path: Path) -> None
     assert sorted(s.formula for s in found) == ["K", "S2Zn"]
 
 
-@pytest.mark.parametrize("name", ["P 1 21/c 1", "P 21 21 21", "P n a 21"])
-def test_screw_axes_are_read_from_the_name_alone(name: str) -> None:
-    rotations, _ = cif._operations_by_name("x", cif.Block("x", {"_symmetry_space_group_name_h-m": name}))
-    assert len(rotations) == 4
-    assert spglib.get_pointgroup(rotations)[0].strip() == {
-        "P 21/c": "2/m",
-        "P 1 21/c 1": "2/m",
-        "P 21 21 21": "222",
-    }.get(name, "mm2")
+@pytest.mark.parametrize(
+    ("name", "point_group", "number", "hall"),
+    [
+        ("P 1 21/c 1", "2/m", 14, "-P 2ybc"),
+        ("P 21/c", "2/m", 14, "-P 2ybc"),
+        ("P 21/n", "2/m", 14, "-P 2yn"),
+        ("C 2/c", "2/m", 15, "-C 2yc"),
+        ("P 21 21 21", "222", 19, "P 2ac 2ab"),
+        ("P n a 21", "mm2", 33, "P 2c -2n"),
+    ],
+)
+def test_operations_are_read_from_the_name_alone(name: str, point_group: str, number: int, hall: str) -> None:
+    """A short monoclinic name stands for the unique axis b (International Tables A)."""
+    found = cif._operations_by_name("x", cif.Block("x", {"_symmetry_space_group_name_h-m": name}))
+    assert spglib.get_pointgroup(found[0])[0].strip() == point_group
+    assert cif.space_group(*found).number == number
+    by_hall = cif._operations_by_name("x", cif.Block("x", {"_symmetry_space_group_name_hall": hall}))
+    assert np.array_equal(found[0], by_hall[0])
+    assert np.allclose(found[1], by_hall[1])
+
+
+def test_deuterium_is_taken_as_hydrogen_and_said(tmp_path: Path) -> None:
+    operations = {"rotations": np.eye(3, dtype=int)[None], "translations": np.zeros((1, 3))}
+    places = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    fractional = places @ np.linalg.inv(np.asarray(cellpar_to_cell(lattice(1)))) + 0.3
+    (tmp_path / "heavy.cif").write_text(cif_text(lattice(1), operations, ["O", "D", "H"], fractional))
+    found = cif.read_crystal(tmp_path / "heavy.cif")
+    assert found.symbols == ("O", "H", "H")
+    assert any("deuterium (D" in note and "ordinary H" in note for note in found.notes)
+    (tmp_path / "light.cif").write_text(cif_text(lattice(1), operations, ["O", "H", "H"], fractional))
+    assert not any("deuterium" in note for note in cif.read_crystal(tmp_path / "light.cif").notes)

@@ -147,7 +147,7 @@ def planned(folder, *arguments):
     """Return the names of the rules that a dry run would run, and everything it printed."""
     found = snakemake(folder, "--configfile", "workflow/config/demo.yaml", "-n", *arguments)
     printed = found.stdout + found.stderr
-    return set(re.findall(r"^(?:local)?rule (\w+):", printed, flags=re.MULTILINE)), printed
+    return set(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):", printed, flags=re.MULTILINE)), printed
 
 
 def edited(folder, old, new):
@@ -174,6 +174,26 @@ def test_what_moves_no_atom_computes_nothing_again_but_is_shown(run, tmp_path):
     printed = planned(folder)[1]
     assert "was computed with other settings than level 'pbe0_def2-svp' has now" in printed
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "first"),
+    [
+        ("  convergence: GAU_TIGHT", "  convergence: GAU_VERYTIGHT", "optimise_parent"),
+        ("  displacement_grid_level: 4", "  displacement_grid_level: 5", "plan_displacements"),
+        ("  step: 5.0e-3", "  step: 4.0e-3", "plan_displacements"),
+        ("  scan_points: 3", "  scan_points: 4", "follow_symmetry_mode"),
+    ],
+)
+def test_a_changed_setting_computes_its_stage_again_and_nothing_before(run, tmp_path, old, new, first):
+    folder = tmp_path / "changed"
+    shutil.copytree(run, folder)
+    config = folder / "workflow/config/config.yaml"
+    config.write_text(config.read_text().replace(old, new, 1))
+    names, printed = planned(folder)
+    order = ("extract_molecule", "optimise_parent", "plan_displacements", "follow_symmetry_mode")
+    assert first in names, printed[-2000:]
+    assert not names & set(order[: order.index(first)])
 
 
 def test_finished_stages_become_records_that_are_recalled_and_live_stages_run_again(run, tmp_path):

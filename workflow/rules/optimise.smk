@@ -20,6 +20,7 @@ rule optimise_parent:
         dft=1,
     params:
         work="work/{complex}/{level}/{state}/{point_group}/optimise",
+        convergence=config["optimisation"]["convergence"],
     script:
         "../scripts/optimise_parent.py"
 
@@ -47,6 +48,7 @@ rule optimise_broken:
         dft=1,
     params:
         work="work/{complex}/{level}/HS/C1/optimise",
+        convergence=config["optimisation"]["convergence"],
     script:
         "../scripts/optimise_broken.py"
 

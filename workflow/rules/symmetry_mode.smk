@@ -24,6 +24,7 @@ rule follow_symmetry_mode:
         dft=1,
     params:
         work="work/{complex}/{level}/HS/{point_group}/symmetry_mode",
+        scan_points=config["symmetry_mode"]["scan_points"],
     script:
         "../scripts/follow_symmetry_mode.py"
 

@@ -25,6 +25,7 @@ if config["hessian"]["method"] == "analytic":
             dft=1,
         params:
             work="work/{complex}/{level}/{state}/{point_group}/hessian",
+            response_grid_level=config["hessian"]["response_grid_level"],
         script:
             "../scripts/compute_hessian.py"
 
@@ -42,6 +43,9 @@ else:
         resources:
             mem_mb=2000,
             runtime=10,
+        params:
+            step=config["hessian"]["step"],
+            displacement_grid_level=config["hessian"]["displacement_grid_level"],
         script:
             "../scripts/plan_displacements.py"
 

@@ -140,9 +140,14 @@ def _column(name: str, block: Block, key: str, rows: int) -> list[Any]:
     return values
 
 
+def _named(symbol: Any, label: Any) -> str:
+    """Return what names the element of an atom site: its type symbol, or its label where there is none."""
+    return str(symbol if symbol not in (None, "?", ".") else label)
+
+
 def _element(name: str, symbol: Any, label: Any) -> str:
     """Return the element of an atom site from its type symbol, or from its label (Fe1, N2A, C3+)."""
-    text = str(symbol if symbol not in (None, "?", ".") else label)
+    text = _named(symbol, label)
     letters = "".join(c for c in text[:2] if c.isalpha()).capitalize()
     letters = "H" if letters == "D" else letters
     for guess in (letters, letters[:1]):
@@ -218,6 +223,8 @@ def _operations_by_name(name: str, block: Block) -> tuple[NDArray[np.int_], Arra
     types = {n: quiet(spglib.get_spacegroup_type, n) for n in range(1, 531)}
     for wanted in filter(None, plain):
         hits = [n for n, t in types.items() if wanted in (_squeezed(t.hall_symbol), _squeezed(t.international_full))]
+        axis_b = f"{wanted[0]}1{wanted[1:]}1"  # P 21/c stands for P 1 21/c 1: a short monoclinic name means axis b
+        hits = hits or [n for n, t in types.items() if axis_b == _squeezed(t.international_full)]
         hits = hits or [n for n, t in types.items() if wanted == _squeezed(t.international_short)]
         if len(hits) == 1:
             found = quiet(spglib.get_symmetry_from_database, hits[0])
@@ -274,6 +281,7 @@ def read_crystal(path: Path, block_name: str | None = None) -> Crystal:
     tagged = np.array([disorder.tag(groups[k]) is not None for k in kept])
     occupancies = _chemical_occupancies(asymmetric.occupancies, len(rotations) / images, tagged)
     row = origin[:, 1]
+    notes += _deuterium_notes(types, labels)
     if len(blocks) > 1:
         notes.insert(0, f"block {block.name} was taken out of {', '.join(b.name for b in blocks)}")
     found = Crystal(
@@ -283,6 +291,16 @@ def read_crystal(path: Path, block_name: str | None = None) -> Crystal:
     )  # fmt: skip
     _check_density(found)
     return found
+
+
+def _deuterium_notes(types: list[Any], labels: list[str]) -> list[str]:
+    """Return the sentence for a structure with deuterium, whose masses here are hydrogen's; no sentence without."""
+    names = {label: _named(kind, label) for kind, label in zip(types, labels, strict=True)}
+    found = [label for label, text in names.items() if re.match(r"D(?![a-z])", text, re.IGNORECASE)]
+    if not found:
+        return []
+    atoms = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+    return [f"deuterium ({atoms}) counts as H: vibrations and entropies are those of the compound with ordinary H"]
 
 
 def _occupancies(name: str, block: Block, labels: list[str]) -> Array:

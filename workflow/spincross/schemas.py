@@ -32,7 +32,8 @@ def check(content: Any, schema: str, name: str) -> None:
     error = jsonschema.exceptions.best_match(validator(schema).iter_errors(content))
     if error is not None:
         key = ".".join(str(part) for part in error.absolute_path) or "top level"
-        raise BadInput(f"{name}, {key}: {error.message}; correct it ({_hint(error)})")
+        what = error.message if error.validator != "pattern" else f"{error.instance!r} is not spelt as it must be"
+        raise BadInput(f"{name}, {key}: {what}; correct it ({_hint(error)})")
 
 
 def write_checked(path: Path, content: Json, schema: str) -> None:
