@@ -24,7 +24,7 @@ demo: $(VENV)/ready  ## formaldehyde, live, in a minute or two
 	@echo "report: $$PWD/results/h2co/report.html"
 
 test: $(VENV)/ready  ## the whole test suite, with a live run through the Snakefile
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 test-slurm: $(VENV)/ready  ## formaldehyde through a real SLURM on this host (root; installs slurm-wlm and munge if it may)
 	test -x /usr/sbin/slurmctld || apt-get install -y slurm-wlm munge

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spincross import resources
+from spincross import files, resources
 from spincross.force_constants import Settings
 from spincross.levels import Level
 from spincross.soft_modes import finer_level
@@ -92,6 +92,22 @@ def test_a_job_larger_than_the_machine_says_so_before_it_begins(monkeypatch, cap
     monkeypatch.setattr(resources.machine, "memory_mb", lambda: 200.0)
     resources.report_shortage(symbols, level, 8000, "C2")
     assert "takes up to 0 GB, the machine has 0 GB: lower memory_mb (8000)" in capsys.readouterr().out
+
+
+def test_integrals_that_go_through_the_disk_although_there_is_memory_are_told_how_much_they_need(monkeypatch, capsys):
+    symbols, _, _ = files.read_xyz(DEFAULT)
+    monkeypatch.setattr(resources.machine, "memory_mb", lambda: 24000.0)
+    resources.report_shortage(symbols, Level(), 8000, "C2")
+    said = capsys.readouterr().out
+    assert "may not fit into memory_mb (8000)" in said
+    enough = int(said.split("memory_mb=")[1])
+    # The SCF of a later step found 2985 MB taken, and keeps integrals that fit into nine tenths of what is left.
+    assert enough > 879 * 880 / 4 * 4636 * 8e-6 / 0.9 + 2985
+    resources.report_shortage(symbols, Level(), enough, "C2")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(resources.machine, "memory_mb", lambda: 20500.0)
+    resources.report_shortage(symbols, Level(), 8000, "C2")
+    assert capsys.readouterr().out == ""
 
 
 def test_memory_and_time_grow_with_the_complex():
