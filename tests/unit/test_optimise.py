@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spincross import electronic, optimise
+from spincross import config, electronic, optimise, stages
 from spincross.errors import BadInput, CannotWrite, NotConverged, StaleData, SymmetryLost, WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.pointgroup import deviation
 from spincross.units import ANGSTROM_TO_BOHR
 
+ROOT = Path(__file__).resolve().parents[2]
 LEVEL = Level(basis="sto-3g", grid_level=0, scf_gradient_tolerance=1e-6)
 SETTINGS = optimise.Settings(coarse_grid_level=0, convergence="GAU")
 START = np.array([[0, 0, 0], [0, 0, 1.25], [0.97, 0.03, -0.57], [-0.97, -0.03, -0.57]]) * ANGSTROM_TO_BOHR
@@ -297,3 +298,28 @@ def test_steps_that_the_optimiser_did_not_take_this_time_are_not_reported(finish
     path.write_text("\n".join([*lines, json.dumps(orphan)]) + "\n")
     result, _ = run(tmp_path / "work")
     assert [s["energy_hartree"] for s in result.steps] == [s["energy_hartree"] for s in finished[1].steps]
+
+
+class Asked(Exception):
+    """A geometry was asked for that no stored step answers."""
+
+
+def test_what_was_begun_and_shipped_goes_on_from_its_last_step(tmp_path, monkeypatch):
+    def ask(engine, molecule, drift):
+        raise Asked(engine.file.path.parent.name, len(engine.steps))
+
+    monkeypatch.setattr(optimise.SurfaceEngine, "_compute", ask)
+    for shipped in sorted((ROOT / "structures/begun").glob("*/*/*/*/optimise")):
+        complex_id, level, state, group = shipped.parts[-5:-1]
+        content = config.read_yaml(ROOT / "workflow/config/config.yaml") | {"complexes": [complex_id], "level": level}
+        settings = config.load(content, ROOT / "structures")
+        stages.extract_molecule(settings, complex_id, tmp_path)
+        start = tmp_path / ("molecule.xyz" if state == "LS" else "molecule_high_spin.xyz")
+        work = tmp_path / complex_id / state
+        shutil.copytree(shipped, work)
+        with pytest.raises(Asked) as asked:
+            stages.optimise_parent(settings, complex_id, state, group, start, tmp_path / "out", work)
+        surface, steps = asked.value.args
+        kept = [json.loads(line) for line in (shipped / surface / "steps.jsonl").read_text().splitlines()][1:]
+        assert steps == len(kept) > 0
+        assert min(step["energy_hartree"] for step in kept[1:]) < kept[0]["energy_hartree"]
