@@ -159,12 +159,28 @@ def test_hessians_made_in_different_ways_are_said():
     used = {"grid_level": 3, "response_grid_level": 3, "step_bohr": 0.005}
     low |= {"method": "analytic", "hessian_settings": used}
     high |= {"method": "analytic", "hessian_settings": used | {"response_grid_level": 1, "step_bohr": 0.01}}
-    said = entropy_account(low, high, {"broken": True}, [10.0])["warnings"]
+    said = entropy_account(low, high, {"broken": True}, [100.0])["warnings"]
     assert said == [
         "the Hessian of LS was computed with a response on grid 3, that of HS with 1; soft modes may differ by it"
     ]
     high["hessian_settings"] = used | {"step_bohr": 0.01}
-    assert entropy_account(low, high, {"broken": True}, [10.0])["warnings"] == []
+    assert entropy_account(low, high, {"broken": True}, [100.0])["warnings"] == []
+    low["hessian_settings"], high["hessian_settings"] = used | {"grid_response": False}, used | {"grid_response": True}
+    assert entropy_account(low, high, {"broken": True}, [100.0])["warnings"] == [
+        "the Hessian of LS was computed with the response of the grid itself set to False, that of HS with True; soft "
+        "modes may differ by it"
+    ]
+
+
+def test_quasi_rrho_below_50_k_is_said_to_be_wrong():
+    """The rotor is classical: at 5 K its entropy of this molecule is negative, the exact one is not."""
+    low, high = pair()
+    account = entropy_account(low, high, {"broken": True}, [5.0, 49.0, 50.0])
+    assert account["warnings"] == [
+        "the rotor of quasi-RRHO is classical: below 50 K (here at 5, 49 K) its entropies are too low, and at last negative"
+    ]
+    assert account["entropy_vibrational_LS_quasi_rrho_J_per_mol_K"][0] < 0.0
+    assert account["entropy_vibrational_LS_harmonic_J_per_mol_K"][0] >= 0.0
 
 
 def test_the_verdict_reads_each_branch_at_its_own_temperature(account):
@@ -290,7 +306,7 @@ def test_the_systematic_part_is_a_common_factor_on_modes_below_100():
     ("treatment", "function"), [("", modes.harmonic_entropy), ("_quasi_rrho", modes.quasi_rrho_entropy)]
 )
 def test_the_band_adds_its_parts_in_quadrature_and_a_mode_of_low_spin_counts_the_other_way(treatment, function):
-    """Five soft modes in HS, four in LS; one of LS, at 3 cm-1, counts as its floor, 5, and may lie down to 2.5."""
+    """Five soft modes in HS, four in LS; one of LS, at 3 cm-1, counts as its floor, 5, and may lie from 2.5 to 7.1."""
 
     def entropy(waves):
         return function(waves, 298.15).sum()
@@ -302,13 +318,13 @@ def test_the_band_adds_its_parts_in_quadrature_and_a_mode_of_low_spin_counts_the
     centre = entropy(highest) - entropy(lowest)
     (low_soft, high_soft), (low_stiff, high_stiff) = softened(0.9), softened(1.1)
     spreads = [function(a, 298.15) - function(b, 298.15) for a, b in ((low_soft, low_stiff), (high_soft, high_stiff))]
-    found, softest = function([5.0, 2.5], 298.15)
+    found, softest, stiffest = function([5.0, 2.5, 5.0 * math.sqrt(2.0)], 298.15)
     parts = {
         "systematic_down": centre - (entropy(high_stiff) - entropy(low_stiff)),
         "systematic_up": entropy(high_soft) - entropy(low_soft) - centre,
         "random": math.sqrt(sum((spread / 2.0) ** 2 for state in spreads for spread in state)),
         "undetermined_down": softest - found,
-        "undetermined_up": 0.0,
+        "undetermined_up": found - stiffest,
     }
     down, up = (
         math.sqrt(sum(parts[name] ** 2 for name in (f"systematic_{way}", "random", f"undetermined_{way}")))
@@ -331,14 +347,38 @@ def test_a_negative_mode_inside_the_floor_is_raised_said_and_widens_the_band():
     assert state.wavenumbers[0] == 5.0 and "counts as one at the floor" in state.warnings[0]
     band = error_band(usable_modes(low), state, modes.harmonic_entropy, 298.15)
     assert band["undetermined_up"] == pytest.approx(GAS_CONSTANT * math.log(2.0), rel=1e-3)
-    assert band["undetermined_down"] == 0.0
+    assert band["undetermined_down"] == pytest.approx(GAS_CONSTANT * math.log(2.0) / 2.0, rel=1e-3)
     assert entropy_account(low, high, {"broken": True}, [])["warnings"] == list(state.warnings)
 
 
 def test_the_sign_of_a_mode_inside_the_floor_changes_nothing():
     states = [usable_modes(vibrations("HS", np.append(wave, WAVES[1:]))) for wave in (-0.05, 0.05, 4.9)]
     assert [state.wavenumbers[0] for state in states] == [5.0, 5.0, 5.0]
-    assert all("its entropy is a lower bound" in state.warnings[0] for state in states)
+    assert all("the error band is wider by it" in state.warnings[0] for state in states)
+
+
+@pytest.mark.parametrize(
+    ("scan", "verdict", "limits"),
+    [
+        (1.0, "real", (1.0, 5.0 * math.sqrt(2.0))),
+        (20.0, "real", (2.5, 20.0)),
+        (4.0, "real", (2.5, 5.0 * math.sqrt(2.0))),
+        (1.0, "undetermined", (2.5, 5.0 * math.sqrt(2.0))),
+    ],
+)
+def test_a_scan_that_puts_a_mode_farther_than_the_floor_widens_its_limits(scan, verdict, limits):
+    row = {"mode_index": 0, "verdict": verdict, "scan_wavenumber_per_cm": scan}
+    state = usable_modes(vibrations("HS", np.append(2.0, WAVES[1:]), settled_modes=[row]))
+    assert tuple(state.limits[:, 0]) == pytest.approx(limits)
+    assert state.wavenumbers[0] == 5.0
+    assert np.array_equal(state.limits[:, 1:], np.array([WAVES[1:]] * 2))
+
+
+def test_a_mode_inside_the_floor_that_its_scan_calls_imaginary_is_named_as_that():
+    found = vibrations("HS", np.append(2.0, WAVES[1:]), imaginary_modes=[0], undetermined_modes=[])
+    said = r"imaginary modes 2\.0 cm-1, imaginary by its scan \(noise floor 5\.0 cm-1\)"
+    with pytest.raises(UnexpectedImaginaryMode, match=said):
+        usable_modes(found)
 
 
 def test_different_hessian_methods_are_said():

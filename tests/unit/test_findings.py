@@ -37,7 +37,9 @@ def test_a_mode_inside_the_noise_makes_a_claim_uncertain() -> None:
 @pytest.mark.parametrize(
     ("inside", "inside_quasi", "expected"),
     [
-        ((True, True), (False, False), "supported"),
+        ((True, True), (True, True), "supported"),
+        ((True, True), (True, False), "uncertain"),
+        ((True, True), (False, False), "uncertain"),
         ((True, False), (False, False), "uncertain"),
         ((False, False), (False, True), "uncertain"),
         ((False, False), (False, False), "not supported"),
@@ -46,7 +48,7 @@ def test_a_mode_inside_the_noise_makes_a_claim_uncertain() -> None:
 def test_calorimetry_supports_the_total_only_on_both_branches(
     inside: tuple[bool, bool], inside_quasi: tuple[bool, bool], expected: str
 ) -> None:
-    """One branch alone, or quasi-RRHO alone, leaves it open."""
+    """One branch alone, or one treatment alone, leaves it open."""
     data = sample_report.sample()
     for branch, harmonic, quasi in zip(("heating", "cooling"), inside, inside_quasi, strict=True):
         data["entropy"]["verdict"][branch] |= {"inside_band": harmonic, "inside_band_quasi_rrho": quasi}

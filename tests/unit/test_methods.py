@@ -65,7 +65,7 @@ def test_grids_density_fitting_and_the_way_of_every_hessian_are_named():
     ) in text
     data["vibrations"]["HS"]["hessian_settings"] = SETTINGS
     assert "Hessian: analytic with the response of the grid, grid level 4, diagonal blocks" in methods.paragraph(data)
-    assert "noise floor of at most 1.7 cm⁻¹" in text
+    assert "after it, rotations kept at most 1.7 cm⁻¹ (noise floor)" in text
 
 
 def test_without_a_coarse_surface_none_is_named():

@@ -75,7 +75,7 @@ def test_a_killed_probe_goes_on_from_its_directions(cage, tmp_path):
     molecule, hessian, guess = cage
     surface = Harmonic(molecule, hessian)
     with pytest.raises(NotConverged, match="run again to go on"):
-        probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 1, quiet, max_products=4)
+        probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 1, quiet, max_cycles=4)
     before = surface.calls
     found = probe.lowest_modes(molecule, "B", guess, surface, tmp_path, 5e-3, 1, quiet)
     assert surface.calls == found.gradients > before
@@ -92,6 +92,57 @@ def test_a_displaced_scf_in_another_state_is_an_error(cage, tmp_path, irrep, nam
         probe.lowest_modes(molecule, irrep, guess, surface, tmp_path, 5e-3, 2, quiet)
     with pytest.raises(WrongState, match=name):  # the kept point stays refused
         probe.lowest_modes(molecule, irrep, guess, surface, tmp_path, 5e-3, 2, quiet)
+
+
+def test_an_unconverged_probe_goes_on_however_often_it_is_called(cage, tmp_path):
+    """PySCF's Davidson takes fewer start vectors than a long search leaves behind."""
+    molecule, hessian, _ = cage
+    poor, surface = np.eye(len(hessian)), Harmonic(molecule, hessian)
+    for calls in range(1, 30):
+        try:
+            found = probe.lowest_modes(molecule, "B", poor, surface, tmp_path, 5e-3, 2, quiet, max_cycles=3)
+            break
+        except NotConverged:
+            assert surface.calls > calls
+    exact = vibrations.normal_modes(molecule, hessian)
+    expected = [w for w, name in zip(exact.wavenumbers, exact.irreps, strict=True) if name == "B"][:2]
+    assert calls > 2
+    assert np.all(np.abs(found.wavenumbers - expected) <= found.errors + 1e-6)
+
+
+def test_atoms_that_lie_more_symmetric_than_the_group_hide_no_mode(tmp_path):
+    """Modes of the other parity under a mirror that the group does not have, with a guess that is exact in the first."""
+    rng = np.random.default_rng(5)
+    corner = rng.uniform(2, 8, size=(6, 3))
+    places = np.vstack([[[0, 0, 4.0]], *[corner @ np.diag([a, b, 1.0]) for a in (1.0, -1.0) for b in (1.0, -1.0)]])
+    molecule = Molecule(("Fe", *["C"] * 24), places, 0, "C2")
+    guess = springs(molecule, 0.03)
+    found = vibrations.normal_modes(molecule, guess)
+    mirror = np.kron(_permutation(places, np.diag([-1.0, 1.0, 1.0])), np.diag([-1.0, 1.0, 1.0]))
+    of_b = [i for i, name in enumerate(found.irreps) if name == "B"]
+    parity = {i: round(float(found.modes[:, i] @ mirror @ found.modes[:, i])) for i in of_b}
+    lowest = of_b[0]
+    hidden = [i for i in of_b if parity[i] == -parity[lowest]][3]
+    weighted = found.modes[:, hidden] * np.sqrt(np.repeat(molecule.masses, 3))
+    drop = (found.wavenumbers[hidden] ** 2 + 200.0**2) / 219474.63**2 * 1822.888486
+    hessian = guess - drop * np.outer(weighted, weighted)
+    result = probe.lowest_modes(molecule, "B", guess, Harmonic(molecule, hessian), tmp_path, 5e-3, 1, quiet)
+    assert result.wavenumbers[0] == pytest.approx(-200.0, abs=5.0)
+
+
+def _permutation(places, operation):
+    """Return the matrix that brings atoms to where an operation puts them."""
+    distances = np.linalg.norm((places @ operation.T)[:, None] - places[None], axis=2)
+    return (distances < 1e-6).astype(float).T
+
+
+@pytest.mark.parametrize(
+    ("eigenvalue", "residual", "error"), [(0.03, 0.05, 31.46), (-0.03, 0.05, 31.46), (4.0, 0.05, 1.254), (0.0, 0.04, 20)]
+)
+def test_the_error_of_a_wavenumber_reaches_through_zero(eigenvalue, residual, error):
+    """Of 17.3 cm-1 known to 0.05 (100 cm-1)^2 the exact one may be 14.1i: 31.5 away."""
+    found = probe._errors(np.array([eigenvalue]), np.array([residual]))
+    assert found == pytest.approx([error], abs=0.01)
 
 
 def test_directions_of_another_irrep_are_refused(cage, tmp_path):

@@ -41,7 +41,11 @@ STANDARD_TEMPERATURE: float = 298.15
 """Temperature of the single numbers and of the cumulative curve, K."""
 
 SETTINGS_THAT_COUNT = {
-    "analytic": {"grid_level": "grid", "response_grid_level": "a response on grid"},
+    "analytic": {
+        "grid_level": "grid",
+        "response_grid_level": "a response on grid",
+        "grid_response": "the response of the grid itself set to",
+    },
     "finite differences": {"grid_level": "grid", "step_bohr": "a step in bohr of"},
 }
 """What two Hessians of one method must have in common, and its name, by keys of `hessian_settings`."""
@@ -167,7 +171,9 @@ def entropy_account(
         "error_band_recipe": ERROR_BAND_RECIPE,
         "calorimetry": calorimetry,
         "literature": literature,
-        "warnings": [*states[0].warnings, *states[1].warnings, *_method_warnings(low, high)],
+        "warnings": [
+            *states[0].warnings, *states[1].warnings, *_method_warnings(low, high), *_classical_warnings(grid)
+        ],
     }
     account |= _totals(account)
     account["verdict"] = verdict(account, calorimetry)
@@ -195,6 +201,17 @@ def _method_warnings(low: Json, high: Json) -> list[str]:
         f"the Hessian of LS was computed with {name} {a}, that of HS with {b}; soft modes may differ by it"
         for name, a, b in pairs
         if a != b
+    ]
+
+
+def _classical_warnings(grid: list[float]) -> list[str]:
+    """Say so where a temperature is too low for the classical rotor of quasi-RRHO."""
+    cold = [f"{t:g}" for t in grid if t < mode_entropy.COLDEST_ROTOR]
+    if not cold:
+        return []
+    return [
+        f"the rotor of quasi-RRHO is classical: below {mode_entropy.COLDEST_ROTOR:g} K (here at {', '.join(cold)} K) its "
+        "entropies are too low, and at last negative"
     ]
 
 

@@ -38,7 +38,7 @@ ERROR_BAND_RECIPE = (
     "Square root of the sum of the squares of three parts, taken up and down separately. Systematic: the change of the "
     "difference when all modes below 100 cm-1 of both states are multiplied by 0.9 and by 1.1 together. Random: each "
     "mode below 100 cm-1 is wrong by 10 % on its own. Undetermined: each mode inside the noise floor may lie anywhere "
-    "between half its used value and the floor, all to the same side."
+    "between half the floor and 1.41 times it, or where its scan puts it, if farther, all to the same side."
 )
 
 
@@ -50,13 +50,13 @@ class StateModes:
     ----------
     wavenumbers : (M,) cm-1, all positive
     undetermined : (M,) true for a mode inside the noise floor
-    floor : noise floor, cm-1
+    limits : (2, M) softest and stiffest that a mode may be, cm-1; the mode itself for those beyond the floor
     warnings : what was done to which mode
     """
 
     wavenumbers: Array
     undetermined: NDArray[np.bool_]
-    floor: float
+    limits: Array
     warnings: tuple[str, ...]
 
     def entropy(self, function: ModeFunction, temperature: float) -> float:
@@ -87,22 +87,29 @@ def usable_modes(vibrations: Json) -> StateModes:
         )
     imaginary = waves[waves < -floor] if floor > 0 else waves[waves <= 0]
     if imaginary.size or vibrations.get("imaginary_modes"):
-        found = ", ".join(f"{w:.1f}" for w in imaginary) or f"indices {vibrations['imaginary_modes']}"
+        settled = [waves[i] for i in vibrations.get("imaginary_modes", []) if waves[i] >= -floor]
+        found = [f"{w:.1f} cm-1" for w in imaginary] + [f"{w:.1f} cm-1, imaginary by its scan" for w in settled]
         raise UnexpectedImaginaryMode(
-            f"{state} in {vibrations['point_group']} is not a minimum: imaginary modes {found} cm-1 below the noise "
-            f"floor of {floor:.1f} cm-1; follow the mode to a minimum before taking its entropy"
+            f"{state} in {vibrations['point_group']} is not a minimum: imaginary modes {'; '.join(found)} (noise floor "
+            f"{floor:.1f} cm-1); follow the mode to a minimum before taking its entropy"
         )
     inside = np.abs(waves) <= floor
     inside[list(vibrations.get("undetermined_modes", []))] = True
     used = np.where(inside, np.maximum(floor, waves), waves)
-    return StateModes(used, inside, floor, tuple(_mode_warnings(state, waves, inside, floor)))
+    limits = np.array([used, used])
+    limits[:, inside] = [[floor / 2.0], [math.sqrt(2.0) * floor]]  # of the squares the floor is the error
+    for row in vibrations.get("settled_modes", []):
+        if row["verdict"] == "real":
+            mode, scan = row["mode_index"], row["scan_wavenumber_per_cm"]
+            limits[:, mode] = min(scan, limits[0, mode]), max(scan, limits[1, mode])
+    return StateModes(used, inside, limits, tuple(_mode_warnings(state, waves, inside, floor)))
 
 
 def _mode_warnings(state: str, waves: Array, inside: NDArray[np.bool_], floor: float) -> list[str]:
     """Say which modes are uncertain and what was done to them."""
     return [
         f"{state}: mode {i + 1} at {waves[i]:.1f} cm-1 lies inside the noise floor of {floor:.1f} cm-1 and counts as "
-        "one at the floor; its entropy is a lower bound and the error band is wider"
+        "one at the floor; the error band is wider by it"
         for i in np.flatnonzero(inside)
     ]
 
@@ -214,10 +221,9 @@ def _random_error(state: StateModes, function: ModeFunction, temperature: float)
 
 def _undetermined(state: StateModes, function: ModeFunction, temperature: float) -> tuple[float, float]:
     """Return how far the modes inside the noise floor may lower and raise a state's entropy, J/(mol K)."""
-    waves = state.wavenumbers[state.undetermined]
-    if waves.size == 0:
+    if not state.undetermined.any():
         return 0.0, 0.0
-    used = function(waves, temperature)
-    stiffest = function(np.maximum(waves, state.floor), temperature)
-    softest = function(waves / 2.0, temperature)
+    used, softest, stiffest = (
+        function(waves[state.undetermined], temperature) for waves in (state.wavenumbers, *state.limits)
+    )
     return float(np.abs(used - stiffest).sum()), float(np.abs(softest - used).sum())

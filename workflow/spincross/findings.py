@@ -367,9 +367,9 @@ def _payment(data: Json) -> Claim:
 
 
 def _calorimetry(data: Json) -> Claim:
-    """Judge the total against calorimetry on heating and on cooling, each at its own temperature."""
+    """Judge the total of both treatments against calorimetry on heating and on cooling, each at its own temperature."""
     branches = data["entropy"]["verdict"] or {}
-    agree = [v["inside_band"] for v in branches.values()]
+    agree = [v["inside_band"] and v["inside_band_quasi_rrho"] for v in branches.values()]
     either = [v["inside_band"] or v["inside_band_quasi_rrho"] for v in branches.values()]
     verdict = (
         "not tested" if not agree else "supported" if all(agree) else "uncertain" if any(either) else "not supported"

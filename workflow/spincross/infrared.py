@@ -4,7 +4,9 @@ r"""Infrared intensities from dipole derivatives.
 
 in km/mol, with mass-weighted normal coordinates Q (Wilson, Decius, Cross, Molecular Vibrations, 1955, chapter 7). The
 dipoles of the displaced geometries give the derivatives at no extra cost. Every displacement stands for its images
-under the point group; the set of all images holds -d with every d, so a linear fit is a central difference.
+under the point group; where the set of all images holds -d with every d, a linear fit is a central difference. Of atoms
+that lie more symmetric than their group (a planar molecule in C2, whose plane is one of phonopy's) phonopy plans one
+side only, and what the dipole bends there is an error of the step times half its curvature.
 """
 
 from __future__ import annotations

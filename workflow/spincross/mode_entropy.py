@@ -34,6 +34,8 @@ DAMPING_POWER: float = 4.0
 """Power of the quasi-RRHO damping function (Chai and Head-Gordon)."""
 AVERAGE_INERTIA: float = 1e-44
 """B of the quasi-RRHO rotor, kg m2."""
+COLDEST_ROTOR: float = 50.0
+"""Temperature from which on the classical rotor of quasi-RRHO may be used, K."""
 RAISED_PER_CM: float = 100.0
 """Wavenumber to which softer modes are raised, cm-1."""
 

@@ -29,6 +29,8 @@ UNIT_PER_CM = 100.0
 """Eigenvalues are handled in units of (100 cm-1)^2, where soft modes are of the order of one."""
 RESIDUAL = 0.05
 """Norm of the residual, in that unit, at which a mode is found: at most 5 cm-1 at 50 cm-1, less with its square."""
+MIXED = 0.3
+"""Part of a random direction in the start vectors, lest these are exact modes of one parity."""
 IN_SPAN = 1e-6
 """Part of a direction outside the span of those tried below which it needs no gradient."""
 
@@ -114,6 +116,14 @@ class HessianProducts:
         self._compute(rest / left)
         return np.asarray(inside + left * self.products[-1])
 
+    def lowest(self, count: int) -> list[Array]:
+        """Return the lowest vectors (n,) of the Hessian in the span of the directions tried, none where none was."""
+        if not self.directions:
+            return []
+        tried = np.array(self.directions)
+        inside = tried @ np.array(self.products).T
+        return list(np.linalg.eigh((inside + inside.T) / 2)[1].T[:count] @ tried)
+
     def noise_floor(self, rotations: Array) -> float:
         """Return the largest wavenumber (cm-1) that the surface gives to rotations of the irrep, (3N, k) orthonormal.
 
@@ -134,6 +144,22 @@ class HessianProducts:
 def to_wavenumbers(eigenvalues: Array) -> Array:
     """Return wavenumbers, cm-1, of eigenvalues in (100 cm-1)^2; imaginary ones negative."""
     return np.asarray(np.sign(eigenvalues) * np.sqrt(np.abs(eigenvalues)) * UNIT_PER_CM)
+
+
+def _errors(eigenvalues: Array, residuals: Array) -> Array:
+    """Return how far (cm-1) wavenumbers may be off where eigenvalues in (100 cm-1)^2 are off by the residuals."""
+    edges = to_wavenumbers(eigenvalues[:, None] + residuals[:, None] * [-1.0, 1.0])
+    return np.asarray(np.abs(edges - to_wavenumbers(eigenvalues)[:, None]).max(axis=1))
+
+
+def _mixed(values: Array, vectors: Array) -> Array:
+    """Return a unit vector (n,) of all modes (eigenvalues (n,), vectors in columns) at random, soft ones above all.
+
+    Atoms that lie more symmetric than the point group would keep the search among modes of one parity without it.
+    """
+    weights = np.random.default_rng(0).standard_normal(len(values)) / np.maximum(values, 0.1)
+    mixed = vectors @ weights
+    return np.asarray(mixed / np.linalg.norm(mixed))
 
 
 def _largest(shift: Array) -> float:
@@ -163,8 +189,8 @@ def require_rotation(molecule: Molecule, irrep: str) -> None:
 class Probe:
     """The lowest modes of an irrep: wavenumbers (k,), cm-1; mass-weighted modes (3N, k); what they cost.
 
-    `errors` are bounds (cm-1) on the distance to an exact wavenumber, from the norms of the residuals; `noise_floor`
-    (cm-1) is what the surface gives to rotations of the irrep.
+    `errors` are bounds (cm-1) on the distance to an exact wavenumber, not necessarily the lowest, from the norms of the
+    residuals; `noise_floor` (cm-1) is what the surface gives to rotations of the irrep.
     """
 
     wavenumbers: Array
@@ -184,20 +210,21 @@ class Probe:
 
 def lowest_modes(
     molecule: Molecule, irrep: str, guess_hessian: Array, surface: Surface, folder: Path, step: float,
-    count: int = 1, report: Report = print_line, max_products: int = 60,
+    count: int = 1, report: Report = print_line, max_cycles: int = 60,
 ) -> Probe:  # fmt: skip
     """Find the lowest `count` vibrations of one irrep.
 
     Parameters
     ----------
     guess_hessian : cheap Hessian (3N, 3N), Eh/bohr2, for start and preconditioner
+    max_cycles : of Davidson's method, each of one product for every mode that is not found yet
 
     Raises
     ------
     BadInput
         for an irrep that the group does not have, or without vibrations
     NotConverged
-        if the residuals are not small after `max_products` products
+        if the residuals are not small after `max_cycles`; the next call goes on
     WrongState
         if a displaced SCF fell into another electronic state: its energy misses the parabola of the gradients
     """
@@ -223,12 +250,10 @@ def lowest_modes(
         report(f"  {products.gradients} gradients")
         return found
 
-    starts = [*products.directions, *vectors.T[: count + 1]]
-    if len(products.directions) >= size:
-        starts = products.directions
+    starts = products.lowest(count + 1) or list(vectors.T[: count + 1] + MIXED * _mixed(values, vectors))
     done, eigenvalues, found = lib.davidson1(
-        apply, starts, correction, tol=RESIDUAL, tol_residual=RESIDUAL, nroots=count, max_cycle=max_products,
-        max_space=max_products, lindep=1e-10, verbose=0,
+        apply, starts, correction, tol=RESIDUAL, tol_residual=RESIDUAL, nroots=count, max_cycle=max_cycles,
+        max_space=max_cycles, lindep=1e-10, verbose=0,
     )  # fmt: skip
     residuals = np.array([np.linalg.norm(products(x) - e * x) for e, x in zip(eigenvalues, found, strict=True)])
     if not all(done):
@@ -237,7 +262,6 @@ def lowest_modes(
             f"{', '.join(f'{r:.2f}' for r in residuals)} (100 cm-1)^2, allowed {RESIDUAL}; run again to go on"
         )
     waves = to_wavenumbers(eigenvalues)
-    edges = np.sqrt(np.abs(np.abs(eigenvalues)[:, None] + residuals[:, None] * [-1, 1])) * UNIT_PER_CM
-    errors = np.abs(edges - np.abs(waves)[:, None]).max(axis=1)
+    errors = _errors(np.asarray(eigenvalues), residuals)
     floor = products.noise_floor(vibrations.rotations_of(molecule, irrep))
     return Probe(waves, errors, basis @ np.array(found).T, products.gradients, floor)

@@ -154,8 +154,8 @@ def breaking_mode(vibrations: Vibrations, group: str, complex_id: str) -> int | 
     for index in vibrations.imaginary:
         if vibrations.irreps[index] == totally_symmetric:
             raise UnexpectedImaginaryMode(
-                f"mode {index + 1} at {vibrations.wavenumbers[index]:.1f} cm-1 is imaginary and totally symmetric "
-                f"({totally_symmetric} in {group}): the parent geometry is no minimum in its own group"
+                f"mode {index + 1} at {_named(vibrations, index)} is imaginary and totally symmetric in {group}: the "
+                "parent geometry is no minimum in its own group"
                 + _way_on(vibrations, complex_id, "HS", group)
             )
     return min(vibrations.imaginary) if vibrations.imaginary else None
@@ -164,12 +164,19 @@ def breaking_mode(vibrations: Vibrations, group: str, complex_id: str) -> int | 
 def require_minimum(vibrations: Vibrations, complex_id: str, state: str, group: str) -> None:
     """Raise UnexpectedImaginaryMode, with the wavenumbers, if a state that must be a minimum is none."""
     if vibrations.imaginary:
-        values = ", ".join(f"{vibrations.wavenumbers[i]:.1f} ({vibrations.irreps[i]})" for i in vibrations.imaginary)
+        values = "; ".join(_named(vibrations, i) for i in vibrations.imaginary)
         raise UnexpectedImaginaryMode(
-            f"{complex_id} {state} has imaginary modes at {values} cm-1 below the noise floor of "
-            f"{vibrations.noise_floor:.1f} cm-1; it is no minimum and has no entropy"
+            f"{complex_id} {state} has imaginary modes at {values} (noise floor {vibrations.noise_floor:.1f} cm-1); it is "
+            "no minimum and has no entropy"
             + _way_on(vibrations, complex_id, state, group)
         )
+
+
+def _named(vibrations: Vibrations, index: int) -> str:
+    """Return wavenumber and irrep of an imaginary mode as text; those inside the noise are imaginary by their scan."""
+    text = f"{vibrations.wavenumbers[index]:.1f} cm-1 ({vibrations.irreps[index]})"
+    inside = vibrations.wavenumbers[index] >= -vibrations.noise_floor
+    return f"{text}, inside the noise and imaginary by its scan" if inside else text
 
 
 def _way_on(vibrations: Vibrations, complex_id: str, state: str, group: str) -> str:
