@@ -8,7 +8,7 @@ import pytest
 from pyscf import gto
 
 from spincross import candidates, electronic
-from spincross.errors import NotConverged, StaleData, Stopped
+from spincross.errors import NotConverged, StaleData, Stopped, WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
 from spincross.units import ANGSTROM_TO_BOHR
@@ -158,8 +158,8 @@ BETA_D = {"xy": 10, "yz": 11, "z2": 12, "xz": 13, "x2-y2": 14}
 """Places of iron's d functions in PySCF's minimal basis, in its order, after 1s 2s 3s 4s and two sets of p."""
 
 
-def octahedral(filled: list[str]) -> tuple[SimpleNamespace, Molecule]:
-    """Return a bare metal's quintet in an octahedron whose beta orbitals are its functions, some d ones filled.
+def octahedral(filled: list[str], empty: tuple[str, ...] = ()) -> tuple[SimpleNamespace, Molecule]:
+    """Return a bare metal in an octahedron whose orbitals are its functions: beta d ones filled, alpha ones empty.
 
     The e_g-like ones are the lowest of all, as they are in no octahedron: only the shape tells them apart.
     """
@@ -167,8 +167,11 @@ def octahedral(filled: list[str]) -> tuple[SimpleNamespace, Molecule]:
     energies = np.arange(mol.nao) * 0.1
     energies[[BETA_D["z2"], BETA_D["x2-y2"]]] = -5.0
     occupied = np.isin(np.arange(mol.nao), [*range(10), *(BETA_D[name] for name in filled)]) * 1.0
-    method = SimpleNamespace(mol=mol, mo_coeff=[np.eye(mol.nao)] * 2, mo_energy=[energies] * 2, mo_occ=[occupied] * 2)
-    orbitals = (np.eye(mol.nao)[:, :15], np.eye(mol.nao)[:, occupied > 0])
+    alpha = np.isin(np.arange(mol.nao), [*range(10), *(BETA_D[name] for name in BETA_D if name not in empty)]) * 1.0
+    method = SimpleNamespace(
+        mol=mol, mo_coeff=[np.eye(mol.nao)] * 2, mo_energy=[energies] * 2, mo_occ=[alpha, occupied]
+    )
+    orbitals = (np.eye(mol.nao)[:, alpha > 0], np.eye(mol.nao)[:, occupied > 0])
     return SimpleNamespace(mean_field=method, orbitals=orbitals, point_group="C1"), Molecule(
         ("Fe", *["N"] * 6), OCTAHEDRON, 0, "C1"
     )
@@ -193,6 +196,40 @@ def test_in_an_octahedron_the_t2g_like_orbitals_are_tried_and_no_other(filled, m
         for _, (_, beta) in candidates.d_swaps(solution, molecule)
     ]
     assert sorted(found) == sorted(map(sorted, moved))
+
+
+@pytest.mark.parametrize(
+    ("filled", "empty", "moved"),
+    [
+        ([], ("x2-y2",), ["xy", "xz", "yz", "x2-y2"]),
+        (["xy", "yz", "xz"], ("z2",), ["xy", "xz", "yz", "z2"]),
+        (["xy", "yz", "xz"], (), None),
+        ([], ("z2", "x2-y2"), None),
+    ],
+    ids=["d4 high spin", "d7 low spin", "d8", "d3"],
+)
+def test_the_one_electron_or_hole_of_two_e_g_like_orbitals_is_tried_in_the_other(filled, empty, moved):
+    solution, molecule = octahedral(filled, empty)
+    names = {place: name for name, place in BETA_D.items()}
+    found = [
+        sorted(names[int(k)] for k in np.flatnonzero(alpha.sum(axis=1)) if int(k) in names)
+        for _, (alpha, beta) in candidates.d_swaps(solution, molecule)
+        if np.array_equal(beta, solution.orbitals[1])
+    ]
+    assert found == ([] if moved is None else [sorted(moved)])
+
+
+def test_a_search_done_again_that_ends_in_another_state_is_an_error(monkeypatch, tmp_path):
+    candidates.lowest_state(H2CO, LEVEL, TRIPLET, folder=tmp_path)
+    solve = electronic.solve
+
+    def higher(*arguments):
+        found = solve(*arguments)
+        return replace(found, energy=found.energy + 1e-3)
+
+    monkeypatch.setattr(electronic, "solve", higher)
+    with pytest.raises(WrongState, match="its SCF done again ended at .* remove .* to search anew"):
+        candidates.lowest_state(H2CO, LEVEL, TRIPLET, folder=tmp_path)
 
 
 def test_a_search_whose_damaged_orbitals_were_deleted_begins_anew(monkeypatch, tmp_path):

@@ -38,6 +38,18 @@ def test_a_lower_solution_that_breaks_the_group_is_an_error_with_numbers(excited
         descent.follow(found, rotation.mode, H2CO, LEVEL, State("HS", 3, EXCITED), -1.0)
 
 
+def test_a_lower_solution_that_is_lost_in_the_group_is_an_error(excited, monkeypatch):
+    (found, rotation), solve = excited, descent.electronic.solve
+
+    def higher(molecule, *arguments):
+        lower = solve(molecule, *arguments)
+        return lower if molecule.point_group == "C1" else replace(lower, energy=lower.energy + 1e-3)
+
+    monkeypatch.setattr(descent.electronic, "solve", higher)
+    with pytest.raises(WrongState, match="was lost in C2, where the SCF ended at"):
+        descent.follow(found, rotation.mode, H2CO, LEVEL, State("HS", 3, EXCITED), 1e-3)
+
+
 def test_following_a_stable_solution_ends_where_it_was_and_is_an_error(triplet):
     mode = orbital_rotations.lowest_rotations(triplet[0].mean_field, "C2", 1)[0].mode
     with pytest.raises(WrongState, match="not lower"):

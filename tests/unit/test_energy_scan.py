@@ -10,6 +10,7 @@ from spincross import descent, electronic, files, gates, images, pointgroup, sym
 from spincross.displacements import Surface
 from spincross.energy_scan import Walk
 from spincross.errors import NotConverged, SymmetryLost, WrongState
+from spincross.orbital_rotations import Rotation
 
 Q = 0.2
 
@@ -113,6 +114,24 @@ def test_a_point_without_the_test_that_was_asked_for_is_doubted(small_settings, 
     found = walk(small_settings, ground.orbitals, tmp_path, [])
     found.energy(H2CO, "centre")
     assert "no lowest rotation of its orbitals was found" in found.doubts[0]
+
+
+def test_an_open_shell_below_a_closed_one_is_no_failure_of_a_point(small_settings, ground, tmp_path, monkeypatch):
+    """RKS -> UKS is reported of an optimised state only: LS stays a closed shell."""
+    tested = gates.Stability((Rotation("A singlet", 0.1, []), Rotation("B triplet", -0.2, [], breaks_spin=True)))
+    monkeypatch.setattr(gates, "stability", lambda *arguments: tested)
+    found = walk(small_settings, ground.orbitals, tmp_path, [])
+    found.energy(H2CO, "centre")
+    assert found.doubts == []
+
+
+def test_a_point_starts_from_the_nearest_one_before_it_that_did_not_fail(
+    small_settings, ground, mode, tmp_path, monkeypatch
+):
+    found = walk(small_settings, ground.orbitals, tmp_path, [])
+    found.energy(symmetry_mode.displaced(H2CO, mode, 0.05), "plus_0")
+    assert np.array_equal(found._guess("plus_2")[0], found.orbitals("plus_0")[0])
+    assert found._guess("plus_0") is ground.orbitals
 
 
 def test_the_centre_is_solved_again_from_the_orbitals_of_a_displaced_point(small_settings, ground, mode, tmp_path):

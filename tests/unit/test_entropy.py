@@ -177,7 +177,8 @@ def test_quasi_rrho_below_50_k_is_said_to_be_wrong():
     low, high = pair()
     account = entropy_account(low, high, {"broken": True}, [5.0, 49.0, 50.0])
     assert account["warnings"] == [
-        "the rotor of quasi-RRHO is classical: below 50 K (here at 5, 49 K) its entropies are too low, and at last negative"
+        "the rotor of quasi-RRHO is classical: below 50 K (here at 5, 49 K) its entropies are too low, and at last "
+        "negative"
     ]
     assert account["entropy_vibrational_LS_quasi_rrho_J_per_mol_K"][0] < 0.0
     assert account["entropy_vibrational_LS_harmonic_J_per_mol_K"][0] >= 0.0

@@ -64,6 +64,28 @@ def test_iron_with_its_four_unpaired_electrons_is_taken(monkeypatch, population)
     assert judge(6.01, State("HS", 5), "Fe") == []
 
 
+@pytest.mark.parametrize(
+    ("metal", "multiplicity", "population", "said"),
+    [
+        ("Fe", 2, 0.02, True),  # iron(II) of low spin beside a radical
+        ("Fe", 2, 1.1, False),
+        ("Fe", 6, 4.1, False),
+        ("Fe", 6, 3.8, True),
+        ("Co", 4, 2.7, False),
+        ("Co", 4, 1.9, True),
+        ("Fe", 1, 0.0, False),
+        (None, 3, 0.0, False),
+    ],
+)
+def test_spin_that_is_not_on_the_metal_is_a_warning(monkeypatch, metal, multiplicity, population, said):
+    monkeypatch.setattr(populations, "spin_populations", lambda solution: np.array([population, 0.0]))
+    complex_ = SimpleNamespace(symbols=(metal or "C", "N"))
+    solution, state = SimpleNamespace(s_squared=(multiplicity**2 - 1) / 4), State("HS", multiplicity)
+    found = gates.judge_spin(solution, complex_, state, metal, LIMITS)
+    words = f"population of {metal} in HS is {population:.2f}, of {multiplicity - 1} unpaired electrons"
+    assert [words in text for text in found] == [True] * said
+
+
 def test_a_solution_that_stays_unstable_is_an_error_with_its_eigenvalue():
     with pytest.raises(WrongState, match=r"-0\.0500"):
         judge(2.0, State("HS", 3), tested=DOWN)
@@ -226,6 +248,8 @@ def test_forces_that_left_the_group_are_an_error_or_a_warning():
 def test_a_minimum_above_its_start_is_another_state():
     assert gates.judge_descent(-10.0, -9.99999, State("HS", 3), LIMITS) == []
     assert gates.judge_descent(-10.0, np.inf, State("HS", 3), LIMITS) == []
-    with pytest.raises(WrongState, match=r"relaxed to -10\.00000000 Eh, above its start at -10\.00010000 Eh"):
+    with pytest.raises(
+        WrongState, match=r"relaxed to -10\.00000000 Eh, above -10\.00010000 Eh at its start or on the way"
+    ):
         gates.judge_descent(-10.0, -10.0001, State("HS", 3), LIMITS)
     assert "another electronic state" in gates.judge_descent(-10.0, -10.0001, State("HS", 3), WARN)[0]

@@ -80,6 +80,31 @@ def test_a_rough_run_ends_as_soon_as_its_gradient_is_small():
     assert whole.energies[-1] < rough.energies[-1]
 
 
+class Watched(Model):
+    """Counts the steps that geomeTRIC takes and takes back."""
+
+    def __init__(self, *arguments):
+        self.taken = self.rejected = 0
+        super().__init__(*arguments)
+
+    def save_guess_files(self, dirname):
+        self.taken += 1
+
+    def load_guess_files(self, dirname):
+        self.rejected += 1
+
+
+@pytest.mark.parametrize("rough", [True, False])
+def test_a_step_far_uphill_is_taken_back(rough):
+    """From a Hessian of a tenth of the true size every step goes too far."""
+    hessian, slope, allowed = harmonic()
+    curved = allowed @ hessian @ allowed
+    engine = Watched(curved, 10 * slope)
+    group_optimizer.relax(engine, "GAU", 100, 0.1 * curved, rough)
+    assert engine.rejected > 0
+    assert engine.energies[-1] == pytest.approx(min(engine.energies), abs=1e-6)
+
+
 def test_held_curvature_is_positive_everywhere_and_untouched_where_it_was():
     hessian, _, allowed = harmonic()
     hessian = hessian - 0.3 * np.outer(allowed[:, 2], allowed[:, 2])

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -298,6 +299,19 @@ def test_steps_that_the_optimiser_did_not_take_this_time_are_not_reported(finish
     path.write_text("\n".join([*lines, json.dumps(orphan)]) + "\n")
     result, _ = run(tmp_path / "work")
     assert [s["energy_hartree"] for s in result.steps] == [s["energy_hartree"] for s in finished[1].steps]
+
+
+def test_a_step_that_is_taken_back_takes_its_orbitals_along(tmp_path):
+    """Those of a higher state would lead every later step there."""
+    file = SimpleNamespace(path=tmp_path)
+    engine = optimise.SurfaceEngine(H2CO, LEVEL, STATE, "start", None, file, tmp_path, SETTINGS, print)
+    for orbitals, finish, left in (("a", engine.load_guess_files, "start"), ("b", engine.save_guess_files, "b")):
+        engine.orbitals = engine.curvature = orbitals
+        finish("")
+        assert engine.orbitals == left
+    engine.orbitals = engine.curvature = "c"
+    engine.load_guess_files("")
+    assert (engine.orbitals, engine.curvature) == ("b", "b")
 
 
 class Asked(Exception):

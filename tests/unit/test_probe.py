@@ -111,7 +111,7 @@ def test_an_unconverged_probe_goes_on_however_often_it_is_called(cage, tmp_path)
 
 
 def test_atoms_that_lie_more_symmetric_than_the_group_hide_no_mode(tmp_path):
-    """Modes of the other parity under a mirror that the group does not have, with a guess that is exact in the first."""
+    """Modes of the other parity under a mirror that the group does not have, with an exact guess of the first."""
     rng = np.random.default_rng(5)
     corner = rng.uniform(2, 8, size=(6, 3))
     places = np.vstack([[[0, 0, 4.0]], *[corner @ np.diag([a, b, 1.0]) for a in (1.0, -1.0) for b in (1.0, -1.0)]])
@@ -137,7 +137,8 @@ def _permutation(places, operation):
 
 
 @pytest.mark.parametrize(
-    ("eigenvalue", "residual", "error"), [(0.03, 0.05, 31.46), (-0.03, 0.05, 31.46), (4.0, 0.05, 1.254), (0.0, 0.04, 20)]
+    ("eigenvalue", "residual", "error"),
+    [(0.03, 0.05, 31.46), (-0.03, 0.05, 31.46), (4.0, 0.05, 1.254), (0.0, 0.04, 20)],
 )
 def test_the_error_of_a_wavenumber_reaches_through_zero(eigenvalue, residual, error):
     """Of 17.3 cm-1 known to 0.05 (100 cm-1)^2 the exact one may be 14.1i: 31.5 away."""

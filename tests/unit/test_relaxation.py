@@ -39,6 +39,26 @@ def test_an_excited_triplet_ends_as_the_lowest_one_and_the_way_is_told(start, tm
     assert len(found.steps) > len(direct.steps)
 
 
+def test_a_minimum_above_a_step_on_the_way_to_it_is_another_state(tmp_path, monkeypatch):
+    """Only steps on the surface of the result count; a coarser grid has other energies."""
+    whole = optimise.optimise
+
+    def changed(grid):
+        def found(*arguments, **options):
+            result = whole(*arguments, **options)
+            energy = result.solution.energy - 1e-3
+            last = result.steps[-1]
+            return replace(result, steps=[last | {"energy_hartree": energy, "grid_level": grid}, *result.steps])
+
+        return found
+
+    monkeypatch.setattr(optimise, "optimise", changed(SMALL.grid_level))
+    with pytest.raises(WrongState, match="at its start or on the way: an SCF fell into another electronic state"):
+        relaxation.relax(task(tmp_path, None))
+    monkeypatch.setattr(optimise, "optimise", changed(SMALL.grid_level - 1))
+    assert relaxation.relax(task(tmp_path, None))[1]["warnings"] == []
+
+
 def test_a_failed_descent_is_an_error_or_a_warning(start, tmp_path, monkeypatch):
     def lost(*arguments):
         raise SymmetryLost("lower by 3.00 kJ/mol, breaks the group by 0.500 electrons")

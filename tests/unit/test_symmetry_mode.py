@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spincross import symmetry_mode
-from spincross.errors import UnexpectedImaginaryMode
+from spincross.errors import NotConverged, UnexpectedImaginaryMode, WrongState
 from spincross.molecule import Molecule
 from spincross.pointgroup import symmetrise_hessian
 from spincross.units import AMU_TO_ELECTRON_MASS, ANGSTROM_TO_BOHR, HARTREE_TO_KJ_PER_MOL, HARTREE_TO_PER_CM
@@ -160,6 +160,42 @@ def test_the_image_that_is_computed_is_that_of_the_lowest_point():
     assert found.asymmetry == pytest.approx(0.05)
     assert np.array_equal(found.energies, [-10.2, -10.3, -10.1, -10.0, -10.1, -10.3, -10.2])
     assert found.names[3:] == ("centre", "plus_0", "plus_1", "plus_2")
+    (doubt,) = found.doubts(-10.0)
+    assert "E(Q) and E(-Q), the same by symmetry, differ by 131.275 kJ/mol" in doubt
+
+
+def test_a_well_that_begins_in_a_higher_state_at_the_centre_is_doubted():
+    energies = {"centre": -10.0, "again_0": -9.99, "plus_0": -10.1, "plus_1": -10.3, "plus_2": -10.2, "minus_1": -10.3}
+    found = symmetry_mode.scan(MOLECULE, np.eye(9)[3], SOFT, lambda moved, name: energies[name], 3)
+    (doubt,) = found.doubts(-10.0)
+    assert "lead to a state higher by 26.255 kJ/mol" in doubt
+
+
+@pytest.mark.parametrize("error", [NotConverged, WrongState])
+def test_a_point_that_fails_beyond_one_that_leads_down_is_left_out_and_said(error):
+    """The doubling ends there; names stay with their points, so that a scan done again finds them."""
+    asked = []
+
+    def energy(moved, name):
+        asked.append(name)
+        if name == "plus_1":
+            raise error("no energy here")
+        return {"centre": -10.0, "again_0": -10.0, "plus_2": -10.05, "plus_3": -10.0}.get(name, -10.1)
+
+    found = symmetry_mode.scan(MOLECULE, np.eye(9)[3], SOFT, energy, 3)
+    assert asked == ["centre", "plus_0", "plus_1", "plus_2", "plus_3", "again_0", "minus_0"]
+    assert sorted(name for name in found.names if name) == ["centre", "plus_0", "plus_2", "plus_3"]
+    assert "was left out of the scan: no energy here" in found.doubts(-10.0)[0]
+
+
+def test_a_scan_whose_first_points_fail_is_an_error():
+    def energy(moved, name):
+        if name != "centre":
+            raise NotConverged("no energy here")
+        return -10.0
+
+    with pytest.raises(NotConverged, match="no energy here"):
+        symmetry_mode.scan(MOLECULE, np.eye(9)[3], SOFT, energy, 3)
 
 
 def test_a_longer_scan_asks_for_the_points_of_a_shorter_one_under_the_same_names():
@@ -174,6 +210,9 @@ def test_a_longer_scan_asks_for_the_points_of_a_shorter_one_under_the_same_names
         symmetry_mode.scan(MOLECULE, mode, SOFT, energy, points)
     assert sorted(places[3]) == ["again_0", "centre", "minus_2", "plus_0", "plus_1", "plus_2"]
     assert len(places[5]) == 8
+    reach = symmetry_mode.WIDEST / 0.529177210903
+    shifts = [np.abs(moved - MOLECULE.positions).max() for moved in places[5].values()]
+    assert max(shifts) == pytest.approx(reach, rel=1e-6)
     assert all(np.array_equal(places[5][name], found) for name, found in places[3].items() if name != "minus_2")
 
 

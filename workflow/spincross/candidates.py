@@ -2,7 +2,8 @@
 
 High-spin iron(II) has one beta electron for three t2g-like orbitals. An SCF keeps the one it began with, and in C2 two
 of the three share an irrep, so electrons per irrep alone cannot tell them apart: here the beta electron is put into
-each of them in turn (of cobalt(II) the hole). Without a metal, one beta electron is moved between the irreps instead.
+each of them in turn (of cobalt(II) the hole). Where one of two e_g-like alpha orbitals is filled (low-spin cobalt(II),
+high-spin manganese(III)), the other one is tried. Without a metal, one beta electron is moved between the irreps.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from spincross import electronic, populations
 from spincross.checkpoints import Orbitals, load_orbitals, store_orbitals
 from spincross.electronic import Solution
-from spincross.errors import NotConverged, StaleData
+from spincross.errors import NotConverged, StaleData, WrongState
 from spincross.files import Report, fingerprint, read_json, write_json
 from spincross.levels import Level, Occupation, State, read_occupation, term
 from spincross.mean_field import electrons_per_irrep, transition_metals
@@ -27,6 +28,8 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Start = tuple[Occupation | None, Orbitals]
 
+SAME_STATE = 1e-5
+"""Largest difference of energies (Eh) of one state, converged twice."""
 D_SHARE = 0.5
 """Part of atomic 3d (`populations.d_parts`) from which an occupied orbital counts as a d orbital."""
 T2G_LEFT = 2
@@ -106,13 +109,18 @@ def lowest_state(
         if the first one does not converge
     StaleData
         if `folder` belongs to another molecule, level or state
+    WrongState
+        if the SCF of the lowest one, done again after a restart, ends elsewhere
     """
     search = None if folder is None else Search(folder, _key(molecule, level, state))
     candidates = search.read() if search else []
     best: Solution | None = None
     if not candidates:
         best = electronic.solve(molecule, level, state, guess, max_memory)
-        starts = d_swaps(best, molecule) or [(o, best.orbitals) for o in irrep_swaps(best)]
+        if transition_metals(best.mean_field.mol):
+            starts = d_swaps(best, molecule)
+        else:
+            starts = [(o, best.orbitals) for o in irrep_swaps(best)]
         candidates = [_finished(best, state, molecule), *(Candidate(o, orbitals) for o, orbitals in starts)]
         if search:
             search.write(candidates)
@@ -127,6 +135,11 @@ def lowest_state(
     if best is None or best.energy > _energy(lowest):
         occupied = replace(state, occupation=lowest.occupation)
         best = electronic.solve(molecule, level, occupied, lowest.orbitals, max_memory)
+        if abs(best.energy - _energy(lowest)) > SAME_STATE:
+            raise WrongState(
+                f"the lowest candidate of {state.name} had {_energy(lowest):.8f} Eh, its SCF done again ended at "
+                f"{best.energy:.8f} Eh: another electronic state; remove {folder} to search anew"
+            )
     return best, [candidate.row for candidate in candidates if candidate.row is not None]
 
 
@@ -170,30 +183,43 @@ def irrep_swaps(solution: Solution) -> list[Occupation]:
 
 
 def d_swaps(solution: Solution, molecule: Molecule) -> list[Start]:
-    """Return starts with one beta electron moved from a filled to an empty t2g-like orbital; none without a metal.
+    """Return starts with one electron moved from a filled to an empty d orbital; none without a metal.
 
-    All pairs of the three most t2g-like orbitals (`populations`) where the metal has six donors; elsewhere from the
-    highest d orbital to the lowest two of the empty ones. None of a closed shell.
+    Where the metal has six donors: beta, all pairs of the three most t2g-like orbitals (`populations`), and alpha, from
+    one of the two most e_g-like ones to the other; elsewhere beta, from the highest d orbital to the lowest two of the
+    empty ones. None of a closed shell.
     """
     method = solution.mean_field
     mol = method.mol
     metals = transition_metals(mol)
     if mol.spin == 0 or not metals:
         return []
-    coefficients, energies, filled = (np.asarray(x[1]) for x in (method.mo_coeff, method.mo_energy, method.mo_occ))
     frame = populations.octahedral_frame(molecule, metals[0])
-    shares, eg_fractions = populations.d_parts(mol, metals[0], np.eye(3) if frame is None else frame, coefficients)
-    if frame is None:
-        pairs = _pairs_by_energy(shares, energies, filled > 0)
-    else:
-        pairs = _pairs_of(populations.t2g_like(shares, eg_fractions), shares, energies, filled > 0)
+    axes = np.eye(3) if frame is None else frame
     starts: list[Start] = []
-    for source, target in pairs:
-        beta = np.array(coefficients[:, filled > 0], dtype=np.float64)
-        beta[:, np.flatnonzero(filled > 0) == source] = coefficients[:, [target]]
-        orbitals = (solution.orbitals[0], beta)
-        starts.append((electrons_per_irrep(mol, solution.point_group, orbitals), orbitals))
+    for spin in (1, 0):
+        coefficients, energies, occupied = (
+            np.asarray(x[spin]) for x in (method.mo_coeff, method.mo_energy, method.mo_occ)
+        )
+        shares, eg_fractions = populations.d_parts(mol, metals[0], axes, coefficients)
+        if frame is None:
+            pairs = _pairs_by_energy(shares, energies, occupied > 0) if spin else []
+        elif spin:
+            pairs = _pairs_of(populations.t2g_like(shares, eg_fractions), shares, energies, occupied > 0)
+        else:
+            pairs = _pair_of_eg(shares * eg_fractions, occupied > 0)
+        for source, target in pairs:
+            moved = np.array(coefficients[:, occupied > 0], dtype=np.float64)
+            moved[:, np.flatnonzero(occupied > 0) == source] = coefficients[:, [target]]
+            orbitals = (solution.orbitals[0], moved) if spin else (moved, solution.orbitals[1])
+            starts.append((electrons_per_irrep(mol, solution.point_group, orbitals), orbitals))
     return starts
+
+
+def _pair_of_eg(parts: Array, filled: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the filled and the empty one of the two most e_g-like orbitals, no pair where both are either."""
+    pair = sorted(map(int, np.argsort(parts)[-2:]), key=lambda i: not filled[i])
+    return [(pair[0], pair[1])] if filled[pair[0]] and not filled[pair[1]] else []
 
 
 def _pairs_of(chosen: Indices, shares: Array, energies: Array, filled: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -106,8 +106,9 @@ class Walk:
             mol = mean_field.build_mol(self.molecule, level, multiplicity, self.surface.max_memory)
             mapped = images.images(mol, self.molecule.point_group)
             return mapped.orbitals(alpha), mapped.orbitals(beta)
-        if side == "plus" and int(number) > 0:
-            return self.orbitals(f"plus_{int(number) - 1}")
+        for before in range(int(number or 0) - 1, -1, -1) if side == "plus" else ():
+            if (self.work / f"plus_{before}" / "energy.npz").exists():  # a point that failed was left out
+                return self.orbitals(f"plus_{before}")
         if side == "again":
             return self.orbitals(f"plus_{number}")
         return self.surface.guess
@@ -125,5 +126,6 @@ class Walk:
                 cycles, tested = cycles + solution.cycles, gates.stability(solution, self.limits)
             except (NotConverged, SymmetryLost, WrongState) as error:
                 self.report(f"  {error}")
-        eigenvalue = np.nan if tested.eigenvalue is None else tested.eigenvalue
+        kept = [r.eigenvalue for r in tested.rotations if not r.breaks_spin]  # RKS -> UKS is no failure of a point
+        eigenvalue = min(kept, default=np.nan)
         return EnergyPoint(solution.energy, *solution.orbitals, eigenvalue, cycles, time.perf_counter() - start)

@@ -172,7 +172,10 @@ def entropy_account(
         "calorimetry": calorimetry,
         "literature": literature,
         "warnings": [
-            *states[0].warnings, *states[1].warnings, *_method_warnings(low, high), *_classical_warnings(grid)
+            *states[0].warnings,
+            *states[1].warnings,
+            *_method_warnings(low, high),
+            *_classical_warnings(grid),
         ],
     }
     account |= _totals(account)
@@ -210,8 +213,8 @@ def _classical_warnings(grid: list[float]) -> list[str]:
     if not cold:
         return []
     return [
-        f"the rotor of quasi-RRHO is classical: below {mode_entropy.COLDEST_ROTOR:g} K (here at {', '.join(cold)} K) its "
-        "entropies are too low, and at last negative"
+        f"the rotor of quasi-RRHO is classical: below {mode_entropy.COLDEST_ROTOR:g} K (here at {', '.join(cold)} K) "
+        "its entropies are too low, and at last negative"
     ]
 
 

@@ -27,6 +27,8 @@ Array = NDArray[np.float64]
 
 WAY_ON = "gates.on_failure: warning goes on with it, and the report says so"
 """What the error of a failed gate ends with."""
+METAL_SPIN_LEAST, METAL_SPIN_PART = 0.5, 0.2
+"""Unpaired electrons, and part of all of them, that may be off the metal: iron(III) of high spin keeps 4.1 of 5."""
 SAME_ENERGY = 5e-5
 """Largest rise (Eh) from start to minimum: an iron complex of 27 atoms turned by 10 degrees in the integration grid
 changed by 1.6e-5, and larger ones may by more."""
@@ -134,10 +136,18 @@ def _spin_contamination(solution: Solution, state: State, limits: Json) -> list[
 
 
 def _metal_spin(solution: Solution, molecule: Molecule, state: State, metal: str | None, limits: Json) -> list[str]:
-    if metal != "Fe" or state.multiplicity != 5:
+    if metal is None:
         return []
+    unpaired = state.multiplicity - 1
+    population = float(populations.spin_populations(solution)[molecule.symbols.index(metal)])
+    if metal != "Fe" or state.multiplicity != 5:
+        far = abs(population - unpaired) > max(METAL_SPIN_LEAST, METAL_SPIN_PART * unpaired)
+        text = (
+            f"the spin population of {metal} in {state.name} is {population:.2f}, of {unpaired} unpaired electrons: "
+            "the others are on the ligands; check that this is the state you mean"
+        )
+        return [text] if far else []
     low, high = limits["metal_spin_high"]
-    population = populations.spin_populations(solution)[molecule.symbols.index(metal)]
     if low <= population <= high:
         return []
     text = (
@@ -159,7 +169,7 @@ def _density(solution: Solution, molecule: Molecule, state: State, limits: Json)
 
 
 def judge_descent(energy: float, start: float, state: State, limits: Json) -> list[str]:
-    """Check that a minimum does not lie above the geometry that it was relaxed from, both Eh; return the warning.
+    """Check that a minimum does not lie above the lowest geometry on the way to it, both Eh; return the warning.
 
     Raises
     ------
@@ -169,7 +179,7 @@ def judge_descent(energy: float, start: float, state: State, limits: Json) -> li
     if energy < start + SAME_ENERGY:
         return []
     error = WrongState(
-        f"{state.name} relaxed to {energy:.8f} Eh, above its start at {start:.8f} Eh: an SCF on the way fell into "
+        f"{state.name} relaxed to {energy:.8f} Eh, above {start:.8f} Eh at its start or on the way: an SCF fell into "
         "another electronic state, or there is no minimum near; the energies of all steps are in its steps.jsonl"
     )
     return failed(error, limits)

@@ -27,7 +27,8 @@ Array = NDArray[np.float64]
 class GroupEngine(Engine):
     """What geomeTRIC asks for energies and gradients: a start geometry in the exact group, and the steps computed.
 
-    Subclasses have `calc_new`, and `steps` with energy_hartree and gradient_max_hartree_per_bohr of each.
+    Subclasses have `calc_new`, and `steps` with energy_hartree and gradient_max_hartree_per_bohr of each; where a step
+    leaves something behind for the next one, also `save_guess_files` and `load_guess_files`.
     """
 
     steps: list[dict[str, Any]]
@@ -118,7 +119,7 @@ def relax(
     with temporary as scratch:
         options: dict[str, Any] = {"convergence_set": convergence, "maxiter": max_steps, "frequency": False}
         if rough:
-            options["convergence_energy"] = np.inf
+            options["convergence_drms"] = np.inf  # the energy's threshold decides, too, whether a step uphill is taken
         parameters = OptParams(**options, qccnv=True, subfrctor=0, reset=False)
         if hessian is not None:
             parameters.hess_data = held(engine.molecule, hessian)

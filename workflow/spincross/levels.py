@@ -77,6 +77,8 @@ def term(multiplicity: int, occupation: Occupation | None, point_group: str) -> 
     names = pointgroup.irreps(point_group)
     if occupation is None or len(names) != 2:
         return None
+    if len(occupation) == 1:  # no function of the second irrep
+        return f"{multiplicity}{names[0]}"
     return f"{multiplicity}{names[sum(occupation[1]) % 2]}"
 
 

@@ -90,6 +90,7 @@ class SurfaceEngine(GroupEngine):
         super().__init__(molecule)
         self.level, self.state, self.orbitals, self.curvature = level, state, orbitals, curvature
         self.file, self.folder, self.settings, self.report = file, folder, settings, report
+        self.accepted = orbitals, curvature
         self.steps: list[dict[str, Any]] = []
         self.began = time.perf_counter()
 
@@ -104,6 +105,14 @@ class SurfaceEngine(GroupEngine):
         if all(step is not other for other in self.steps):
             self.steps.append(step)
         return {"energy": step["energy_hartree"], "gradient": np.array(step["gradient_hartree_per_bohr"]).reshape(-1)}
+
+    def save_guess_files(self, dirname: str) -> None:
+        """Keep what the next SCF begins with; geomeTRIC calls this when it takes a step."""
+        self.accepted = self.orbitals, self.curvature
+
+    def load_guess_files(self, dirname: str) -> None:
+        """Go back to what was kept; geomeTRIC calls this when it rejects a step, maybe one in a higher state."""
+        self.orbitals, self.curvature = self.accepted
 
     def solve(self, molecule: Molecule) -> Solution:
         """Solve at a geometry from what is known of the last one."""

@@ -73,7 +73,7 @@ def _relaxed(task: Task, guess: Orbitals | None, hessian: Any) -> tuple[Optimisa
         except (NotConverged, SymmetryLost, WrongState) as error:
             warnings = gates.failed(error, task.limits)
     warnings += gates.judge(result.solution, result.molecule, task.state, task.metal, task.limits, tested)
-    warnings += gates.judge_descent(result.solution.energy, task.start_energy, task.state, task.limits)
+    warnings += gates.judge_descent(result.solution.energy, _lowest_on_the_way(task, result), task.state, task.limits)
     warnings += gates.judge_forces(result.steps, task.state, task.molecule.point_group, task.limits)
     facts = {
         "warnings": warnings,
@@ -81,6 +81,13 @@ def _relaxed(task: Task, guess: Orbitals | None, hessian: Any) -> tuple[Optimisa
         "followed_instabilities": followed,
     }
     return result, facts
+
+
+def _lowest_on_the_way(task: Task, result: Optimisation) -> float:
+    """Return the lowest energy (Eh) of the start and of the steps on the surface on which the result was found."""
+    grids = [step["grid_level"] for step in result.steps]
+    final = [s["energy_hartree"] for s, grid in zip(result.steps, grids, strict=True) if grid == grids[-1]]
+    return min(task.start_energy, *final)
 
 
 def _followed(
@@ -100,5 +107,10 @@ def _followed(
         "electrons_per_irrep_before": before.occupation,
         "electrons_per_irrep_after": lower.occupation,
     }
+    if again.solution.energy > lower.energy + gates.SAME_ENERGY:
+        raise WrongState(
+            f"the lower solution of {task.state.name} at {lower.energy:.8f} Eh was lost on the way to "
+            f"{again.solution.energy:.8f} Eh; remove {folder} and start anew"
+        )
     whole = replace(again, steps=result.steps + again.steps, candidates=result.candidates)
     return whole, gates.stability(again.solution, task.limits, sharp=True), row

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross import pointgroup
-from spincross.errors import UnexpectedImaginaryMode
+from spincross.errors import NotConverged, UnexpectedImaginaryMode, WrongState
 from spincross.molecule import Molecule
 from spincross.units import AMU_TO_ELECTRON_MASS, ANGSTROM_TO_BOHR, HARTREE_TO_KJ_PER_MOL, HARTREE_TO_PER_CM
 from spincross.vibrations import Vibrations
@@ -47,6 +47,7 @@ class Scan:
     names : of the points; empty for Q < 0
     image : E(-Q) at `start`, computed from the mirror image of its orbitals
     again : E(0) from the orbitals of the innermost point with Q > 0
+    failures : sentences on points that were left out
     """
 
     coordinates: Array
@@ -54,6 +55,7 @@ class Scan:
     names: tuple[str, ...] = ()
     image: float | None = None
     again: float | None = None
+    failures: tuple[str, ...] = ()
 
     @property
     def centre(self) -> float:
@@ -99,7 +101,7 @@ class Scan:
         ----------
         parent : energy (Eh) of Q = 0 as it was optimised in its group
         """
-        found, ahead = [], self.coordinates > 0
+        found, ahead = list(self.failures), self.coordinates > 0
         if not self.leads_down:
             rise = (self.energies[ahead].min() - self.centre) * HARTREE_TO_KJ_PER_MOL
             found.append(
@@ -112,11 +114,16 @@ class Scan:
                 f"the energy still falls at the end of the scan, Q = {self.lowest:.3f} amu^1/2 angstrom: the well is "
                 "wider, and deeper than its lowest point"
             )
-        if self.again is not None and self.again < self.centre - LOWER:
-            jump = (self.centre - self.again) * HARTREE_TO_KJ_PER_MOL
+        jump = 0.0 if self.again is None else self.again - self.centre
+        if jump < -LOWER or jump > SAME_ENERGY:
             found.append(
-                f"at Q = 0 the orbitals of the innermost point lead to a state lower by {jump:.3f} kJ/mol than the "
-                "parent's do: E(Q) jumps there"
+                f"at Q = 0 the orbitals of the innermost point lead to a state {'lower' if jump < 0 else 'higher'} by "
+                f"{abs(jump) * HARTREE_TO_KJ_PER_MOL:.3f} kJ/mol than the parent's do: E(Q) jumps there"
+            )
+        if self.asymmetry > SAME_ENERGY:
+            found.append(
+                f"E(Q) and E(-Q), the same by symmetry, differ by {self.asymmetry * HARTREE_TO_KJ_PER_MOL:.3f} kJ/mol: "
+                "one of them is in another electronic state"
             )
         if abs(self.centre - parent) > SAME_ENERGY:
             away, higher = (self.centre - parent) * HARTREE_TO_KJ_PER_MOL, self.centre > parent
@@ -155,8 +162,7 @@ def breaking_mode(vibrations: Vibrations, group: str, complex_id: str) -> int | 
         if vibrations.irreps[index] == totally_symmetric:
             raise UnexpectedImaginaryMode(
                 f"mode {index + 1} at {_named(vibrations, index)} is imaginary and totally symmetric in {group}: the "
-                "parent geometry is no minimum in its own group"
-                + _way_on(vibrations, complex_id, "HS", group)
+                "parent geometry is no minimum in its own group" + _way_on(vibrations, complex_id, "HS", group)
             )
     return min(vibrations.imaginary) if vibrations.imaginary else None
 
@@ -166,9 +172,8 @@ def require_minimum(vibrations: Vibrations, complex_id: str, state: str, group: 
     if vibrations.imaginary:
         values = "; ".join(_named(vibrations, i) for i in vibrations.imaginary)
         raise UnexpectedImaginaryMode(
-            f"{complex_id} {state} has imaginary modes at {values} (noise floor {vibrations.noise_floor:.1f} cm-1); it is "
-            "no minimum and has no entropy"
-            + _way_on(vibrations, complex_id, state, group)
+            f"{complex_id} {state} has imaginary modes at {values} (noise floor {vibrations.noise_floor:.1f} cm-1); "
+            "it is no minimum and has no entropy" + _way_on(vibrations, complex_id, state, group)
         )
 
 
@@ -226,12 +231,22 @@ def scan(
     energy : energy (Eh) of a geometry without symmetry, kept by its name: centre, plus_0, plus_1, ..., minus_1 (the
         image of plus_1), again_2 (the centre, solved from plus_2)
     """
-    forward, up = list[float](), list[float]()
+    forward, up, numbers, failures = list[float](), list[float](), list[int](), list[str]()
 
-    def at(q: float) -> None:
-        """Compute the energy (Eh) at Q > 0, kept by its number."""
-        up.append(energy(displaced(molecule, mode, q), f"plus_{len(up)}"))
+    def at(q: float) -> bool:
+        """Compute the energy (Eh) at Q > 0, kept by its number; a failure is none where others lead down."""
+        number = len(up) + len(failures)
+        try:
+            value = energy(displaced(molecule, mode, q), f"plus_{number}")
+        except (NotConverged, WrongState) as error:
+            if not up or min(up) >= centre - LOWER:
+                raise
+            failures.append(f"the point at Q = {q:.3f} amu^1/2 angstrom was left out of the scan: {error}")
+            return False
+        up.append(value)
         forward.append(q)
+        numbers.append(number)
+        return True
 
     still = molecule.at(molecule.positions, "C1")
     centre, farthest = energy(still, "centre"), shifted_by(molecule, mode, WIDEST)
@@ -239,24 +254,31 @@ def scan(
     while up[-1] >= centre - LOWER and len(up) <= MOST_HALVINGS:
         at(forward[-1] / 2)
     while up[-1] == min(up) and forward[-1] == max(forward) <= farthest / 2 and len(up) <= MOST_HALVINGS:
-        at(forward[-1] * 2)
-    for q in _more(forward, up)[: max(points - len(up), 0)]:
+        if not at(forward[-1] * 2):
+            break
+    for q in _more(forward, up, farthest)[: max(points - len(up), 0)]:
         at(q)
-    again = energy(still, f"again_{np.argmin(forward)}")
+    again = energy(still, f"again_{numbers[int(np.argmin(forward))]}")
     order = np.argsort(forward)
     coordinates, energies = np.array(forward)[order], np.array(up)[order]
-    names = ("",) * len(order) + ("centre", *(f"plus_{k}" for k in order))
+    names = ("",) * len(order) + ("centre", *(f"plus_{numbers[k]}" for k in order))
     coordinates = np.concatenate([-coordinates[::-1], [0.0], coordinates])
-    found = Scan(coordinates, np.concatenate([energies[::-1], [centre], energies]), names, again=again)
+    found = Scan(
+        coordinates, np.concatenate([energies[::-1], [centre], energies]), names, again=again, failures=tuple(failures)
+    )
     q, number = float(coordinates[found.start]), names[found.start].removeprefix("plus_")
     return replace(found, image=energy(displaced(molecule, mode, -q), f"minus_{number}"))
 
 
-def _more(forward: list[float], up: list[float]) -> list[float]:
-    """Return where more points are worth most: about the lowest one, or beyond it where nothing was computed."""
+def _more(forward: list[float], up: list[float], farthest: float) -> list[float]:
+    """Return where more points are worth most: about the lowest one, or beyond it where nothing was computed.
+
+    None lies farther out than `farthest`; where the lowest one does, more lie between it and the centre.
+    """
     lowest = forward[int(np.argmin(up))]
-    steps = np.arange(2.0, 100.0) if lowest == max(forward) else np.arange(1.0, 100.0) / 2
-    return [float(lowest * k) for k in steps if np.abs(np.array(forward) / (lowest * k) - 1.0).min() > 0.1]
+    steps = [*range(2, 100), *np.arange(15, 0, -2) / 16] if lowest == max(forward) else np.arange(1.0, 100.0) / 2
+    places = [float(lowest * k) for k in steps if np.abs(np.array(forward) / (lowest * k) - 1.0).min() > 0.1]
+    return [q for q in places if q <= farthest * (1 + 1e-9)]
 
 
 def distortion(parent: Molecule, relaxed: Molecule) -> Array:
