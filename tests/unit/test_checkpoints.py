@@ -85,6 +85,14 @@ def test_what_blocks_took_is_added_up_over_all_starts(tmp_path, monkeypatch):
     assert found == [2.0, 10.0, 10.0]
 
 
+def test_what_a_kill_left_of_a_write_goes_with_its_part(tmp_path):
+    blocks = checkpoints.Blocks(tmp_path, "key", lambda text: None)
+    for name in (".columns.npz.12.npz", ".columns.response_0.npz.7.npz", ".fields.npz.9.npz"):
+        (tmp_path / name).write_bytes(b"cut off")
+    blocks.keep("columns", lambda: {"a": np.zeros(2)})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".fields.npz.9.npz", "columns.npz"]
+
+
 def test_two_runs_cannot_share_a_work_folder(tmp_path):
     with checkpoints.locked(tmp_path), pytest.raises(BadInput, match="in use"), checkpoints.locked(tmp_path):
         pass

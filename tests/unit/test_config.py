@@ -192,6 +192,35 @@ def test_an_id_in_complexes_yaml_with_other_characters_is_refused(tmp_path):
         config.load(DEFAULT, tmp_path)
 
 
+def test_an_id_that_is_a_number_is_refused(tmp_path):
+    entry = config.read_yaml(ROOT / "structures/complexes.yaml")["h2co"]
+    (tmp_path / "complexes.yaml").write_text(yaml.safe_dump({2309697: entry, "h2co": entry}))
+    with pytest.raises(BadInput, match=r"complexes\.yaml: the id 2309697 is a number; begin it with a letter"):
+        config.load(DEFAULT | {"complexes": ["h2co"]}, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["a: {x: 1}\nb: 2\na: 3\n", "a:\n  x: 1\n  x: 2\n"])
+def test_a_key_that_is_there_twice_is_refused_with_its_place(tmp_path, text):
+    """PyYAML would take the last one: of two entries under one id, one complex would be computed as the other."""
+    (tmp_path / "twice.yaml").write_text(text)
+    with pytest.raises(BadInput, match=r"the key [ax] is there twice.* line [12]"):
+        config.read_yaml(tmp_path / "twice.yaml")
+
+
+def test_whole_numbers_with_a_point_are_whole_numbers(structures):
+    settings = structures(charge=0.0, multiplicity={"LS": 1.0, "HS": 3.0})
+    entry = settings.entry("h2co")
+    assert [type(entry["charge"]), *(type(value) for value in entry["multiplicity"].values())] == [int, int, int]
+
+
+def test_a_misspelt_key_is_shown_beside_the_one_that_is_missing(tmp_path):
+    entry = config.read_yaml(ROOT / "structures/complexes.yaml")["h2co"]
+    entry["pointgroup"] = entry.pop("point_group")
+    (tmp_path / "complexes.yaml").write_text(yaml.safe_dump({"h2co": entry}))
+    with pytest.raises(BadInput, match="point_group.*pointgroup"):
+        config.load(DEFAULT | {"complexes": ["h2co"]}, tmp_path)
+
+
 def test_a_basis_that_lacks_the_metal_is_refused_before_any_scf(tmp_path):
     content = copy.deepcopy(DEFAULT) | {"complexes": ["fe-aai2-ncs2"]}
     content["levels"]["pbe0_def2-svp"]["auxiliary_basis"] = "cc-pvdz-jkfit"

@@ -146,8 +146,13 @@ def test_one_of_two_species_is_chosen_by_formula() -> None:
     assert extract("two_complexes.cif", species="C4H6Cl2N2Zn").facts["atoms"] == 15
 
 
-def test_a_metal_free_molecule_is_taken_when_it_is_the_only_kind() -> None:
-    assert extract("two_fold.cif", metal=None).facts["coordination_number"] is None
+def test_a_metal_free_molecule_is_taken_when_it_is_the_only_kind(tmp_path: Path) -> None:
+    """Calcium stands for an atom without d electrons."""
+    text = (DATA / "two_fold.cif").read_text()
+    (tmp_path / "free.cif").write_text(text.replace("Zn", "Ca"))
+    free = extract("free.cif", tmp_path, metal=None, accept_missing_hydrogen=True)
+    assert free.facts["coordination_number"] is None
+    refused("two_fold.cif", "the molecule holds Zn, but the entry says metal: null", metal=None)
 
 
 def test_operators_are_taken_from_the_space_group_name_when_none_are_listed(tmp_path: Path) -> None:

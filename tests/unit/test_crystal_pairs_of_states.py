@@ -1,5 +1,6 @@
 """LS and HS from files that do not belong together, or whose contents leave a question open: refused or said."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,23 @@ def test_operations_are_read_from_the_name_alone(name: str, point_group: str, nu
     by_hall = cif._operations_by_name("x", cif.Block("x", {"_symmetry_space_group_name_hall": hall}))
     assert np.array_equal(found[0], by_hall[0])
     assert np.allclose(found[1], by_hall[1])
+
+
+@pytest.mark.parametrize(
+    ("label", "formula", "element"),
+    [
+        ("HO1A", "C6 H12 Cr O2", "H"),
+        ("HO1A", "C6 Ho O2", "Ho"),
+        ("CO1", "C6 H12 Cr O2", "C"),
+        ("CO1", "C6 Co O2", "Co"),
+        ("FE1", "C6 Fe O2", "Fe"),
+        ("FE1", "", "Fe"),
+    ],
+)
+def test_a_label_without_a_type_symbol_is_an_element_of_the_formula(label: str, formula: str, element: str) -> None:
+    declared = set(re.findall("[A-Z][a-z]?", formula))
+    assert cif._element("x", ".", label, declared) == element
+    assert cif._element("x", "Ho", label, declared) == "Ho"
 
 
 def test_deuterium_is_taken_as_hydrogen_and_said(tmp_path: Path) -> None:

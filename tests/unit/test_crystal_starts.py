@@ -73,7 +73,9 @@ def test_a_large_shift_to_the_exact_group_is_reported(tmp_path: Path) -> None:
     positions = molecule.positions.copy()
     positions[13] += 0.5
     files.write_xyz(tmp_path / "bent.xyz", molecule.symbols, [positions], [""])
-    assert "made exactly C2" in extract("bent.xyz", tmp_path, metal="Fe").facts["warnings"][0]
+    notes = extract("bent.xyz", tmp_path, metal="Fe").facts["warnings"]
+    assert ["made exactly C2" in note for note in notes] == [False, True]
+    assert notes[0] == "bent.xyz: the charge +0 of C6H12FeN6S2 is unchecked: an XYZ file does not say it"
 
 
 def test_two_molecules_in_an_xyz_file_are_refused(tmp_path: Path) -> None:

@@ -72,6 +72,56 @@ def test_a_job_holds_what_it_needs_and_is_not_overwritten(packed):
         __main__.main(["pack", "--complex", "h2co", "--into", str(packed)])
 
 
+def test_a_packing_that_was_cut_off_is_done_again(tmp_path, monkeypatch):
+    """What was begun is there already the second time; temporaries of killed writes stay behind."""
+    begun = tmp_path / "work/h2co/small/HS/C2/optimise"
+    for name in ("state.json", "lock", ".orbitals.npz.123.npz"):
+        begun.mkdir(parents=True, exist_ok=True)
+        (begun / name).write_text("{}")
+    changes = [word for change in SMALL for word in ("--set", change)]
+    words = [
+        "pack",
+        "--complex",
+        "h2co",
+        "--into",
+        str(tmp_path / "job"),
+        "--workdir",
+        str(tmp_path / "work"),
+        *changes,
+    ]
+    write = files.write_json
+    with monkeypatch.context() as patch:
+        patch.setattr(job.files, "write_json", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            __main__.main(words)
+    assert files.write_json is write
+    shutil.rmtree(tmp_path / "job/results", ignore_errors=True)
+    __main__.main(words)
+    taken = tmp_path / "job/work/h2co/small/HS/C2/optimise"
+    assert [path.name for path in taken.iterdir()] == ["state.json"]
+
+
+@pytest.mark.parametrize("content", [{}, {"complexes": []}, {"complexes": "h2co"}])
+def test_a_job_without_a_complex_is_refused(tmp_path, content):
+    files.write_json(tmp_path / "config.json", content)
+    with pytest.raises(BadInput, match=r"config\.json names no complex; make the job again with `pack`"):
+        job.complex_of(tmp_path)
+
+
+def test_a_job_begins_with_the_molecule_that_was_packed(packed, tmp_path, monkeypatch, capsys):
+    """Its folder is named through one that is not there yet."""
+    shutil.copytree(packed, tmp_path / "job")
+    assert not (tmp_path / "job/results/h2co/small").exists()
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(__main__.STAGES, "optimise", stop)
+    with pytest.raises(KeyboardInterrupt):
+        __main__.main(["chain", "--job", str(tmp_path / "job")])
+    assert "molecule HS C2: finished before" in capsys.readouterr().out
+
+
 def start(packed, *more):
     """Start the chain of a job on a bare host."""
     code = BARE.format(barred=BARRED, words=["chain", "--job", str(packed), *more])

@@ -349,3 +349,39 @@ def test_a_job_is_of_one_complex(tmp_path):
 def test_a_stage_that_lacks_an_option_says_which(tmp_path, words, says):
     with pytest.raises(SystemExit, match=f"BadInput: .*{says}"):
         __main__.main([*words, "--complex", "h2co", "--results", str(tmp_path)])
+
+
+def test_a_stop_does_not_wait_for_work_that_was_given_to_threads():
+    """Parts of a Hessian are minutes in each thread; here one sleeps half a minute."""
+    code = f"""
+import runpy, sys, time
+sys.path.insert(0, {str(ROOT / "workflow")!r})
+from spincross import stages, threads
+
+def slow(*arguments):
+    with threads.pool() as pool:
+        list(pool.map(time.sleep, [30.0, 30.0]))
+
+stages.extract_molecule = slow
+sys.argv = ["spincross", "molecule", "--complex", "h2co", "--results", "unused", "--stop-after", "1"]
+runpy.run_module("spincross", run_name="__main__", alter_sys=True)
+"""
+    start = time.perf_counter()
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout.splitlines()[-1][:16]) == (75, "stopped after 1 "), found.stderr
+    assert time.perf_counter() - start < 25.0
+
+
+def test_molecule_prints_what_was_taken_for_the_complex_and_every_doubt(tmp_path, capsys):
+    folder = tmp_path / "structures"
+    shutil.copytree(ROOT / "structures/fe-aai2-ncs2", folder / "fe-aai2-ncs2")
+    entry = config.read_yaml(ROOT / "structures/complexes.yaml")["fe-aai2-ncs2"]
+    entry |= {"low_spin_structure": "fe-aai2-ncs2/low_spin.xyz", "high_spin_structure": "fe-aai2-ncs2/high_spin.xyz"}
+    (folder / "complexes.yaml").write_text(json.dumps({"fe-aai2-ncs2": entry}))
+    words = ["--complex", "fe-aai2-ncs2", "--structures", str(folder), "--results", str(tmp_path / "results")]
+    __main__.main(["molecule", *words])
+    first, *doubts = capsys.readouterr().out.splitlines()
+    assert first.startswith("fe-aai2-ncs2: C6H12FeN6S2, 27 atoms, charge +0, C2, Fe bonded at ")
+    assert [name in doubt for name, doubt in zip(("low_spin.xyz", "high_spin.xyz"), doubts, strict=True)] == [True] * 2
+    with pytest.raises(SystemExit, match=r"--complex T1 is not in .*known: fe-aai2-ncs2"):
+        __main__.main(["molecule", *words[2:], "--complex", "T1"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spincross import config, files, reference, schemas
-from spincross.errors import BadInput, StaleData
+from spincross.errors import BadInput, CannotWrite, StaleData
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = config.read_yaml(ROOT / "workflow/config/config.yaml")
@@ -99,6 +99,36 @@ def test_a_record_serves_every_device(settings, device):
     level = content["levels"]["pbe0_def2-svp"]
     level.pop("device", None) if device is None else level.update(device=device)
     assert len(reference.available(config.load(content, settings.structures))) == 1
+
+
+def test_a_recall_that_is_cut_off_does_not_count_as_finished(settings, tmp_path, monkeypatch):
+    """The JSON, by which a stage counts as finished, comes last and already says `recalled`."""
+    place, copied = reference.folder(settings, "h2co", "LS", "C2", "optimise"), reference.shutil.copyfile
+
+    def full(source, target):
+        if source.name == "trajectory.xyz":
+            raise OSError(28, "No space left on device")
+        return copied(source, target)
+
+    monkeypatch.setattr(reference.shutil, "copyfile", full)
+    with pytest.raises(CannotWrite, match="No space left"):
+        reference.recall(place, tmp_path / "out", "optimise")
+    assert not (tmp_path / "out/optimise.json").exists()
+
+
+@pytest.mark.parametrize("stage", ["vibrations", "symmetry_mode"])
+def test_a_hessian_or_scan_of_another_geometry_is_refused_and_no_record_is_touched(iron, tmp_path, stage):
+    """As after an optimisation done again beside an old Hessian."""
+    settings = config.load(DEFAULT | {"complexes": ["fe-aai2-ncs2"]}, iron)
+    base = tmp_path / "results/fe-aai2-ncs2/pbe0_def2-svp/HS/C2"
+    for name in ("optimise", stage):
+        reference.recall(reference.folder(settings, "fe-aai2-ncs2", "HS", "C2", name), base / name, name)
+    path = base / stage / reference.STAGE_FILES[stage][0]
+    reference.require_geometry(path)
+    with (base / "optimise/geometry.xyz").open("a") as handle:
+        handle.write("\n")
+    with pytest.raises(StaleData, match=rf"belongs to another geometry than .*; move the folder {stage} away"):
+        reference.require_geometry(path)
 
 
 def test_a_molden_file_goes_with_a_record_where_there_is_one(settings, tmp_path):

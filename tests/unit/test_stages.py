@@ -142,7 +142,7 @@ def test_no_entropy_is_computed_from_a_saddle(settings, tmp_path):
     files.write_json(tmp_path / "vibrations.json", content)
     files.write_arrays(tmp_path / "modes.npz", modes=np.ones((3, 1)), wavenumbers=np.array([-40.0]))
     path = tmp_path / "vibrations.json"
-    with pytest.raises(UnexpectedImaginaryMode, match=r"h2co LS has imaginary modes at -40\.0 \(B\)"):
+    with pytest.raises(UnexpectedImaginaryMode, match=r"h2co LS has imaginary modes at -40\.0 cm-1 \(B\)"):
         conclusions.compute_entropy(settings, "h2co", path, path, path, tmp_path / "out")
 
 
@@ -282,8 +282,8 @@ def test_a_finished_scan_costs_nothing_and_a_longer_one_only_its_new_points(
     longer = {"symmetry_mode": {"scan_points": 5}}
     before = {path.name for path in (work / "scan").iterdir() if path.is_dir()}
     follow(replace(small_settings, config=small_settings.config | longer), parent, work)
-    assert sorted({path.name for path in (work / "scan").iterdir() if path.is_dir()} - before) == ["plus_4"]
-    assert len(solves) == 1  # the new point lies beyond the lowest, whose image is there
+    assert sorted({path.name for path in (work / "scan").iterdir() if path.is_dir()} - before) == ["minus_4", "plus_4"]
+    assert len(solves) == 2  # the new point lies within 0.6 angstrom and is the lowest now, so its image is wanted
 
 
 def test_the_orbitals_handed_on_are_those_of_the_displaced_geometry(small_settings, scanned):

@@ -8,6 +8,7 @@ there, `chain` works it off.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -224,8 +225,10 @@ def _chain(settings: Settings, place: Place) -> None:
         chosen = argparse.Namespace(**vars(place.options) | {"state": step.state, "group": step.group})
         there = Place(chosen, settings)
         name = f"{step.stage} {step.state} {step.group}"
-        if (there.here / step.output).exists():
-            reference.require_level(settings, there.here / step.output)
+        output = Path(os.path.normpath(there.here / step.output))  # the folder that `..` leaves may not be there yet
+        if output.exists():
+            reference.require_level(settings, output)
+            reference.require_geometry(output)
             print(f"{name}: finished before", flush=True)
             continue
         print(name, flush=True)
@@ -298,9 +301,9 @@ def naming_the_stage(options: argparse.Namespace) -> Iterator[None]:
 def stopping(seconds: float | None) -> Iterator[None]:
     """Raise Stopped inside the block once the seconds are over; no limit without.
 
-    The alarm waits for the call into compiled code that is running, at most a good part of an SCF cycle, and rings
-    again every AGAIN seconds: what is raised inside a destructor or a callback is lost. Whatever was finished before is
-    in the work folder, written whole, so that stopping is as safe as a kill.
+    The alarm waits for the call into compiled code that is running, at most a good part of an SCF cycle (work that
+    was given to threads is left), and rings again every AGAIN seconds: what is raised inside a destructor or a callback
+    is lost. Whatever was finished before is in the work folder, written whole, so that stopping is as safe as a kill.
     """
 
     def stop(*_: Any) -> None:
@@ -334,6 +337,12 @@ def main(arguments: list[str] | None = None) -> None:
             gpu_check.main(words[1:])
             return
         options = _located(_arguments().parse_args(words))
+        known = config.read_yaml(options.structures / "complexes.yaml")
+        if options.complex not in known:
+            listed = ", ".join(map(str, known))
+            raise BadInput(
+                f"--complex {options.complex} is not in {options.structures}/complexes.yaml; known: {listed}"
+            )
         content = config.changed(config.read_yaml(options.config), options.set) | {"complexes": [options.complex]}
         settings = config.load(content, options.structures, str(options.config))
         with stopping(options.stop_after), naming_the_stage(options):
@@ -346,4 +355,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SystemExit as end:
+        if end.code == STOPPED:
+            sys.stdout.flush()
+            os._exit(STOPPED)  # the interpreter would wait for threads whose work is not taken up any more
+        raise

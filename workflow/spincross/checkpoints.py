@@ -139,14 +139,17 @@ class Blocks:
             return found
         stored = read_arrays(path)
         if str(stored.pop("key")) != self.key:
-            raise StaleData(f"{path} belongs to another geometry, level or state; remove its folder")
+            raise StaleData(
+                f"{path} belongs to another geometry, level or state, or was begun on another device (a CPU and a GPU "
+                "have grids of their own); go on there, or remove its folder"
+            )
         self.seconds_before += float(stored.pop("seconds", 0.0))  # files of older versions have none
         self._forget_parts(name)  # of a run that was killed between
         self.report(f"  {name}: found")
         return stored
 
     def _forget_parts(self, name: str) -> None:
-        for part in self.folder.glob(f"{name}.*.npz"):
+        for part in (*self.folder.glob(f"{name}.*.npz"), *self.folder.glob(f".{name}.*")):  # the latter a kill left
             part.unlink()
 
 

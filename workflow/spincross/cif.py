@@ -145,12 +145,18 @@ def _named(symbol: Any, label: Any) -> str:
     return str(symbol if symbol not in (None, "?", ".") else label)
 
 
-def _element(name: str, symbol: Any, label: Any) -> str:
-    """Return the element of an atom site from its type symbol, or from its label (Fe1, N2A, C3+)."""
+def _element(name: str, symbol: Any, label: Any, declared: set[str]) -> str:
+    """Return the element of an atom site from its type symbol, or from its label (Fe1, N2A, C3+).
+
+    The label HO1 without a type symbol is a hydrogen, unless the formula has `declared` holmium or nothing.
+    """
     text = _named(symbol, label)
     letters = "".join(c for c in text[:2] if c.isalpha()).capitalize()
     letters = "H" if letters == "D" else letters
-    for guess in (letters, letters[:1]):
+    guesses = (letters, letters[:1])
+    if text == str(label) and declared and letters not in declared:
+        guesses = (letters[:1], letters)
+    for guess in guesses:
         if guess in atomic_numbers and guess != "X":
             return guess
     raise BadStructure(f"{name}: atom {label} has no known element ({text}); correct its type symbol")
@@ -266,7 +272,8 @@ def read_crystal(path: Path, block_name: str | None = None) -> Crystal:
     rows = len(coordinates)
     labels = [str(v) for v in _column(name, block, "_atom_site_label", rows)]
     types = _column(name, block, "_atom_site_type_symbol", rows)
-    symbols = [_element(name, t, label) for t, label in zip(types, labels, strict=True)]
+    declared = set(re.findall(r"[A-Z][a-z]?", str(block.get("_chemical_formula_sum") or "")))
+    symbols = [_element(name, t, label, declared) for t, label in zip(types, labels, strict=True)]
     groups = _column(name, block, "_atom_site_disorder_group", rows)
     assemblies = _column(name, block, "_atom_site_disorder_assembly", rows)
     rows_read = disorder.Rows(labels, symbols, _occupancies(name, block, labels), assemblies, groups, coordinates)

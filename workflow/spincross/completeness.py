@@ -35,6 +35,8 @@ SINGLE_BOND = {
     ("O", "C"): 1.38,
 }
 """Longest bond (angstrom) of a terminal atom (first) that needs no hydrogen; a longer one is a bare single bond."""
+OXO, NITRIDO = 1.80, 1.75
+"""Longest bond (angstrom) of a terminal oxygen or nitrogen to a metal that needs no hydrogen: M=O is 1.55 to 1.75."""
 TRIPLE_BOND = 1.22
 """Longest bond (angstrom) of a donor nitrogen to its one neighbour that needs no hydrogen, as in NCS and nitriles."""
 CHARGES = {
@@ -110,8 +112,8 @@ def check_hydrogen(
     """Refuse atoms with room for a hydrogen unless accepted; return warnings.
 
     Found are carbon with two neighbours at an angle or three that form a pyramid, terminal C, N and O at the length
-    of a single bond, and oxygen further than 2 angstrom from a metal with no other neighbour. Nitrogen on a metal that
-    looks like such a carbon may be an anion, and is a warning.
+    of a single bond, and oxygen and nitrogen on a metal with no other neighbour, unless they are as near as in M=O and
+    M#N. Nitrogen on a metal that looks like such a carbon may be an anion, and is a warning.
 
     positions (N, 3) in angstrom.
     """
@@ -145,7 +147,9 @@ def _has_room(symbols: tuple[str, ...], positions: Array, atom: int, near: list[
     if len(near) == 1:
         other = symbols[near[0]]
         if symbols[atom] == "O" and other not in NON_METALS:
-            return bool(lengths[0] > 2.0)
+            return bool(lengths[0] > OXO)
+        if symbols[atom] == "N" and other not in NON_METALS:
+            return bool(lengths[0] > NITRIDO)
         return bool(lengths[0] > SINGLE_BOND.get((symbols[atom], other), np.inf))
     return symbols[atom] == "C" and _bare_corner(vectors)
 

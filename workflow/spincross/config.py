@@ -49,12 +49,29 @@ def read_yaml(path: Path) -> Json:
             raise BadInput(f"{path} needs PyYAML; install it, or put the same as JSON into {as_json}") from error
         return read_json(as_json)
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = yaml.load(Path(path).read_text(), _no_key_twice(yaml))
     except (OSError, yaml.YAMLError) as error:
         raise BadInput(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise BadInput(f"{path} must hold keys and values; see workflow/config/config.yaml")
     return content
+
+
+def _no_key_twice(yaml: Any) -> Any:
+    """Return PyYAML's safe loader, which takes the last of two equal keys without a word, with an error for them."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            """Build a mapping; ConstructorError for a key that is there twice."""
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+            if twice:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {twice[0]} is there twice", node.start_mark
+                )
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 def numbers(content: Any) -> Any:
@@ -178,7 +195,11 @@ def load(config: Json, structures: Path, name: str = "config") -> Settings:
         if not low < high:
             raise BadInput(f"{name}, {section}.{key}: [{low}, {high}] does not ascend; give the lower number first")
     complexes = read_yaml(structures / "complexes.yaml")
+    for complex_id in complexes:
+        if not isinstance(complex_id, str):
+            raise BadInput(f"{structures / 'complexes.yaml'}: the id {complex_id} is a number; begin it with a letter")
     check(complexes, "complexes", str(structures / "complexes.yaml"))
+    complexes = {name: _whole_numbers(entry) for name, entry in complexes.items()}
     settings = Settings(config, complexes, structures)
     if settings.level_name not in config["levels"]:
         raise BadInput(f"{name}, level: {settings.level_name!r} is not among `levels`: {', '.join(config['levels'])}")
@@ -208,6 +229,12 @@ def _measured(entry: Json, complex_id: str, structures: Path) -> Json:
     names = ", ".join(Path(p).name for p in places.values())
     source = f"{names} beside the built model ({entry['source']})"
     return alone | places | {"origin": "cif", "source": source}
+
+
+def _whole_numbers(entry: Json) -> Json:
+    """Return an entry with charge and multiplicity as integers; for a schema 2.0 is one, too."""
+    spins = {state: int(value) for state, value in entry["multiplicity"].items()}
+    return entry | {"charge": int(entry["charge"]), "multiplicity": spins}
 
 
 def _check_files(entry: Json, complex_id: str, structures: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import conformers, files, matching, orientation, pointgroup
+from spincross import conformers, files, matching, one_metal, orientation, pointgroup
 from spincross.cif import Crystal, read_crystal, space_group
 from spincross.completeness import (
     check_bonds,
@@ -145,6 +145,9 @@ def _from_xyz(path: Path, entry: Json) -> Raw:
     labels, places = [f"{s}{i + 1}" for i, s in enumerate(symbols)], positions * BOHR_TO_ANGSTROM
     check_bonds(path.name, symbols, places, labels, entry["metal"])
     notes = check_hydrogen(path.name, symbols, places, labels, bool(entry.get("accept_missing_hydrogen")))
+    if entry["metal"] is not None:
+        charge = f"the charge {entry['charge']:+d} of {molecule.formula} is unchecked"
+        notes.append(f"{path.name}: {charge}: an XYZ file does not say it")
     return Raw(molecule, (), "C1", None, None, notes)
 
 
@@ -216,7 +219,9 @@ def extract_molecule(complex_id: str, entry: Json, folder: Path) -> Extraction:
     low_path = folder / entry["low_spin_structure"]
     high_path = folder / (entry.get("high_spin_structure") or entry["low_spin_structure"])
     of_low, of_high = (entry | {"block": block_of(entry, state)} for state in ("LS", "HS"))
+    _refuse_keys_of_a_cif(entry, low_path, high_path)
     raw = read_raw(low_path, of_low)
+    one_metal.check_metal(low_path.name, raw.molecule, entry["metal"])
     low = _oriented(low_path, raw, entry)
     one = high_path == low_path and of_low == of_high
     raw_high = raw if one else read_raw(high_path, of_high)
@@ -229,9 +234,17 @@ def extract_molecule(complex_id: str, entry: Json, folder: Path) -> Extraction:
     if one and entry.get("high_spin_structure"):
         notes.append(f"{names[0]} is named for both spin states, and HS starts from the same molecule as LS")
     notes += exchange_warning(low.molecule, high.molecule, entry["metal"])
+    notes += one_metal.remarks(low_path.name, low.molecule, entry["metal"], entry["multiplicity"])
     both = {"high_spin": _structure_facts(entry, raw_high, high), "warnings": notes}
     facts = _facts(complex_id, entry, raw, low) | both
     return Extraction(low.molecule, high.molecule, facts, raw, raw_high)
+
+
+def _refuse_keys_of_a_cif(entry: Json, *paths: Path) -> None:
+    """Refuse keys that choose from a CIF where no file is one."""
+    given = [key for key in ("block", "species", "metal_site") if entry.get(key)]
+    if given and all(path.suffix.lower() != ".cif" for path in paths):
+        raise BadInput(f"{paths[0].name} is no CIF, from which `{given[0]}` could choose; take the key away")
 
 
 def block_of(entry: Json, state: str) -> str | None:

@@ -160,6 +160,8 @@ def read_xyz(path: Path) -> tuple[tuple[str, ...], Array, str]:
         positions = np.array([[float(x) for x in row[1:4]] for row in rows])
         if positions.shape != (count, 3) or not np.isfinite(positions).all():
             raise ValueError(f"expected {count} rows of symbol x y z, found shape {positions.shape}")
+        if len((lines[2 + count :] or [""])[0].split()) > 1:  # a further frame begins with a number alone
+            raise ValueError(f"its first line says {count} atoms, but more follow")
     except (OSError, ValueError, IndexError) as error:
         raise BadInput(f"{path} cannot be read as an XYZ file ({error}); give a file with symbol x y z rows") from error
     return tuple(row[0] for row in rows), positions * ANGSTROM_TO_BOHR, lines[1] if len(lines) > 1 else ""

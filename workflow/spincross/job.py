@@ -76,7 +76,9 @@ def pack(settings: Settings, complex_id: str, folder: Path, work: Path) -> None:
     recalled = recall(one, complex_id, folder / "results")
     begun = Path(complex_id) / settings.level_name
     if (work / begun).is_dir():
-        shutil.copytree(work / begun, folder / "work" / begun, ignore=shutil.ignore_patterns("lock", "saddles"))
+        unwanted = shutil.ignore_patterns("lock", "saddles", ".*")
+        with files.writing(folder):
+            shutil.copytree(work / begun, folder / "work" / begun, ignore=unwanted, dirs_exist_ok=True)
         files.print_line(f"{complex_id}: restart data of {work / begun} goes along")
     for state, name in (("LS", "molecule.xyz"), ("HS", "molecule_high_spin.xyz")):
         if (state, stages.parent_group(settings, complex_id), "optimise") not in recalled:
@@ -89,8 +91,8 @@ def _copy_structures(settings: Settings, complex_id: str, target: Path) -> None:
     names = [entry[key] for key in MEASURED if entry.get(key)] + [f"{complex_id}/{name}" for name in MEASURED.values()]
     for name in names:
         if (settings.structures / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(settings.structures / name, target / name)
+            with files.replacing(target / name) as temporary:
+                shutil.copyfile(settings.structures / name, temporary)
     files.write_json(target / "complexes.json", {complex_id: entry})
 
 
@@ -123,5 +125,8 @@ def _start_hessian(settings: Settings, complex_id: str, state: str, xyz: Path, w
 
 
 def complex_of(folder: Path) -> str:
-    """Return the complex of a job."""
-    return str(config.read_yaml(folder / "config.json")["complexes"][0])
+    """Return the complex of a job; BadInput where its configuration names none."""
+    named = config.read_yaml(folder / "config.json").get("complexes")
+    if not isinstance(named, list) or not named:
+        raise BadInput(f"{folder / 'config.json'} names no complex; make the job again with `pack`")
+    return str(named[0])

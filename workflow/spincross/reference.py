@@ -12,7 +12,7 @@ from pathlib import Path
 
 from spincross import files, force_constants
 from spincross.config import Settings
-from spincross.errors import BadInput
+from spincross.errors import BadInput, StaleData
 from spincross.files import Json
 from spincross.molecule import Molecule
 from spincross.schemas import write_checked
@@ -113,13 +113,18 @@ def extra_files(place: Path, stage: str) -> list[str]:
 def recall(place: Path, target: Path, stage: str) -> None:
     """Copy a record into the results, its provenance marked `recalled`; BadInput if a file is not what was stored."""
     check_files(place)
-    for name in (*STAGE_FILES[stage], *extra_files(place, stage)):
-        with files.replacing(target / name) as temporary:
-            shutil.copyfile(place / name, temporary)
-    main = target / STAGE_FILES[stage][0]
-    content = files.read_json(main)
+    main, *others = STAGE_FILES[stage]
+    for name in (*others, *extra_files(place, stage)):
+        _copy(place / name, target / name)
+    content = files.read_json(place / main)
     content["provenance"]["origin"] = "recalled"
-    files.write_json(main, content)
+    files.write_json(target / main, content)  # last: where it is, the stage counts as finished
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
+    with files.replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def check_files(place: Path) -> None:
@@ -134,7 +139,7 @@ def store(settings: Settings, results: Path) -> list[str]:
     """Turn every finished, computed DFT stage under `results` into a record; return what was stored.
 
     BadInput if there are no results, one goes by this level's name but was computed with other settings, or from other
-    structures than those the complex has now.
+    structures than those the complex has now; StaleData if a Hessian or scan is of another geometry.
     """
     stored = []
     wanted = [results / complex_id / settings.level_name for complex_id in settings.config["complexes"]]
@@ -150,12 +155,12 @@ def store(settings: Settings, results: Path) -> list[str]:
                 if not complete or files.read_json(source / names[0])["provenance"]["origin"] != "computed":
                     continue
                 require_level(settings, source / names[0])
+                require_geometry(source / names[0])
                 state, group = source.parts[-3:-1]
                 place = folder(settings, complex_id, state, group, stage)
-                place.mkdir(parents=True, exist_ok=True)
                 kept = (*names, *extra_files(source, stage))
                 for name in kept:
-                    shutil.copyfile(source / name, place / name)
+                    _copy(source / name, place / name)
                 level = settings.config["levels"][settings.level_name]
                 facts = {"level": _theory(level), "structure_sha256": structure_checksums(settings, complex_id)}
                 facts["molecule"] = choices(settings, complex_id, state)
@@ -183,6 +188,17 @@ def require_level(settings: Settings, path: Path) -> None:
         raise BadInput(
             f"{path} was computed with other settings than level {settings.level_name!r} has now; give the level "
             "another name, or move these results and their work folder away"
+        )
+
+
+def require_geometry(path: Path) -> None:
+    """Raise StaleData where a finished stage, in its folder, was computed at another geometry than lies beside it."""
+    geometry = path.parents[1] / "optimise/geometry.xyz"
+    used = files.read_json(path)["provenance"]["inputs_sha256"].get("geometry")
+    if used is not None and geometry.is_file() and used != files.sha256_of(geometry):
+        raise StaleData(
+            f"{path} belongs to another geometry than {geometry}, which was optimised anew; move the folder "
+            f"{path.parent.name} away and compute it again"
         )
 
 

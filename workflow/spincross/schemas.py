@@ -78,4 +78,6 @@ def _hint(error: Any) -> str:
     schema = error.schema if isinstance(error.schema, dict) else {}
     if error.validator == "additionalProperties":
         return "allowed keys: " + ", ".join(schema.get("properties", {}))
+    if error.validator == "required":
+        return "found: " + (", ".join(map(str, error.instance)) or "nothing")
     return str(schema.get("description", f"see {FOLDER.name}/"))

@@ -85,6 +85,19 @@ def extract_molecule(settings: Settings, complex_id: str, folder: Path) -> None:
     }
     facts = files.provenance(inputs, time.perf_counter() - start, converged=True, state=None, level=None)
     write_checked(folder / "molecule.json", {"provenance": facts, **found.facts}, "molecule")
+    _tell_of_molecule(found.facts)
+
+
+def _tell_of_molecule(facts: Json) -> None:
+    """Print what was taken for the complex, and every doubt, before anything expensive."""
+    lengths = " ".join(f"{bond['length']:.2f}" for bond in facts["bonds_angstrom"])
+    metal = f", {facts['metal']} bonded at {lengths} angstrom" if facts["metal"] else ""
+    files.print_line(
+        f"{facts['complex']}: {facts['formula']}, {facts['atoms']} atoms, charge {facts['charge']:+d}, "
+        f"{facts['point_group']}{metal}"
+    )
+    for text in facts["warnings"]:
+        files.print_line(f"  {text}")
 
 
 def compare_crystals(settings: Settings, complex_id: str, folder: Path) -> None:

@@ -15,5 +15,10 @@ from spincross import machine
 def pool() -> Iterator[ThreadPoolExecutor]:
     """Give as many Python threads as PySCF has; OpenMP's number, which each thread has of its own, is 1 in them."""
     executor = ThreadPoolExecutor(lib.num_threads(), initializer=lib.num_threads, initargs=(1,))
-    with machine.one_blas_thread(), executor:
-        yield executor
+    try:
+        with machine.one_blas_thread():
+            yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)  # a stop does not wait for work that nobody takes up
+        raise
+    executor.shutdown()
