@@ -60,7 +60,7 @@ def read_yaml(path: Path) -> Json:
 def _no_key_twice(yaml: Any) -> Any:
     """Return PyYAML's safe loader, which takes the last of two equal keys without a word, with an error for them."""
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
+    class Loader(yaml.SafeLoader):
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             """Build a mapping; ConstructorError for a key that is there twice."""
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
