@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sample_crystals import extract, refused
-from spincross import files, one_metal
+from spincross import completeness, files, one_metal
 from spincross.errors import BadInput
 from spincross.molecule import Molecule
 from spincross.units import ANGSTROM_TO_BOHR
@@ -105,3 +105,36 @@ def test_an_xyz_file_with_more_atoms_than_it_says_is_refused(tmp_path):
         files.read_xyz(tmp_path / name)
     (tmp_path / name).write_text(text + text)
     assert len(files.read_xyz(tmp_path / name)[0]) == 7
+
+
+def azole(smiles: str):
+    """Return symbols, positions in angstrom and labels of a molecule, or an anion, built from its SMILES."""
+    chem = pytest.importorskip("rdkit.Chem")
+    whole = chem.AddHs(chem.MolFromSmiles(smiles))
+    pytest.importorskip("rdkit.Chem.AllChem").EmbedMolecule(whole, randomSeed=1)
+    symbols = tuple(atom.GetSymbol() for atom in whole.GetAtoms())
+    return symbols, whole.GetConformer().GetPositions(), [f"{s}{k + 1}" for k, s in enumerate(symbols)]
+
+
+@pytest.mark.parametrize(
+    ("smiles", "said"),
+    [
+        ("c1c[nH]cn1", False),
+        ("c1c[n-]cn1", True),
+        ("c1cc[n-]n1", True),
+        ("Cn1ccnc1", False),
+        ("c1nnc[n-]1", True),
+        ("Cn1cnnc1", False),
+        ("c1cocn1", False),
+        ("c1cscn1", False),
+        ("c1ccncc1", False),
+        ("c1cncnc1", False),
+        ("c1ccc2[n-]cnc2c1", True),
+        ("c1ccc2[nH]cnc2c1", False),
+        ("C1CNC=N1", False),
+    ],
+)
+def test_an_azole_without_hydrogen_on_any_nitrogen_is_said(smiles, said):
+    """The anions are what is left of imidazole, pyrazole, triazole and benzimidazole when their N-H is not located."""
+    notes = completeness.check_hydrogen("x.cif", *azole(smiles), accept=True)
+    assert any("is an anion, or a hydrogen is missing" in note for note in notes) == said

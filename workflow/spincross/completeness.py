@@ -113,7 +113,8 @@ def check_hydrogen(
 
     Found are carbon with two neighbours at an angle or three that form a pyramid, terminal C, N and O at the length
     of a single bond, and oxygen and nitrogen on a metal with no other neighbour, unless they are as near as in M=O and
-    M#N. Nitrogen on a metal that looks like such a carbon may be an anion, and is a warning.
+    M#N. Nitrogen on a metal that looks like such a carbon may be an anion, and so may an azole without hydrogen or
+    substituent on any of its nitrogens: they are warnings.
 
     positions (N, 3) in angstrom.
     """
@@ -122,6 +123,9 @@ def check_hydrogen(
     donors = [labels[k] for k, near in enumerate(around) if _donor_has_room(symbols, positions, k, near)]
     some = ", ".join(dict.fromkeys(donors))
     notes = [f"{name}: nitrogen donors {some} look as if hydrogen were missing on them"] if donors else []
+    for ring in _azolates(symbols, around):
+        some = ", ".join(labels[k] for k in ring if symbols[k] == "N")
+        notes.append(f"{name}: the ring of {some} is an anion, or a hydrogen is missing on one of them: check `charge`")
     if not bare:
         return notes
     some = ", ".join(dict.fromkeys(labels[k] for k in bare))
@@ -162,6 +166,20 @@ def _donor_has_room(symbols: tuple[str, ...], positions: Array, atom: int, near:
     vectors = positions[near] - positions[atom]
     triple = len(others) == 1 and float(np.linalg.norm(positions[others[0]] - positions[atom])) < TRIPLE_BOND
     return not triple and _bare_corner(vectors)
+
+
+def _azolates(symbols: tuple[str, ...], around: list[list[int]]) -> list[list[int]]:
+    """Return the aromatic five-membered rings of C and N in which no nitrogen has a third neighbour but a metal.
+
+    Of a neutral one, as imidazole, pyrazole or a triazole, one nitrogen has hydrogen or a substituent.
+    """
+    bound = [[k for k in near if symbols[k] in NON_METALS] for near in around]
+    flat = {k for k, s in enumerate(symbols) if (s == "C" and len(bound[k]) == 3) or (s == "N" and len(bound[k]) == 2)}
+    paths = [[k] for k in flat if symbols[k] == "N"]
+    for _ in range(4):
+        paths = [[*path, k] for path in paths for k in bound[path[-1]] if k in flat and k not in path]
+    rings = {tuple(sorted(path)) for path in paths if path[0] in bound[path[-1]]}
+    return [list(ring) for ring in sorted(rings)]
 
 
 def _bare_corner(vectors: Array) -> bool:
