@@ -210,7 +210,7 @@ def test_a_full_disk_is_named_and_the_next_start_goes_on(finished, tmp_path, mon
 
     def full(*arguments, **options):
         calls.append(arguments)
-        if len(calls) == 4:  # a candidate, the start, the first step, the second
+        if len(calls) == 3:  # a candidate, the start, the first step that was taken
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(*arguments, **options)
 
@@ -219,8 +219,10 @@ def test_a_full_disk_is_named_and_the_next_start_goes_on(finished, tmp_path, mon
         run(tmp_path)
     monkeypatch.undo()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["candidates", "coarse", "orbitals.npz", "state.json"]
+    stored = (tmp_path / "coarse/steps.jsonl").read_text().count("\n") - 1
     result, lines = run(tmp_path)
-    assert computed(lines) == len(finished[1].steps) - 1  # one step was stored before the disk was full
+    assert stored == 2  # at the start and after the step
+    assert computed(lines) == len(finished[1].steps) - stored
     assert result.solution.energy == pytest.approx(finished[1].solution.energy, abs=1e-7)
 
 
@@ -301,14 +303,18 @@ def test_steps_that_the_optimiser_did_not_take_this_time_are_not_reported(finish
     assert [s["energy_hartree"] for s in result.steps] == [s["energy_hartree"] for s in finished[1].steps]
 
 
-def test_a_step_that_is_taken_back_takes_its_orbitals_along(tmp_path):
-    """Those of a higher state would lead every later step there."""
+def test_a_step_that_is_taken_back_takes_its_orbitals_along(tmp_path, monkeypatch):
+    """Those of a higher state would lead every later step there, also after a restart."""
+    stored = []
     file = SimpleNamespace(path=tmp_path)
     engine = optimise.SurfaceEngine(H2CO, LEVEL, STATE, "start", None, file, tmp_path, SETTINGS, print)
+    monkeypatch.setattr(optimise, "store_orbitals", lambda path, orbitals: stored.append(orbitals))
     for orbitals, finish, left in (("a", engine.load_guess_files, "start"), ("b", engine.save_guess_files, "b")):
         engine.orbitals = engine.curvature = orbitals
         finish("")
         assert engine.orbitals == left
+    engine.save_guess_files("")
+    assert stored == ["b"]
     engine.orbitals = engine.curvature = "c"
     engine.load_guess_files("")
     assert (engine.orbitals, engine.curvature) == ("b", "b")

@@ -107,7 +107,9 @@ class SurfaceEngine(GroupEngine):
         return {"energy": step["energy_hartree"], "gradient": np.array(step["gradient_hartree_per_bohr"]).reshape(-1)}
 
     def save_guess_files(self, dirname: str) -> None:
-        """Keep what the next SCF begins with; geomeTRIC calls this when it takes a step."""
+        """Keep what the next SCF begins with, on disk, too; geomeTRIC calls this when it takes a step."""
+        if self.orbitals is not self.accepted[0]:
+            store_orbitals(self.folder / "orbitals.npz", self.orbitals)
         self.accepted = self.orbitals, self.curvature
 
     def load_guess_files(self, dirname: str) -> None:
@@ -133,7 +135,6 @@ class SurfaceEngine(GroupEngine):
                 "occupation, or raise gates.gradient_asymmetry"
             )
         self.orbitals, self.curvature = solution.orbitals, solution.curvature
-        store_orbitals(self.folder / "orbitals.npz", solution.orbitals)
         step = {
             "step": len(self.file.steps),
             "grid_level": self.level.grid_level,
