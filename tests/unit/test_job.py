@@ -168,6 +168,18 @@ def test_the_chain_ends_with_the_broken_minimum_and_what_led_there(worked_off):
     assert mode["overlap_with_relaxed_distortion"] > 0.8
 
 
+@pytest.mark.parametrize("command", ["chain", "store"])
+def test_a_hessian_beside_another_geometry_is_not_gone_on_with_nor_kept(worked_off, tmp_path, command):
+    """As where a state was optimised again by hand."""
+    folder = tmp_path / "job"
+    shutil.copytree(worked_off["folder"], folder)
+    with (folder / "results/h2co/small/HS/C2/optimise/geometry.xyz").open("a") as handle:
+        handle.write("\n")
+    with pytest.raises(SystemExit, match=r"hessian\.json belongs to another geometry than"):
+        __main__.main([command, "--job", str(folder)])
+    assert not (folder / "structures/reference").exists()
+
+
 def test_what_is_finished_is_not_begun_again(worked_off, monkeypatch, capsys):
     monkeypatch.setattr(electronic, "solve", lambda *arguments: pytest.fail("computed again"))
     __main__.main(["chain", "--job", str(worked_off["folder"])])

@@ -59,6 +59,19 @@ def test_a_minimum_above_a_step_on_the_way_to_it_is_another_state(tmp_path, monk
     assert relaxation.relax(task(tmp_path, None))[1]["warnings"] == []
 
 
+def test_a_lower_solution_that_is_lost_on_the_way_is_an_error(start, tmp_path, monkeypatch):
+    whole = optimise.optimise
+
+    def lost(molecule, level, state, folder, *arguments, **options):
+        result = whole(molecule, level, state, folder, *arguments, **options)
+        raised = replace(result.solution, energy=result.solution.energy + 0.05)
+        return replace(result, solution=raised) if folder.name == "followed" else result
+
+    monkeypatch.setattr(optimise, "optimise", lost)
+    with pytest.raises(WrongState, match="the lower solution of HS at .* was lost on the way to"):
+        relaxation.relax(task(tmp_path, EXCITED), start)
+
+
 def test_a_failed_descent_is_an_error_or_a_warning(start, tmp_path, monkeypatch):
     def lost(*arguments):
         raise SymmetryLost("lower by 3.00 kJ/mol, breaks the group by 0.500 electrons")

@@ -28,8 +28,6 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Start = tuple[Occupation | None, Orbitals]
 
-SAME_STATE = 1e-5
-"""Largest difference of energies (Eh) of one state, converged twice."""
 D_SHARE = 0.5
 """Part of atomic 3d (`populations.d_parts`) from which an occupied orbital counts as a d orbital."""
 T2G_LEFT = 2
@@ -135,7 +133,7 @@ def lowest_state(
     if best is None or best.energy > _energy(lowest):
         occupied = replace(state, occupation=lowest.occupation)
         best = electronic.solve(molecule, level, occupied, lowest.orbitals, max_memory)
-        if abs(best.energy - _energy(lowest)) > SAME_STATE:
+        if abs(best.energy - _energy(lowest)) > electronic.SAME_STATE:
             raise WrongState(
                 f"the lowest candidate of {state.name} had {_energy(lowest):.8f} Eh, its SCF done again ended at "
                 f"{best.energy:.8f} Eh: another electronic state; remove {folder} to search anew"

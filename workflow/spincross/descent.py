@@ -26,8 +26,6 @@ Array = NDArray[np.float64]
 
 ANGLES = np.array([0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 1.3, np.pi / 2])
 """Angles tried along the mode, both ways; pi/2 exchanges two orbitals altogether."""
-SAME_STATE = 1e-5
-"""Largest difference of energies (Eh) of one state, converged with and without the group."""
 LOWER = 1e-6
 """Energy (Eh) that following a mode must gain to count as another solution."""
 
@@ -97,7 +95,7 @@ def follow(
         return free
     occupation = mean_field.electrons_per_irrep(free.mean_field.mol, molecule.point_group, free.orbitals)
     held = electronic.solve(molecule, level, replace(state, occupation=occupation), free.orbitals, max_memory)
-    if abs(held.energy - free.energy) > SAME_STATE:
+    if abs(held.energy - free.energy) > electronic.SAME_STATE:
         raise WrongState(
             f"the lower solution of {state.name} at {free.energy:.8f} Eh was lost in {molecule.point_group}, where the "
             f"SCF ended at {held.energy:.8f} Eh; try another start"

@@ -52,6 +52,8 @@ SILENCE = 60.0
 """Seconds of a rung above which it is told of as it ends."""
 RECHECK_TOLERANCE = 1e-7
 """Largest difference (Eh) of a GPU energy from the one computed afresh from its density."""
+SAME_STATE = 1e-5
+"""Largest difference of energies (Eh) of one state at one geometry, converged in two ways."""
 SMALL = 100
 """Basis functions up to which a GPU energy is also compared with the CPU's."""
 

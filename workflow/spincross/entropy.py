@@ -171,12 +171,7 @@ def entropy_account(
         "error_band_recipe": ERROR_BAND_RECIPE,
         "calorimetry": calorimetry,
         "literature": literature,
-        "warnings": [
-            *states[0].warnings,
-            *states[1].warnings,
-            *_method_warnings(low, high),
-            *_classical_warnings(grid),
-        ],
+        "warnings": _warnings(low, high, states, grid),
     }
     account |= _totals(account)
     account["verdict"] = verdict(account, calorimetry)
@@ -191,6 +186,12 @@ def _state_facts(vibrations: Json) -> Json:
     """Return what identifies one side of the difference."""
     keys = ("state", "point_group", "multiplicity", "method", "noise_floor_per_cm", "energy_hartree")
     return {key: vibrations[key] for key in keys} | {"modes": len(vibrations["wavenumbers_per_cm"])}
+
+
+def _warnings(low: Json, high: Json, states: tuple[StateModes, StateModes], grid: list[float]) -> list[str]:
+    """Return every doubt: of single modes, of how the Hessians were made, of temperatures."""
+    of_modes = [text for state in states for text in state.warnings]
+    return [*of_modes, *_method_warnings(low, high), *_classical_warnings(grid)]
 
 
 def _method_warnings(low: Json, high: Json) -> list[str]:

@@ -31,8 +31,6 @@ from spincross.quasi_newton import Curvature
 Array = NDArray[np.float64]
 StartHessian = Callable[[Molecule, Level, State, Orbitals], Array | None]
 
-SAME_STATE = 1e-5
-"""Largest difference of energies (Eh) of one state at one geometry on the coarse surface, reached from two guesses."""
 SAME_ENERGY = 1e-6
 """Largest difference of energies (Eh) of one state at one geometry on the final surface."""
 SAME_START = 1e-3
@@ -226,7 +224,7 @@ def _step_file(folder: Path, header: dict[str, Any], surface: Level) -> StepFile
 def _check_same_state(file: StepFile, molecule: Molecule, solution: Solution) -> None:
     """Raise StaleData if a state searched anew is not the one whose steps are stored."""
     stored = file.find(molecule.positions)
-    if stored is not None and abs(stored["energy_hartree"] - solution.energy) > SAME_STATE:
+    if stored is not None and abs(stored["energy_hartree"] - solution.energy) > electronic.SAME_STATE:
         raise StaleData(
             f"{file.path} holds steps of a state that differs by {abs(stored['energy_hartree'] - solution.energy):.1e} "
             "Eh from the one found now; remove its folder"

@@ -141,33 +141,42 @@ def store(settings: Settings, results: Path) -> list[str]:
     BadInput if there are no results, one goes by this level's name but was computed with other settings, or from other
     structures than those the complex has now; StaleData if a Hessian or scan is of another geometry.
     """
-    stored = []
     wanted = [results / complex_id / settings.level_name for complex_id in settings.config["complexes"]]
     if not any(base.is_dir() for base in wanted):
         raise BadInput(f"there is nothing to store: no folder {', '.join(map(str, wanted))}")
-    for complex_id in settings.config["complexes"]:
-        base = results / complex_id / settings.level_name
-        if base.is_dir():
-            _check_structures(settings, complex_id, results / complex_id / "molecule/molecule.json")
-        for stage, names in STAGE_FILES.items():
-            for source in sorted(base.glob(f"*/*/{stage}")):
-                complete = all((source / name).is_file() for name in names)
-                if not complete or files.read_json(source / names[0])["provenance"]["origin"] != "computed":
-                    continue
-                require_level(settings, source / names[0])
-                require_geometry(source / names[0])
-                state, group = source.parts[-3:-1]
-                place = folder(settings, complex_id, state, group, stage)
-                kept = (*names, *extra_files(source, stage))
-                for name in kept:
-                    _copy(source / name, place / name)
-                level = settings.config["levels"][settings.level_name]
-                facts = {"level": _theory(level), "structure_sha256": structure_checksums(settings, complex_id)}
-                facts["molecule"] = choices(settings, complex_id, state)
-                facts["files_sha256"] = {name: files.sha256_of(place / name) for name in sorted(kept)}
-                write_checked(place / "record.json", facts, "record")
-                stored.append(f"{complex_id} {state} {group} {stage}")
-    return stored
+    for base in filter(Path.is_dir, wanted):
+        _check_structures(settings, base.parent.name, base.parent / "molecule/molecule.json")
+    finished = [source for base in wanted for source in _computed(base)]
+    for source in finished:  # all of them before a record is touched
+        require_level(settings, source / STAGE_FILES[source.name][0])
+        require_geometry(source / STAGE_FILES[source.name][0])
+    return [_store(settings, source) for source in finished]
+
+
+def _computed(base: Path) -> list[Path]:
+    """Return the folders of the finished DFT stages of a complex and level that were computed, not recalled."""
+    return [
+        source
+        for stage, names in STAGE_FILES.items()
+        for source in sorted(base.glob(f"*/*/{stage}"))
+        if all((source / name).is_file() for name in names)
+        and files.read_json(source / names[0])["provenance"]["origin"] == "computed"
+    ]
+
+
+def _store(settings: Settings, source: Path) -> str:
+    """Make the record of a finished stage; return what it is of."""
+    complex_id, (state, group, stage) = source.parts[-5], source.parts[-3:]
+    place = folder(settings, complex_id, state, group, stage)
+    kept = (*STAGE_FILES[stage], *extra_files(source, stage))
+    for name in kept:
+        _copy(source / name, place / name)
+    level = settings.config["levels"][settings.level_name]
+    facts = {"level": _theory(level), "structure_sha256": structure_checksums(settings, complex_id)}
+    facts["molecule"] = choices(settings, complex_id, state)
+    facts["files_sha256"] = {name: files.sha256_of(place / name) for name in sorted(kept)}
+    write_checked(place / "record.json", facts, "record")
+    return f"{complex_id} {state} {group} {stage}"
 
 
 def _check_structures(settings: Settings, complex_id: str, molecule: Path) -> None:

@@ -118,7 +118,7 @@ def report_shortage(symbols: tuple[str, ...], level: Level, limit: float, point_
     """Say so where SCF and gradient take more memory than the machine has, or integrals more than they are given.
 
     Linux would kill the former without a word; the latter go through the disk, and an SCF cycle takes three times as
-    long (LS with 79 atoms on two cores: 35 s instead of 10 s).
+    long (LS with 79 atoms on two cores: 28 s instead of 8 to 10 s).
     """
     need, in_group, there = size(symbols, level), point_group != "C1", machine.memory_mb()
     peak, enough = peak_mb(need, limit, in_group), math.ceil(ROOM * integrals_mb(need, in_group) / 100) * 100
