@@ -10,7 +10,7 @@ import pytest
 
 import sample_report
 from spincross import drawings, figures, landau_view, scenes
-from spincross.report import all_figures, with_kinds
+from spincross.report import all_figures
 
 KEYS = ("data", "layout", "frames")
 CASES = [
@@ -102,23 +102,6 @@ def test_modes_without_symmetry_are_not_drawn_as_totally_symmetric() -> None:
     assert set(styles) == {"irrep A", "irrep B", "no symmetry (C1)"} and len(set(styles.values())) == 3
 
 
-def test_near_degenerate_levels_stand_side_by_side() -> None:
-    """Two levels within the limit share the width; a lone one takes all of it."""
-    ends = figures._side_by_side([-10.0, -9.98, -5.0])
-    assert ends[0][1] < ends[1][0] and ends[2] == pytest.approx((0.02, 0.98))
-
-
-def test_the_orbital_diagram_tells_occupied_from_empty_and_shows_the_metal_share() -> None:
-    """Line style and hover text carry it."""
-    levels = [{"energy_hartree": -0.3, "occupied": True, "irrep": "A", "metal_fraction": 0.8}]
-    levels.append({"energy_hartree": 0.1, "occupied": False, "irrep": "B", "metal_fraction": 0.1})
-    low, high, *_ = figures.orbital_levels({"LS": {"alpha": levels, "beta": []}})["data"]
-    assert (low["line"]["dash"], high["line"]["dash"]) == ("solid", "dot") and low["line"]["width"] > high["line"][
-        "width"
-    ]
-    assert "metal share 80 %" in low["hovertext"] and "-8.16 eV" in low["hovertext"]
-
-
 def test_structures_are_laid_on_each_other_by_a_proper_rotation() -> None:
     """A turned and shifted copy comes back; the mirror image does not."""
     rng = np.random.default_rng(3)
@@ -179,6 +162,18 @@ def test_a_flat_molecule_is_seen_from_its_broad_side() -> None:
     assert abs(eye["y"]) > 3 * abs(eye["x"])
 
 
+def test_the_first_view_keeps_the_bond_lengths_apart() -> None:
+    """Two labels behind each other in the usual view turn the camera; nothing is turned where they are apart."""
+    flat = np.array([r[1:] for r in sample_report.FRAME])
+    usual = scenes.view_direction(flat)
+    axes = scenes.view(np.array(list(usual.values())))
+    hidden, apart = 9 * axes[0] + np.array([-axes[2], axes[2]]), 9 * axes[0] + np.array([-axes[0], axes[0]])
+    assert scenes.view_direction(flat, [(apart, flat)]) == usual
+    turned = scenes.view_direction(flat, [(apart, flat), (hidden, flat)])
+    seen = hidden @ scenes.view(np.array(list(turned.values()))).T
+    assert turned != usual and np.abs(seen[1] - seen[0])[:2].max() > scenes.CLEAR
+
+
 def test_spin_up_and_spin_down_have_different_colours() -> None:
     """Zero is pale, the ends are the colours of the palette."""
     assert scenes.spin_colours([1.0, -1.0, 0.0]) == ["#d55e00", "#0072b2", "#f5f5f5"]
@@ -233,31 +228,6 @@ def test_every_molecule_has_a_still_for_print_with_each_atom_once() -> None:
     (points,) = [c for c in canvas.axes[0].collections]
     assert len(points.get_offsets()) == 4
     assert stills == drawings.stills(drawn)
-
-
-def test_d_levels_carry_their_sign_in_the_level_diagram() -> None:
-    """The mark follows the energy of its own spin, and other levels stay bare."""
-    optimised = sample_report.optimised("HS", 4, "computed")
-    levels = optimised["orbitals"]["beta"]
-    near = {"energy_hartree": levels[3]["energy_hartree"], "kind": "eg-like", "d_fraction": 0.5}
-    optimised["d_levels"] = {"alpha": [], "beta": [near]}
-    marked = with_kinds(optimised)
-    assert [level["kind"] for level in marked["beta"]] == [None, None, None, "eg-like", None, None]
-    drawn = figures.orbital_levels({"HS": marked})["data"]
-    assert [t["text"][2] for t in drawn if "text" in t and t["text"][2]] == ["e<sub>g</sub>"]
-
-
-def test_d_levels_below_the_frontier_orbitals_are_drawn() -> None:
-    """With their own share of d, beside the levels that were there."""
-    optimised = sample_report.optimised("HS", 4, "computed")
-    count, lowest = len(optimised["orbitals"]["alpha"]), optimised["orbitals"]["alpha"][0]["energy_hartree"]
-    deep = {"energy_hartree": lowest - 0.2, "kind": "t2g-like", "d_fraction": 0.4, "irrep": "B", "occupied": True}
-    optimised["d_levels"] = {"alpha": [deep], "beta": []}
-    marked = with_kinds(optimised)["alpha"]
-    assert len(marked) == count + 1
-    drawn = figures.orbital_levels({"HS": {"alpha": marked}})["data"]
-    (trace,) = [t for t in drawn if t.get("text", ["", "", ""])[2] == "t<sub>2g</sub>"]
-    assert "metal share 40 %, t2g-like" in trace["hovertext"]
 
 
 def test_barriers_vanish_at_the_ends_of_the_hysteresis() -> None:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure as Canvas
 
 from spincross.figures import BLACK, BLUE, GREY, Figure, Json
 from spincross.files import replacing
+from spincross.scenes import view
 
 STYLE = {"svg.hashsalt": "spincross", "svg.fonttype": "none", "font.size": 10}
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'
@@ -59,16 +60,13 @@ def _own_ids(name: str, text: str) -> str:
 def _projected(figure: Figure) -> Canvas:
     """Draw the lines, atoms and labels of a molecule as its camera sees them first, far ones first."""
     scene = figure["layout"]["scene"]
-    eye = np.array([scene["camera"]["eye"][k] for k in "xyz"])
-    right = np.cross([0.0, 0.0, 1.0], eye)
-    right /= np.linalg.norm(right)
-    view = np.array([right, np.cross(eye, right) / np.linalg.norm(eye), eye / np.linalg.norm(eye)])
+    seen = view(np.array([scene["camera"]["eye"][k] for k in "xyz"]))
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(3.4, 3.4), layout="constrained")
         axes = canvas.add_subplot(aspect="equal", xlim=scene["xaxis"]["range"], ylim=scene["xaxis"]["range"])
         axes.axis("off")
         for trace in figure["data"]:
-            x, y, depth = view @ np.array([[np.nan if v is None else v for v in trace[k]] for k in "xyz"], dtype=float)
+            x, y, depth = seen @ np.array([[np.nan if v is None else v for v in trace[k]] for k in "xyz"], dtype=float)
             if "lines" in trace["mode"]:
                 axes.plot(x, y, color=trace["line"]["color"], linewidth=0.45 * trace["line"]["width"], zorder=1)
             elif "markers" in trace["mode"]:

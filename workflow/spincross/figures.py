@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from spincross.units import HARTREE_TO_EV, HARTREE_TO_KJ_PER_MOL
+from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Figure = dict[str, Any]
 Json = dict[str, Any]
@@ -34,8 +34,6 @@ MOST_STEPS = 60
 """Modes of both states above which the cumulative entropy is drawn broadened."""
 BROADENING = 15.0
 """Width of that broadening, cm-1."""
-DEGENERATE_EV = 0.06
-"""Levels closer than this stand side by side in the level diagram."""
 
 
 def plain(text: object) -> str:
@@ -354,74 +352,6 @@ def broadened(wavenumbers: list[float], sums: list[float]) -> tuple[list[float],
     grid = np.linspace(0.0, places.max() + 4.0 * BROADENING, 801)
     spread = ndtr((grid[:, None] - places[None]) / BROADENING)
     return grid.tolist(), (spread @ steps).tolist()
-
-
-def _side_by_side(energies: list[float]) -> list[tuple[float, float]]:
-    """Return left and right ends (0 to 1) of ascending levels; near-degenerate ones share the width."""
-    groups: list[list[int]] = []
-    for i, energy in enumerate(energies):
-        if groups and energy - energies[groups[-1][0]] < DEGENERATE_EV:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return [(k / len(g) + 0.02, (k + 1) / len(g) - 0.02) for g in groups for k in range(len(g))]
-
-
-def _column(levels: list[Json], left: float, spin: str) -> list[Json]:
-    """Return traces of one spin's levels: occupied solid, empty dotted, thicker with a larger metal share."""
-    ordered = sorted(levels, key=lambda o: float(o["energy_hartree"]))
-    energies = [o["energy_hartree"] * HARTREE_TO_EV for o in ordered]
-    traces = []
-    for level, energy, (start, end) in zip(ordered, energies, _side_by_side(energies), strict=True):
-        share = level.get("metal_fraction")
-        heavy = 0.0 if share is None else float(share)
-        metal = "" if share is None else f", metal share {100 * heavy:.0f} %"
-        filled = "occupied" if level["occupied"] else "empty"
-        kind = level.get("kind") or ""
-        text = (
-            f"{spin} {plain(level.get('irrep') or '')}, {energy:.2f} eV, {filled}{metal}{', ' + kind if kind else ''}"
-        )
-        colour = BLUE if level["occupied"] else VERMILLION
-        style = {"color": colour, "width": 1.2 + 5 * heavy, "dash": "solid" if level["occupied"] else "dot"}
-        xs = [left + 0.8 * (start + f * (end - start)) for f in (0.0, 0.5, 1.0)]
-        traces.append({"type": "scatter", "mode": "lines+text", "x": rounded(xs), "y": [round(energy, 4)] * 3,
-                       "line": style, "hovertext": text, "hoverinfo": "text", "showlegend": False,
-                       "text": ["", "", KIND_SIGNS.get(kind, "")], "textposition": "middle right",
-                       "textfont": {"size": 10}})  # fmt: skip
-    return traces
-
-
-KIND_SIGNS = {"t2g-like": "t<sub>2g</sub>", "eg-like": "e<sub>g</sub>"}
-"""Signs beside the d levels."""
-FIRST_VIEW_EV = 8.0
-"""How far the first view of the level diagram reaches below the highest filled and above the lowest empty level."""
-
-
-def orbital_levels(orbitals: dict[str, Json]) -> Figure:
-    """Draw the frontier orbital energies (eV) of each state, spin up and spin down; metal share on hover.
-
-    Levels with a `kind` (t2g-like, eg-like) carry its sign.
-    """
-    data: list[Json] = []
-    ticks, labels, left = [], [], 0.0
-    for state in [s for s in STATE_LABELS if s in orbitals]:
-        spins = [("α", orbitals[state]["alpha"]), ("β", orbitals[state].get("beta") or [])]
-        for spin, levels in spins:
-            if levels:
-                data += _column(levels, left, spin)
-                ticks.append(left + 0.4)
-                labels.append(f"{spin}<br>{STATE_LABELS[state].replace(', ', '<br>')}")
-                left += 1.0
-        left += 0.4
-    for name, colour, dash in (("occupied", BLUE, "solid"), ("empty", VERMILLION, "dot")):
-        data.append(line([None], [None], name, colour, dash=dash))
-    axes = {"xaxis": axis("", tickvals=ticks, ticktext=labels, showgrid=False, zeroline=False, tickfont={"size": 11})}
-    every = [o for spins in orbitals.values() for o in sum(spins.values(), [])]
-    filled = [o["energy_hartree"] * HARTREE_TO_EV for o in every if o["occupied"]]
-    empty = [o["energy_hartree"] * HARTREE_TO_EV for o in every if not o["occupied"]]
-    span = {"range": [max(filled) - FIRST_VIEW_EV, min(empty) + FIRST_VIEW_EV]} if filled and empty else {}
-    axes["yaxis"] = axis("orbital energy (eV)", zeroline=False, **span)
-    return {"data": data, "layout": layout(480, **axes, margin={"l": 64, "r": 16, "t": 44, "b": 76})}
 
 
 def optimiser_history(optimise: dict[str, Json]) -> Figure:

@@ -24,6 +24,7 @@ from spincross import (
     figures,
     findings,
     landau_view,
+    level_diagram,
     methods,
     report_tables,
     scenes,
@@ -277,7 +278,7 @@ def all_figures(data: Json) -> dict[str, Figure]:
         drawn["share"] = figures.atom_share(data["geometries"]["HS_parent"]["symbols"], data["mode"]["atom_fraction"])
     orbitals = {s: with_kinds(o) for s, o in data["optimise"].items() if (o.get("orbitals") or {}).get("alpha")}
     if orbitals:
-        drawn["levels"] = figures.orbital_levels(orbitals)
+        drawn["levels"] = level_diagram.orbital_levels(orbitals)
     for name, draw in (("history", figures.optimiser_history), ("cycles", figures.scf_cycles)):
         if (figure := draw(data["optimise"]))["data"]:
             drawn[name] = figure

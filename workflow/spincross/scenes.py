@@ -6,6 +6,8 @@ Structures are laid on each other by the rotation and shift that minimise the ro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,10 @@ SCATTER = {"type": "scatter3d"}
 BEYOND_SULPHUR = 2.5
 """Where the name of a thiocyanate stands, angstrom from its carbon."""
 LEGEND = {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom"}
+TURNS, HEIGHTS = (15.0, 0.0, 30.0, -15.0, 45.0, -30.0, 60.0), (0.3, 0.15, 0.45, 0.6)
+"""First views that are tried: degrees from the thinnest direction, height over the distance in the plane."""
+CLEAR = 0.45
+"""Labels of bonds farther apart than this can be read, angstrom in the page."""
 LARGEST_MOTION = 0.6
 """Displacement of the atom that moves most in the animation, angstrom."""
 
@@ -94,12 +100,16 @@ def _bonds(positions: Array, pairs: list[tuple[int, int]], colour: str, width: i
     }
 
 
+def _middles(positions: Array, metal_bonds: list[Json]) -> Array:
+    """Return the middles (M, 3) of the metal's bonds."""
+    return np.array([positions[list(b["atoms"])].mean(axis=0) for b in metal_bonds]).reshape(-1, 3)
+
+
 def _bond_labels(positions: Array, metal_bonds: list[Json]) -> Json:
     """Return the lengths of the metal's bonds as text at their middles."""
-    middles = np.array([(positions[b["atoms"][0]] + positions[b["atoms"][1]]) / 2 for b in metal_bonds])
     text = [f"{b['length']:.2f}" for b in metal_bonds]
     more = {"text": text, "textfont": {"size": 11, "color": "#1f2933"}, "hoverinfo": "skip", "showlegend": False}
-    return {"type": "scatter3d", "mode": "text", **_points(middles), **more}
+    return {"type": "scatter3d", "mode": "text", **_points(_middles(positions, metal_bonds)), **more}
 
 
 def _axis(half: float) -> Json:
@@ -117,14 +127,34 @@ def _axis(half: float) -> Json:
     }
 
 
-def view_direction(positions: Array) -> dict[str, float]:
-    """Return the camera's place: where the molecule is thinnest, turned by 15 degrees, a little from above."""
+def view_direction(positions: Array, labelled: Sequence[tuple[Array, Array]] = ()) -> dict[str, float]:
+    """Return the camera's place: where the molecule is thinnest, turned a little, from a little above.
+
+    Of the turns and heights in `TURNS` and `HEIGHTS` the one is taken in which the labels of one structure, (M, 3) with
+    the (N, 3) of its atoms in the frame of `positions` (N, 3), lie least on each other and on atoms.
+    """
     flat = positions[:, :2] - positions[:, :2].mean(axis=0)
     _, directions = np.linalg.eigh(flat.T @ flat)
     x, y = directions[:, 0] * (-1 if directions[1, 0] < 0 else 1)
-    turn = np.deg2rad(15.0)
-    eye = np.array([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn), 0.3])
+    azimuths = np.arctan2(y, x) + np.deg2rad(TURNS)
+    eyes = [np.array([np.cos(a), np.sin(a), height]) for height in HEIGHTS for a in azimuths]
+    eye = min(eyes, key=lambda e: round(sum(_crowding(*structure, e) for structure in labelled), 6))
     return dict(zip("xyz", rounded(1.6 * eye / np.linalg.norm(eye), 4), strict=True))
+
+
+def view(eye: Array) -> Array:
+    """Return right, up and forward, the rows of (3, 3), of a camera at `eye`, (3,), with z upwards."""
+    right = np.cross([0.0, 0.0, 1.0], eye)
+    frame = np.array([right, np.cross(eye, right), eye])
+    return np.asarray(frame / np.linalg.norm(frame, axis=1, keepdims=True))
+
+
+def _crowding(labels: Array, atoms: Array, eye: Array) -> float:
+    """Return by how much labels come nearer than CLEAR to each other and to atoms, angstrom."""
+    seen, around = labels @ view(eye).T, np.concatenate([labels, atoms]) @ view(eye).T
+    apart = np.abs(seen[:, None] - around[None])
+    near = np.maximum(apart[:, :, 0] / 2, apart[:, :, 1])
+    return float(np.clip(CLEAR - near, 0.0, None).sum()) - CLEAR * len(labels)
 
 
 def _layout(height: int, half: float, eye: dict[str, float]) -> Json:
@@ -191,7 +221,9 @@ def structures(
             positions, rotations[state], _ = fit(positions, reference)
         placed[state] = positions
     half = max((_half_width(p) for p in placed.values()), default=1.5)
-    eye = view_direction(reference if reference is not None else np.zeros((1, 3)))
+    metal_bonds = {state: optimised.get(state, {}).get("metal_bonds_angstrom") or [] for state in placed}
+    labelled = [(_middles(p, metal_bonds[state]), p) for state, p in placed.items()]
+    eye = view_direction(reference if reference is not None else np.zeros((1, 3)), labelled)
     figures = {
         state: structure(
             list(geometries[state]["symbols"]), positions, optimised.get(state, {}), point_group == "C2", half, eye
