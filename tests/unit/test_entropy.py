@@ -161,14 +161,15 @@ def test_hessians_made_in_different_ways_are_said():
     high |= {"method": "analytic", "hessian_settings": used | {"response_grid_level": 1, "step_bohr": 0.01}}
     said = entropy_account(low, high, {"broken": True}, [100.0])["warnings"]
     assert said == [
-        "the Hessian of LS was computed with a response on grid 3, that of HS with 1; soft modes may differ by it"
+        "the Hessians are not alike: the grid level of the exchange-correlation kernel in the orbital response is 3 "
+        "for LS and 1 for HS; soft modes, and ΔS_vib, may differ by it"
     ]
     high["hessian_settings"] = used | {"step_bohr": 0.01}
     assert entropy_account(low, high, {"broken": True}, [100.0])["warnings"] == []
     low["hessian_settings"], high["hessian_settings"] = used | {"grid_response": False}, used | {"grid_response": True}
     assert entropy_account(low, high, {"broken": True}, [100.0])["warnings"] == [
-        "the Hessian of LS was computed with the response of the grid itself set to False, that of HS with True; soft "
-        "modes may differ by it"
+        "the Hessians are not alike: the response of the grid itself (counted or not) is False for LS and True for HS; "
+        "soft modes, and ΔS_vib, may differ by it"
     ]
 
 

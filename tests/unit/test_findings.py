@@ -137,8 +137,21 @@ def test_entropy_that_does_not_pay_is_said() -> None:
     entropy[findings.BREAKING] = -50.0
     for key in (findings.TOTAL, findings.TOTAL_QUASI):
         entropy[key] = [value - 44.24 for value in entropy[key]]
-    assert findings.answer(data)[2].endswith("entropy does not pay for it.")
+    assert "entropy does not pay for it." in findings.answer(data)[2]
     assert verdicts(data)["Vibrations and spin pay the entropy cost of the broken symmetry."] == "not supported"
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_what_the_entropy_does_at_this_level_is_said_beside_it(broken: bool) -> None:
+    """A state that is the lower one throughout has no crossover, whatever the entropy; a temperature is no promise."""
+    data = sample_report.sample() if broken else sample_report.unbroken()
+    account = data["entropy"] = data["entropy"] | {"adiabatic_energy_difference_kJ_per_mol": -70.96}
+    account["crossover"] = {"temperature_K": None, "stable_below": "HS", "text": ""}
+    end = " At this level (HS minus LS −71.0 kJ/mol) HS has the lower Gibbs energy up to 2000 K: it shows no crossover."
+    assert findings.answer(data)[2].endswith(end)
+    account |= {"adiabatic_energy_difference_kJ_per_mol": 12.3}
+    account["crossover"] = {"temperature_K": 180.4, "stable_below": "LS", "text": ""}
+    assert "(HS minus LS +12.3 kJ/mol) both states have the same Gibbs energy at 180 K" in findings.answer(data)[2]
 
 
 @pytest.mark.parametrize("blocks", [None, [], [{"rotations": "A", "eigenvalue_hartree": 0.01}]])
@@ -158,7 +171,7 @@ def test_a_distortion_that_mostly_keeps_the_group_is_no_proof_of_breaking_it() -
     data["mode"]["breaking_share_of_distortion"] = 0.07
     claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
     assert claim.verdict == "uncertain"
-    assert "only 7 % of the distortion breaks C2, 50 % is asked for" in claim.evidence
+    assert "only 7 % of the mass-weighted distortion breaks C2 (threshold 50 %)" in claim.evidence
     assert findings.answer(data)[0].startswith("Probably")
 
 

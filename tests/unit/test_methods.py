@@ -25,7 +25,7 @@ def test_the_criterion_is_the_one_geometric_is_given(name, numbers):
     gradient, energy, displacement = numbers
     assert (
         f"Converged: root mean square gradient below {gradient} Eh/bohr, and either energy change below {energy} Eh or "
-        f"root mean square displacement below {displacement} Å, thresholds of geomeTRIC's {name}, Q-Chem's rule "
+        f"root mean square displacement below {displacement} Å (thresholds {name} of geomeTRIC) "
         "(LS, HS parent, HS minimum)."
     ) in methods.paragraph(sample(name))
 
@@ -42,7 +42,7 @@ def test_a_record_without_its_criterion_is_not_given_one():
     del data["optimise"]["LS"]["convergence"]
     text = methods.paragraph(data)
     assert "The record does not state the criterion of convergence (LS)." in text
-    assert "Q-Chem's rule (HS parent, HS minimum)." in text
+    assert "of geomeTRIC) (HS parent, HS minimum)." in text
     assert "The largest root mean square of a final gradient is 1.1e-06 Eh/bohr." in text
 
 
@@ -52,7 +52,7 @@ def test_grids_density_fitting_and_the_way_of_every_hessian_are_named():
     data["vibrations"]["HS"] |= {"method": "analytic", "hessian_settings": SETTINGS | {"grid_response": False}}
     text = methods.paragraph(data)
     assert (
-        "PBE0/def2-svp with density fitting (def2-universal-jkfit), integration grid level 3, in PySCF 2.14.0" in text
+        "PBE0/def2-SVP with density fitting (def2-universal-jkfit), integration grid level 3, in PySCF 2.14.0" in text
     )
     assert "geomeTRIC 1.1, far from the minimum on level 1, by gradients with the response of the grid." in text
     assert (

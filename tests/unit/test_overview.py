@@ -8,8 +8,8 @@ import sample_report
 from sample_provenance import provenance
 from spincross import conclusions, mode_entropy, overview
 from spincross.files import read_json, write_json
-from spincross.report import summary_row
-from spincross.units import GAS_CONSTANT
+from spincross.summary import summary_row
+from spincross.units import GAS_CONSTANT, HARTREE_TO_KJ_PER_MOL
 
 PAGE = Path(__file__).parents[2] / "workflow/report"
 
@@ -24,7 +24,11 @@ def test_every_number_stands_under_its_head():
     low, high = (mode_entropy.harmonic_entropy(sample_report.WAVES[state][0], 298.15).sum() for state in ("LS", "HS"))
     terms = [high - low, GAS_CONSTANT * math.log(3.0), -GAS_CONSTANT * math.log(2.0)]
     entropies = [f"{value:+.1f}".replace("-", "−") for value in (*terms, sum(terms))]
-    expected = ["sample", "pbe0_def2-svp", "CH2O", "built model", "C2: yes", "651i (B)", "8.93", "298.15", *entropies]
+    optimised = sample_report.sample()["optimise"]
+    gap = (optimised["HS"]["energy_hartree"] - optimised["LS"]["energy_hartree"]) * HARTREE_TO_KJ_PER_MOL
+    gap = f"{gap:+.1f}".replace("-", "−")
+    expected = ["sample", "pbe0_def2-svp", "CH2O", "built model", "C2: yes", gap, "651i (B)", "8.93", "298.15"]
+    expected += entropies
     recalled = "4"  # geometry, Hessian and vibrations of LS, and the scan
     assert overview.cells(summary_row(sample_report.sample())) == [*expected, "214.6, 235.0 (borrowed)", recalled]
 

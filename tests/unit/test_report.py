@@ -7,7 +7,9 @@ import re
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import sample_report
@@ -21,13 +23,12 @@ from spincross.report import (
     prose,
     render_report,
     safe_link,
-    summary_row,
-    summary_table,
     warnings,
     waterfall_caption,
 )
 from spincross.report_tables import (
     duration,
+    fitted_text,
     literature_table,
     mode_table,
     settled_table,
@@ -36,7 +37,14 @@ from spincross.report_tables import (
     state_table,
     tried_text,
 )
-from spincross.units import BOHR_TO_ANGSTROM
+from spincross.summary import summary_row, summary_table
+from spincross.units import (
+    AMU_TO_ELECTRON_MASS,
+    ANGSTROM_TO_BOHR,
+    BOHR_TO_ANGSTROM,
+    HARTREE_TO_KJ_PER_MOL,
+    HARTREE_TO_PER_CM,
+)
 from test_findings import settled, verdicts
 
 TEMPLATE = Path(__file__).parents[2] / "workflow" / "report"
@@ -148,7 +156,7 @@ def test_the_answer_names_the_mode_the_energy_and_the_entropy() -> None:
     breaking, mode, entropy = findings.answer(sample_report.sample())
     assert breaking.startswith("Yes: held in C2") and "651i cm⁻¹ (B)" in breaking and "1.7 cm⁻¹" in breaking
     assert "irrep B" in mode and "8.93 kJ/mol lower" in mode
-    assert "+9.1" in entropy and "−5.8" in entropy and entropy.endswith("entropy pays for it.")
+    assert "+9.1" in entropy and "−5.8" in entropy and "entropy pays for it." in entropy
 
 
 def test_the_answer_says_no_when_hs_keeps_the_group() -> None:
@@ -387,6 +395,34 @@ def test_stability_is_shown_for_every_block_of_rotations() -> None:
     assert stability_text(optimised) == "0.0123, irreps not told apart"
     assert stability_text(optimised | {"point_group": "C1"}) == "0.0123"
     assert stability_text(optimised | {"stability_eigenvalue_hartree": None, "stability_blocks": []}) == "–"
+
+
+@pytest.mark.parametrize("make", [sample_report.sample, sample_report.unbroken])
+def test_electrons_that_were_not_tested_are_read_first(make: Any) -> None:
+    """The sign and the size of a breaking mode hang on them; a tested state far from the brink is no warning."""
+    data = make()
+    assert not any("electrons" in text for text in warnings(data))
+    data["optimise"]["HS_parent"]["stability_blocks"] = []
+    (said,) = [text for text in warnings(data) if "electrons" in text]
+    assert said.startswith("HS in C2: no test of its electrons for rotations of irrep B, which break C2, is on record")
+    assert said.endswith("take the sign of the imaginary mode, not its digits.") == data["mode"]["broken"]
+
+
+def test_the_wavenumber_of_the_fit_is_that_of_its_curvature() -> None:
+    """E = k Q^2 / 2 with k = 4 depth / Q^2: of a quartic well made from 500i cm-1, and none from a lowest point."""
+    data = sample_report.sample()
+    k = (500.0 / HARTREE_TO_PER_CM) ** 2 * AMU_TO_ELECTRON_MASS * ANGSTROM_TO_BOHR**2
+    place, depth = 0.2, k * 0.2**2 / 4
+    q = np.array([-0.3, -0.15, 0.0, 0.15, 0.3])
+    energy = depth * ((q / place) ** 4 - 2 * (q / place) ** 2)
+    data["mode"] |= {
+        "scan_energy_hartree": (energy + data["mode"]["parent_energy_hartree"]).tolist(),
+        "scan_minimum_kJ_per_mol": -depth * HARTREE_TO_KJ_PER_MOL,
+        "q_at_minimum_amu_half_angstrom": place,
+    }
+    assert dict(mode_table(data)["rows"])["wavenumber from the curvature of that fit at Q = 0 (cm⁻¹)"] == "500i"
+    data["mode"]["scan_minimum_kJ_per_mol"] = energy.min() * HARTREE_TO_KJ_PER_MOL
+    assert fitted_text(data["mode"]) == "–"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from playwright.sync_api import Error, Page, sync_playwright
 
 import sample_report
 from spincross.overview import render_index
-from spincross.report import render_report, summary_row
+from spincross.report import render_report
+from spincross.summary import summary_row
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "workflow/report"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spincross import drawings, files, landau, landau_fit, overview, paper_figures, report, symmetry_mode
+from spincross import drawings, files, landau, landau_fit, overview, paper_figures, report, summary, symmetry_mode
 from spincross.config import Settings
 from spincross.entropy import entropy_account, entropy_rows
 from spincross.entropy_shares import mode_rows
@@ -177,8 +177,8 @@ def render_report(settings: Settings, complex_id: str, states: list[Path], page:
         temporary.write_text(text)
     seconds, level = time.perf_counter() - start, data["entropy"]["provenance"]["level"]
     facts = files.provenance(_sources(states), seconds, level=level, converged=True)
-    summary = {"provenance": facts, **report.summary_row(data)}
-    write_checked(folder / settings.level_name / "summary.json", summary, "summary")
+    row = {"provenance": facts, **summary.summary_row(data)}
+    write_checked(folder / settings.level_name / "summary.json", row, "summary")
 
 
 def _pages(earlier: list[Path], found: list[Path]) -> set[tuple[str, str]]:
@@ -210,7 +210,7 @@ def collect_summary(found: list[Path], page: Path, folder: Path) -> None:
     rows = [{key: row[key] for key in ("complex", "level")} | row for row in contents]
     shown = {(row["complex"], row["level"]) for row in rows[: len(found)]} | _pages(earlier, found)
     for name, text in (
-        ("summary.tsv", report.summary_table(rows)),
+        ("summary.tsv", summary.summary_table(rows)),
         ("index.html", overview.render_index(rows, shown, page)),
     ):
         with files.replacing(folder / name) as temporary:

@@ -42,11 +42,11 @@ STANDARD_TEMPERATURE: float = 298.15
 
 SETTINGS_THAT_COUNT = {
     "analytic": {
-        "grid_level": "grid",
-        "response_grid_level": "a response on grid",
-        "grid_response": "the response of the grid itself set to",
+        "grid_level": "the grid level",
+        "response_grid_level": "the grid level of the exchange-correlation kernel in the orbital response",
+        "grid_response": "the response of the grid itself (counted or not)",
     },
-    "finite differences": {"grid_level": "grid", "step_bohr": "a step in bohr of"},
+    "finite differences": {"grid_level": "the grid level", "step_bohr": "the step in bohr"},
 }
 """What two Hessians of one method must have in common, and its name, by keys of `hessian_settings`."""
 BAND_ENDINGS = ("_low", "_high", "_quasi_rrho_low", "_quasi_rrho_high")
@@ -202,7 +202,7 @@ def _method_warnings(low: Json, high: Json) -> list[str]:
     used = [state.get("hessian_settings", {}) for state in (low, high)]
     pairs = [(name, *(settings.get(key) for settings in used)) for key, name in names.items()]
     return [
-        f"the Hessian of LS was computed with {name} {a}, that of HS with {b}; soft modes may differ by it"
+        f"the Hessians are not alike: {name} is {a} for LS and {b} for HS; soft modes, and ΔS_vib, may differ by it"
         for name, a, b in pairs
         if a != b
     ]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
+from spincross.symmetry_mode import FITTED_REACH
 from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Figure = dict[str, Any]
@@ -110,11 +111,12 @@ def double_well(mode: Json) -> Figure:
 
 
 def _fitted_well(mode: Json, largest: float) -> list[Json]:
-    """Return the curve a Q^2 + b Q^4 with the well of mode.json, up to |Q| = largest; nothing without a fit."""
+    """Return the curve a Q^2 + b Q^4 with the well of mode.json as far as it was fitted; nothing without a fit."""
     depth, place = -mode["scan_minimum_kJ_per_mol"], mode["q_at_minimum_amu_half_angstrom"]
     if depth <= 0 or place <= 0:
         return []
-    q = np.linspace(-largest, largest, 81)
+    reach = FITTED_REACH * abs(mode["scan_q_amu_half_angstrom"][int(np.argmin(mode["scan_energy_hartree"]))])
+    q = np.linspace(-1.0, 1.0, 81) * min(largest, reach or largest)
     energy = depth * ((q / place) ** 4 - 2 * (q / place) ** 2)
     return [line(rounded(q), rounded(energy), "fit of aQ² + bQ⁴", GREY, dash="dash", hoverinfo="skip")]
 

@@ -1,4 +1,4 @@
-"""What the numbers of one complex say: the answer in three sentences, claims with a verdict, and the summary row.
+"""What the numbers of one complex say: the answer in three sentences, and claims with a verdict.
 
 Differences are HS minus LS. A verdict is a word first (`supported`, `uncertain`, `not supported`, `not tested`); its
 colour and symbol repeat it. Thresholds are those at the top and the configured gates, and are printed with the
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from spincross import pointgroup
+from spincross.entropy import HOTTEST
 from spincross.units import HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KJ_PER_MOL
 
 Json = dict[str, Any]
@@ -147,7 +148,7 @@ def _open_reasons(data: Json) -> list[str]:
     keeps, settled = pointgroup.irreps(optimised["point_group"])[0], _settled_real(parent)
     count = sum(parent["irreps"][i] != keeps and i not in settled for i in parent["undetermined_modes"])
     inside = f"{count} of the modes that break it {'lies' if count == 1 else 'lie'} inside the noise"
-    return [inside] * (count > 0) + _brinks(optimised)
+    return [inside] * (count > 0) + brinks(optimised)
 
 
 def untested(optimised: Json) -> list[str]:
@@ -167,7 +168,7 @@ def _rotations(optimised: Json) -> list[tuple[str, float, float]]:
     ]
 
 
-def _brinks(optimised: Json) -> list[str]:
+def brinks(optimised: Json) -> list[str]:
     """Return a clause for every irrep whose orbital rotations may break the group: curvatures hang on that sign."""
     group, found = optimised["point_group"], []
     for name, value, noise in _rotations(optimised):
@@ -241,11 +242,24 @@ def _entropy_sentence(data: Json) -> str:
     if not data["mode"]["broken"]:
         cost = "there is no cost of symmetry breaking to pay"
         cost = "no cost of symmetry breaking is counted" if _open_reasons(data) else cost
-        return f"{terms}, in all {total} J/(K mol); {cost}."
+        return f"{terms}, in all {total} J/(K mol); {cost}.{_crossover_clause(entropy)}"
     words = {"supported": "entropy pays for it", "not supported": "entropy does not pay for it"}
     word = words.get(_payment(data).verdict, "within the error band it stays open whether entropy pays for it")
     cost = f"{number(entropy[BREAKING], 1, True)} J/(K mol) for the broken symmetry"
-    return f"{terms} against {cost}, in all {total} J/(K mol): {word}."
+    return f"{terms} against {cost}, in all {total} J/(K mol): {word}.{_crossover_clause(entropy)}"
+
+
+def _crossover_clause(entropy: Json) -> str:
+    """Say what the entropy does at this level: nothing, where one state has the lower Gibbs energy throughout."""
+    crossing, energy = entropy.get("crossover"), entropy.get("adiabatic_energy_difference_kJ_per_mol")
+    if not crossing or energy is None:
+        return ""
+    gap = f"HS minus LS {number(energy, 1, True)} kJ/mol"
+    if crossing["temperature_K"] is None:
+        below = crossing["stable_below"]
+        return f" At this level ({gap}) {below} has the lower Gibbs energy up to {HOTTEST:g} K: it shows no crossover."
+    at = number(crossing["temperature_K"], 0)
+    return f" At this level ({gap}) both states have the same Gibbs energy at {at} K, which is not a prediction."
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
@@ -300,28 +314,28 @@ def _breaking(data: Json) -> Claim:
     """Judge whether HS breaks the symmetry of the parent group."""
     parent, mode, group = data["vibrations"]["HS_parent"], data["mode"], data["optimise"]["HS_parent"]["point_group"]
     text, floor = f"HS breaks {group}.", parent["noise_floor_per_cm"]
-    brinks = _brinks(data["optimise"]["HS_parent"])
+    electrons = brinks(data["optimise"]["HS_parent"])
     if group == "C1":
         return Claim(text, "not tested", "both states were computed without symmetry")
     if not mode["broken"]:
         unknown, settled = open_and_settled(parent)
         verdict = "uncertain" if parent["imaginary_modes"] or _open_reasons(data) else "not supported"
         evidence = f"{unknown} undetermined inside the noise floor of {number(floor)} cm⁻¹{settled}"
-        return Claim(text, verdict, "; ".join([f"imaginary: {len(parent['imaginary_modes'])}; {evidence}", *brinks]))
+        return Claim(text, verdict, "; ".join([f"imaginary: {len(parent['imaginary_modes'])}; {evidence}", *electrons]))
     lower = mode["energy_lowering_kJ_per_mol"]
     doubts = [f"doubts about the scan: {len(mode['warnings'])}"] if mode.get("warnings") else []
     if mode["breaking_share_of_distortion"] < MOSTLY:
-        share = f"{100 * mode['breaking_share_of_distortion']:.0f} % of the distortion"
-        doubts.append(f"only {share} breaks {group}, {100 * MOSTLY:.0f} % is asked for: the rest keeps it")
+        share = f"{100 * mode['breaking_share_of_distortion']:.0f} % of the mass-weighted distortion"
+        doubts.append(f"only {share} breaks {group} (threshold {100 * MOSTLY:.0f} %), the rest is relaxation within it")
     stable = all(value >= -noise for _, value, noise in _rotations(data["optimise"]["HS_parent"]))
     clear = (
         stable and abs(mode["wavenumber_per_cm"]) > CLEAR_OF_NOISE * floor and lower > half_quantum(mode) and not doubts
     )
     evidence = (
-        f"{wavenumber(mode['wavenumber_per_cm'])} cm⁻¹ ({mode['irrep']}), noise ± {number(floor)} cm⁻¹; "
+        f"{wavenumber(mode['wavenumber_per_cm'])} cm⁻¹ ({mode['irrep']}), noise floor {number(floor)} cm⁻¹; "
         f"minimum {number(lower, 2)} kJ/mol below the parent, half a quantum {number(half_quantum(mode), 2)} kJ/mol"
     )
-    return Claim(text, "supported" if clear else "uncertain", "; ".join([evidence, *doubts, *brinks]))
+    return Claim(text, "supported" if clear else "uncertain", "; ".join([evidence, *doubts, *electrons]))
 
 
 def _spin_purity(data: Json) -> Claim:
@@ -378,49 +392,7 @@ def _calorimetry(data: Json) -> Claim:
     return Claim("The total entropy agrees with calorimetry.", verdict, texts)
 
 
-# --- summary ----------------------------------------------------------------------------------------------------------
-
-
-def summary_row(data: Json) -> dict[str, str | float]:
-    """Return the numbers of one complex at one level, units in the keys; empty text where there is none."""
-    optimise, mode, entropy, landau = data["optimise"], data["mode"], data["entropy"], data.get("landau") or {}
-    energies = relative_energies(optimise)
-    row: dict[str, Any] = {
-        "complex": data["complex"],
-        "level": data["level_name"],
-        "formula": data["molecule"]["formula"],
-        "atoms": data["molecule"]["atoms"],
-        "origin": data["molecule"]["origin"],
-        "point_group": optimise["HS_parent"]["point_group"],
-        "energy_HS_parent_minus_LS_kJ_per_mol": round(energies["HS_parent"], 3),
-        "energy_HS_minus_LS_kJ_per_mol": round(energies["HS"], 3),
-        "s_squared_HS": round(optimise["HS"]["s_squared"], 4),
-        "broken": "yes" if mode["broken"] else "no",
-        "answer": breaking_word(data),
-        "imaginary_modes_HS_parent": len(data["vibrations"]["HS_parent"]["imaginary_modes"]),
-        "irrep": mode["irrep"],
-        "wavenumber_per_cm": mode["wavenumber_per_cm"],
-        "noise_floor_per_cm": data["vibrations"]["HS_parent"]["noise_floor_per_cm"],
-        "energy_lowering_kJ_per_mol": mode["energy_lowering_kJ_per_mol"],
-        "temperature_K": nearest_temperature(entropy),
-        HARMONIC: round(at_temperature(entropy, HARMONIC), 3),
-        QUASI: round(at_temperature(entropy, QUASI), 3),
-        SPIN: round(entropy[SPIN], 3),
-        BREAKING: round(entropy[BREAKING], 3),
-        TOTAL: round(at_temperature(entropy, TOTAL), 3),
-        "landau_borrowed_from": landau.get("borrowed_from"),
-        "landau_temperature_up_K": landau.get("temperature_up_K"),
-        "landau_temperature_down_K": landau.get("temperature_down_K"),
-        "stages_recalled": sum(origin(d) == "recalled" for d in stages(data).values()),
-    }
-    return {key: "" if value is None else value for key, value in row.items()}
-
-
-def summary_table(rows: list[dict[str, str | float]]) -> str:
-    """Return rows as tab-separated text with one header line; columns of the first row, then new ones."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = [columns] + [[" ".join(str(row.get(c, "")).split()) for c in columns] for row in rows]
-    return "".join("\t".join(cells) + "\n" for cells in lines)
+# --- stages -----------------------------------------------------------------------------------------------------------
 
 
 def stages(data: Json) -> dict[str, Json]:
@@ -439,8 +411,7 @@ def _part(stage: Json, name: str) -> Json:
     """Return the provenance of a DFT part that a later stage quotes, as `hessian_origin` in vibrations.json."""
     if f"{name}_origin" not in stage:
         return {}
-    machine = (stage.get("provenance") or {}).get("machine_class", "unknown") if name == "hessian" else "unknown"
-    facts = {"origin": stage[f"{name}_origin"], "machine_class": machine}
+    facts = {"origin": stage[f"{name}_origin"], "machine_class": stage.get(f"{name}_machine_class", "unknown")}
     return {"provenance": facts | {"wall_seconds": stage.get(f"{name}_wall_seconds")}}
 
 

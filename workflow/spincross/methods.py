@@ -13,15 +13,18 @@ STATES = {"LS": "LS", "HS_parent": "HS parent", "HS": "HS minimum"}
 
 def paragraph(data: Json) -> str:
     """Return the paragraph; `data` as in `report.render_report`."""
-    tau = data["entropy"]["treatment"]["quasi_rrho_tau_per_cm"]
+    treatment = data["entropy"]["treatment"]
     return " ".join(
         [
             _level(data),
             *_convergence(data),
             *_hessians(data),
             _breaking(data),
-            f"Vibrational entropies are harmonic and, beside them, quasi-RRHO (tau = {tau:g} cm⁻¹), without rotation "
-            f"and translation. Workflow: spincross {__version__}.",
+            "Vibrational entropies are harmonic and, beside them, quasi-RRHO "
+            f"(tau {treatment['quasi_rrho_tau_per_cm']:g} cm⁻¹, damping exponent "
+            f"{treatment['quasi_rrho_damping_power']:g}, average moment of inertia "
+            f"{treatment['quasi_rrho_average_inertia_kg_m2']:g} kg m²), without rotation and translation. "
+            f"Workflow: spincross {__version__}.",
         ]
     )
 
@@ -36,11 +39,16 @@ def _level(data: Json) -> str:
     coarse = f", far from the minimum on level {grids[0]}" if grids and grids[0] < level["grid_level"] else ""
     return (
         f"The isolated molecule {data['molecule']['formula']} (charge {charge}) was computed "
-        f"with {level['functional'].upper()}/{level['basis']}{fitting}, integration grid level {level['grid_level']}, "
+        f"with {level['functional'].upper()}/{_written(level['basis'])}{fitting}, integration grid level {level['grid_level']}, "
         f"in PySCF {versions.get('pyscf', '')}. Geometries of LS (multiplicity {low['multiplicity']}) and HS "
         f"(multiplicity {high['multiplicity']}) were optimised in {parent['point_group']} with geomeTRIC "
         f"{versions.get('geometric', '')}{coarse}, by gradients with the response of the grid."
     )
+
+
+def _written(basis: str) -> str:
+    """Return a basis set as papers write it: def2-SVP."""
+    return basis.upper().replace("DEF2", "def2")
 
 
 def _convergence(data: Json) -> list[str]:
@@ -57,7 +65,7 @@ def _criterion(optimised: Json) -> str:
     return (
         f"Converged: root mean square gradient below {found['gradient_rms_hartree_per_bohr']:g} Eh/bohr, and either "
         f"energy change below {found['energy_change_hartree']:g} Eh or root mean square displacement below "
-        f"{found['displacement_rms_angstrom']:g} Å, thresholds of geomeTRIC's {found['set']}, Q-Chem's rule"
+        f"{found['displacement_rms_angstrom']:g} Å (thresholds {found['set']} of geomeTRIC)"
     )
 
 

@@ -13,8 +13,8 @@ from spincross.figures import Json
 from spincross.findings import number, wavenumber
 
 HEADS = [
-    "complex", "level", "formula", "structure", "HS breaks", "mode (cm⁻¹)", "lowering (kJ/mol)", "T (K)",
-    "ΔS vib", "ΔS spin", "ΔS SB", "ΔS total", "Landau T down, T up (K)", "stages recalled",
+    "complex", "level", "formula", "structure", "HS breaks", "HS − LS (kJ/mol)", "mode (cm⁻¹)", "lowering (kJ/mol)",
+    "T (K)", "ΔS vib", "ΔS spin", "ΔS SB", "ΔS total", "Landau T down, T up (K)", "stages recalled",
 ]  # fmt: skip
 
 
@@ -58,6 +58,7 @@ def cells(row: Json) -> list[str]:
     lender = " (borrowed)" if row.get("landau_borrowed_from") else ""
     entropies = [value(k, 1, True) for k in (findings.HARMONIC, findings.SPIN, findings.BREAKING, findings.TOTAL)]
     breaks = f"{row['point_group']}: {str(row.get('answer', row['broken'])).lower()}"
-    head = [row["complex"], row["level"], row["formula"], row["origin"], breaks, mode]
+    head = [row["complex"], row["level"], row["formula"], row["origin"], breaks]
+    head += [value("energy_HS_minus_LS_kJ_per_mol", 1, True), mode]
     head += [value("energy_lowering_kJ_per_mol", 2), f"{float(row['temperature_K']):g}", *entropies]
     return [*head, "–" if turning == ["–", "–"] else ", ".join(turning) + lender, str(row["stages_recalled"])]

@@ -31,11 +31,9 @@ from spincross import (
 )
 from spincross.entropy import HOTTEST
 from spincross.figures import STATE_LABELS, Figure, Json
-from spincross.findings import stages, summary_row, summary_table
+from spincross.findings import stages
 from spincross.molecule import Molecule
 from spincross.units import ANGSTROM_TO_BOHR
-
-__all__ = ["render_report", "summary_row", "summary_table"]
 
 STATES = tuple(STATE_LABELS)
 
@@ -159,11 +157,19 @@ def warnings(data: Json) -> list[str]:
     borrowed = landau_view.borrowed_from(data.get("landau") or {}, data["entry"])
     if borrowed:
         found.append(f"The Landau parameters are borrowed from {borrowed}; they say nothing about this complex.")
+    found += brink_warning(data)
     for name, stage in stages(data).items():
         found += [f"{name}: {text}" for text in stage.get("warnings") or []]
         if (stage.get("provenance") or {}).get("converged") is False:
             found.append(f"{name}: not converged")
     return list(dict.fromkeys(found))
+
+
+def brink_warning(data: Json) -> list[str]:
+    """Return why the sign or the size of the breaking mode hangs on the electrons of HS in the parent group, if so."""
+    clauses = findings.brinks(data["optimise"]["HS_parent"])
+    end = ": take the sign of the imaginary mode, not its digits." if data["mode"]["broken"] else "."
+    return [f"HS in {parent_group(data)}: {clause}{end}" for clause in clauses]
 
 
 def conformer_warning(data: Json) -> list[str]:
@@ -177,7 +183,7 @@ def conformer_warning(data: Json) -> list[str]:
 
 ORBITAL_CAPTION = (
     "Frontier orbital energies, spin up (α) and spin down (β); solid blue occupied, dotted orange empty. The thicker a "
-    "level, the larger its share on the metal; t2g- and eg-like levels carry their sign; hover for irrep and share. "
+    "level, the larger its share on the metal; t2g- and eg-like levels are labelled; hover for irrep and share. "
     "Levels within 0.06 eV stand side by side."
 )
 

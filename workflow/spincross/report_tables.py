@@ -9,8 +9,9 @@ import numpy as np
 
 from spincross import findings, levels
 from spincross.figures import STATE_LABELS, Json
-from spincross.findings import number, origin, stages, summary_row, wavenumber
-from spincross.units import HARTREE_TO_KJ_PER_MOL
+from spincross.findings import number, origin, stages, wavenumber
+from spincross.summary import summary_row
+from spincross.units import AMU_TO_ELECTRON_MASS, ANGSTROM_TO_BOHR, HARTREE_TO_KJ_PER_MOL, HARTREE_TO_PER_CM
 
 Table = dict[str, list[Any]]
 STATES = tuple(STATE_LABELS)
@@ -132,12 +133,23 @@ def mode_table(data: Json) -> Table:
             "depth of the well in the scan, by a fit of aQ² + bQ⁴ or at the lowest point (kJ/mol)",
             number(mode["scan_minimum_kJ_per_mol"] or None, 3),
         ],
+        ["wavenumber from the curvature of that fit at Q = 0 (cm⁻¹)", fitted_text(mode)],
         ["|Q| there (amu^1/2 Å)", number(mode["q_at_minimum_amu_half_angstrom"] or None, 3)],
         ["|E(Q) − E(−Q)|, zero by symmetry, where both were computed (Eh)", f"{mode['scan_asymmetry_hartree']:.0e}"],
         ["overlap of Q with the relaxed distortion", number(mode["overlap_with_relaxed_distortion"], 3)],
         ["part of that distortion that breaks the symmetry (%)", number(100 * mode["breaking_share_of_distortion"], 1)],
     ]
     return {"head": ["quantity", "value"], "rows": rows}
+
+
+def fitted_text(mode: Json) -> str:
+    """Return the wavenumber of the fit a Q^2 + b Q^4 at Q = 0, a dash where the well is that of the lowest point."""
+    depth, place = -mode["scan_minimum_kJ_per_mol"], mode["q_at_minimum_amu_half_angstrom"]
+    rise = np.array(mode["scan_energy_hartree"]) - mode["parent_energy_hartree"]
+    if depth <= 0 or place <= 0 or depth <= -rise.min() * HARTREE_TO_KJ_PER_MOL * (1 + 1e-6):
+        return "–"
+    curvature = 4.0 * depth / HARTREE_TO_KJ_PER_MOL / (AMU_TO_ELECTRON_MASS * (place * ANGSTROM_TO_BOHR) ** 2)
+    return f"{np.sqrt(curvature) * HARTREE_TO_PER_CM:.0f}i"
 
 
 def settled_table(data: Json) -> Table:

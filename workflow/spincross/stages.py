@@ -319,9 +319,8 @@ def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, brok
     files.write_xyz(folder / "animation.xyz", molecule.symbols, frames, notes)
     inputs = {"scan": folder / "scan.json", "relaxed": broken / "optimise/optimise.json"}
     facts = files.provenance(inputs, time.perf_counter() - start, **state_facts(scanned["provenance"]))
-    write_checked(
-        folder / "mode.json", {"provenance": facts, "scan_origin": scanned["provenance"]["origin"], **content}, "mode"
-    )
+    of_scan = {f"scan_{key}": scanned["provenance"][key] for key in ("origin", "wall_seconds", "machine_class")}
+    write_checked(folder / "mode.json", {"provenance": facts, **of_scan, **content}, "mode")
 
 
 def _broken_facts(

@@ -40,6 +40,7 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
         "provenance": files.provenance(inputs, time.perf_counter() - start, **state_facts(facts["provenance"])),
         "hessian_origin": facts["provenance"]["origin"],
         "hessian_wall_seconds": facts["provenance"]["wall_seconds"],
+        "hessian_machine_class": facts["provenance"]["machine_class"],
         "complex": complex_id,
         "level": source["level"],
         "state": state,
