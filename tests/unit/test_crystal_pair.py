@@ -12,7 +12,8 @@ from ase.geometry import cellpar_to_cell
 from sample_provenance import fulfils
 from spincross import __main__ as command
 from spincross import crystal, crystal_pair, files
-from spincross.cif import quiet
+from spincross.cif import quiet, read_crystal
+from spincross.errors import BadStructure
 from spincross.molecule import Molecule
 from spincross.units import BOHR_TO_ANGSTROM
 
@@ -80,6 +81,32 @@ def test_the_lost_twofold_shows_in_the_reflections_and_in_the_strain(pair: dict[
         assert (cell["complexes_per_cell"], cell["temperature_K"]) == (4, 90.0)
         assert cell["volume_angstrom3"] == pytest.approx(volume)
         assert cell["volume_per_complex_angstrom3"] == pytest.approx(volume / 4)
+
+
+def test_cells_that_are_not_alike_have_neither_strain_nor_reflections_to_compare(
+    tmp_path: Path, pair: dict[str, Any]
+) -> None:
+    """Indices of a doubled cell are those of another lattice."""
+    doubled = [*HIGH_CELL[:2], 2 * HIGH_CELL[2], *HIGH_CELL[3:]]
+    symbols, positions, _ = files.read_xyz(STRUCTURES / "fe-pmi2-ncs2/high_spin.xyz")
+    write_cif(tmp_path / "high.cif", doubled, 81, symbols, positions * BOHR_TO_ANGSTROM)
+    found = crystal_pair.crystal_facts("pair", ENTRY, crystal.extract_molecule("pair", ENTRY, tmp_path))
+    fulfils(found, "crystal")
+    assert found["space_groups"]["relation_of_HS_to_LS"] == "no common cell"
+    assert [found["space_groups"][k] for k in ("index", "setting_of_HS")] == [None, None]
+    assert (found["strain"], found["reflections"]) == (None, None)
+
+
+def test_a_cell_that_its_operators_change_is_refused(tmp_path: Path) -> None:
+    """Pccn asks for right angles; bonds of a molecule on a symmetry element would come out unlike its images."""
+    symbols, positions, _ = files.read_xyz(STRUCTURES / "fe-pmi2-ncs2/low_spin.xyz")
+    for beta, refused in ((90.0, False), (93.0, True)):
+        write_cif(tmp_path / "x.cif", [*LOW_CELL[:4], beta, 90.0], 266, symbols[:18], positions[:18] * BOHR_TO_ANGSTROM)
+        if refused:
+            with pytest.raises(BadStructure, match="the symmetry operators do not fit the cell 20.000, 16.000, 18.000"):
+                read_crystal(tmp_path / "x.cif")
+        else:
+            assert len(read_crystal(tmp_path / "x.cif").symbols) == 4 * 35
 
 
 def test_crystals_of_different_compounds_have_no_strain(tmp_path: Path, pair: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from sample_crystals import (
     needs_shared,
     refused,
 )
-from spincross import cif, completeness, crystal, disorder
+from spincross import cif, completeness, crystal, disorder, species
 from spincross.units import BOHR_TO_ANGSTROM
 
 # --- real crystals ----------------------------------------------------------------------------------------------------
@@ -151,6 +151,13 @@ def test_larger_site_groups_are_recognised_by_name(tmp_path: Path, hall: int, si
     (tmp_path / "high.cif").write_text(cif_text(cell, operations, ["Zn", "Cl"], places))
     found = extract("high.cif", tmp_path, point_group="C1", multiplicity={})
     assert found.facts["site_symmetry"] == name, kind.international_short
+
+
+def test_every_point_group_that_spglib_names_has_a_schoenflies_symbol() -> None:
+    """Of all 530 settings."""
+    found = [cif.quiet(spglib.get_symmetry_from_database, hall)["rotations"] for hall in range(1, 531)]
+    names = {cif.quiet(spglib.get_pointgroup, rotations)[0].strip() for rotations in found}
+    assert names == set(species.SCHOENFLIES)
 
 
 FAN = np.array([[np.cos(a), np.sin(a), -0.33] for a in np.radians([0.0, 120.0, 240.0])])

@@ -142,23 +142,49 @@ def test_e13_is_half_c_cos_beta_over_c0() -> None:
 def test_a_cell_in_another_setting_is_brought_to_the_parents() -> None:
     parent = np.asarray(cellpar_to_cell(ORTHORHOMBIC))
     cell = np.asarray(cellpar_to_cell(MONOCLINIC))
-    assert np.array_equal(lattice.common_setting(parent, cell), np.eye(3))
+    assert np.array_equal(lattice.common_settings(parent, cell)[0], np.eye(3))
     turned = cell[[1, 2, 0]]
-    setting = lattice.common_setting(parent, turned)
+    monoclinic = lattice.transformed(group(81), np.eye(3, dtype=int)[[1, 2, 0]].T)
+    setting = lattice.common_setting((parent, group(266)), (turned, monoclinic))
     assert setting is not None
     # beta and 180 degrees minus beta describe the same cell
     brought = lattice.standard(setting.T @ turned)
     assert np.abs(np.abs(brought) - np.abs(lattice.standard(cell))).max() < 1e-9
-    monoclinic = lattice.transformed(group(81), np.eye(3, dtype=int)[[1, 2, 0]].T)
     back = lattice.transformed(monoclinic, setting)
     assert lattice.lost_extinctions(group(266), back) == lattice.lost_extinctions(group(266), group(81))
-    assert lattice.common_setting(parent, np.eye(3) * 40.0) is None
+    assert lattice.common_settings(parent, np.eye(3) * 40.0) == []
+    assert lattice.common_setting((parent, group(266)), (np.eye(3) * 40.0, group(81))) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "halls", "related"),
+    [
+        ([18.0, 16.0, 18.6, 90, 90, 90], [18.9, 16.4, 18.2, 90, 93.1, 90], (266, 81), ("subgroup", 2)),
+        ([10.0, 10.25, 17.0, 90, 90, 90], [10.35, 10.05, 17.4, 90, 90, 90], (278, 278), ("same group", 1)),
+        ([10.0, 15.0, 10.3, 90, 98, 90], [10.4, 15.3, 10.1, 90, 98, 90], (81, 81), ("same group", 1)),
+    ],
+)
+def test_axes_nearer_to_each_other_than_the_strain_stay_where_the_groups_put_them(
+    low: list[float], high: list[float], halls: tuple[int, int], related: tuple[str, int]
+) -> None:
+    """Cells alone would exchange two axes, and the same group, or a subgroup, would pass for an unrelated one."""
+    cells = [np.asarray(cellpar_to_cell(c)) for c in (low, high)]
+    pairs = [(cell, group(hall)) for cell, hall in zip(cells, halls, strict=True)]
+    setting = lattice.common_setting(*pairs)
+    assert setting is not None and np.array_equal(setting, np.eye(3))
+    assert lattice.relation(pairs[0][1], lattice.transformed(pairs[1][1], setting)) == related
+    turned = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    other = turned.T @ cells[1], lattice.transformed(pairs[1][1], turned)
+    back = lattice.common_setting(pairs[0], other)
+    assert back is not None
+    assert lattice.relation(pairs[0][1], lattice.transformed(other[1], back)) == related
 
 
 def test_a_monoclinic_n_setting_shows_the_same_lost_reflections() -> None:
     n_setting = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 1]])
     cell = np.asarray(cellpar_to_cell(MONOCLINIC))
     other = lattice.transformed(group(81), n_setting)
-    setting = lattice.common_setting(np.asarray(cellpar_to_cell(ORTHORHOMBIC)), n_setting.T @ cell)
+    parent = np.asarray(cellpar_to_cell(ORTHORHOMBIC)), group(266)
+    setting = lattice.common_setting(parent, (n_setting.T @ cell, other))
     assert setting is not None
     assert lattice.relation(group(266), lattice.transformed(other, setting)) == ("subgroup", 2)

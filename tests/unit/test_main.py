@@ -385,3 +385,11 @@ def test_molecule_prints_what_was_taken_for_the_complex_and_every_doubt(tmp_path
     assert [name in doubt for name, doubt in zip(("low_spin.xyz", "high_spin.xyz"), doubts, strict=True)] == [True] * 2
     with pytest.raises(SystemExit, match=r"--complex T1 is not in .*known: fe-aai2-ncs2"):
         __main__.main(["molecule", *words[2:], "--complex", "T1"])
+
+
+def test_the_help_says_what_every_stage_makes(capsys):
+    assert set(__main__.HELP) == set(__main__.STAGES)
+    with pytest.raises(SystemExit):
+        __main__.main(["optimise", "--help"])
+    shown = capsys.readouterr().out
+    assert all(f"  {stage:22}{text}\n" in shown for stage, text in __main__.HELP.items())

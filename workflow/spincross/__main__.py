@@ -22,6 +22,28 @@ from spincross.errors import BadInput, MissingInput, SpincrossError, Stopped
 
 STOPPED = 75
 """Exit code of a run that stopped because its time was over (EX_TEMPFAIL: try again)."""
+HELP = {
+    "molecule": "what is taken for the complex: formula, bonds, group, doubts (seconds)",
+    "crystal": "octahedron, cells and strain of the CIFs (seconds)",
+    "states": "SCFs of the candidate states at the start geometries",
+    "optimise": "geometry of --state in --group",
+    "hessian": "its Hessian",
+    "vibrations": "its normal modes, from the Hessian",
+    "symmetry-mode": "the scan along the mode that breaks the parent group",
+    "assess-symmetry-mode": "what the mode gains, from scan and relaxed HS",
+    "entropy": "the entropy account",
+    "landau": "the Landau model",
+    "draw-landau": "figures 1, 2 and 5 of the paper with the parameters in landau.json",
+    "report": "report.html and summary.json",
+    "chain": "all DFT stages that are neither finished nor recorded",
+    "pack": "a job folder for another host, --into FOLDER",
+    "store": "reference records from finished results",
+    "leave-saddle": "a new start beside a saddle within the group",
+    "probe-instability": "the lowest modes of one --irrep, from tens of gradients",
+    "fit": "the Landau model fitted to --data",
+    "phase-diagram": "the Landau model over temperature and one --parameter",
+}
+"""What each stage makes, for `--help`."""
 AGAIN = 10.0
 """Seconds after which the alarm of `--stop-after` rings again."""
 LONGEST = 1e8
@@ -33,8 +55,12 @@ OTHERS = (
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m spincross", description=__doc__, epilog=OTHERS)
-    parser.add_argument("stage", choices=sorted(STAGES), help="what to run; its inputs must lie under --results")
+    said = "\n".join(f"  {stage:22}{text}" for stage, text in HELP.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m spincross", description=(__doc__ or "").splitlines()[0], epilog=f"stages:\n{said}\n\n{OTHERS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("stage", choices=HELP, metavar="STAGE", help="what to run (below); inputs lie under --results")
     parser.add_argument("--complex", help="id from structures/complexes.yaml")
     parser.add_argument("--state", choices=["LS", "HS"], default="HS")
     parser.add_argument("--group", default=None, help="point group imposed (the parent group unless given)")
@@ -44,7 +70,8 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--workdir", type=Path, default=Path("work"), help="restart data; a killed run goes on from it")
     parser.add_argument("--irrep", help="probe-instability: irrep of the group, as B in C2")
     parser.add_argument("--stop-after", type=float, metavar="SECONDS", help="stop then; the next start goes on")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="memory_mb=64000, ...")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="a key of the configuration: memory_mb=64000, hessian.step=0.003, ...")  # fmt: skip
     parser.add_argument("--into", type=Path, metavar="FOLDER", help="pack: the folder to make")
     parser.add_argument("--job", type=Path, metavar="FOLDER", help="a folder made by pack: all paths and the complex")
     parser.add_argument("--states", default="LS,HS", help="states: which spin states")
@@ -196,6 +223,7 @@ def _phase_diagram(settings: Settings, place: Place) -> None:
     if chosen is None or limits is None:
         raise BadInput("phase-diagram needs --parameter NAME and --range LOW HIGH")
     conclusions.draw_phase_diagram(settings, place.complex, chosen, (limits[0], limits[1]), place.base / "landau")
+    print(f"phase_diagram_{chosen}.* written into {place.base / 'landau'}")
 
 
 def _landau(settings: Settings, place: Place) -> None:

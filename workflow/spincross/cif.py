@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import spglib
 from ase.data import atomic_numbers
-from ase.geometry import cellpar_to_cell
+from ase.geometry import cell_to_cellpar, cellpar_to_cell
 from ase.io.cif import parse_cif
 from ase.spacegroup.spacegroup import parse_sitesym
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ MERGE_DISTANCE = 0.25
 """Atoms of one element closer than this (angstrom) are one atom that symmetry generated twice."""
 LARGEST_TEXT = 10_000_000
 """Most characters of a CIF that are read, tables of reflections apart."""
+CELL_MISFIT = 0.01
+"""Largest change of a cell's metric, relative to the lengths, by an operation of its group: rounding is far less."""
 MOST_IMAGES = 20_000
 """Most atoms of a cell before coinciding ones are merged."""
 LEAST_VOLUME = 7.0
@@ -260,6 +262,19 @@ def _check_group(name: str, block: Block, rotations: NDArray[np.int_], translati
         )
 
 
+def _check_metric(name: str, cell: Array, rotations: NDArray[np.int_]) -> None:
+    """Refuse a cell that its symmetry operators do not leave as it is: bonds across them would be wrong."""
+    metric = cell @ cell.T
+    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
+    moved = np.abs((rotations.transpose(0, 2, 1) @ metric @ rotations - metric) / scale).max()
+    if moved > CELL_MISFIT:
+        values = ", ".join(f"{v:.3f}" for v in cell_to_cellpar(cell))
+        raise BadStructure(
+            f"{name}: the symmetry operators do not fit the cell {values} (they change its metric by {moved:.3f}); "
+            "repair the six _cell_ values or the list of operators"
+        )
+
+
 # --- the unit cell ---------------------------------------------------------------------------------------------------
 
 
@@ -269,6 +284,7 @@ def read_crystal(path: Path, block_name: str | None = None) -> Crystal:
     block = choose_block(path, blocks, block_name)
     name, cell, coordinates = path.name, _cell(path.name, block), _coordinates(path.name, block)
     rotations, translations = read_operations(name, block)
+    _check_metric(name, cell, rotations)
     rows = len(coordinates)
     labels = [str(v) for v in _column(name, block, "_atom_site_label", rows)]
     types = _column(name, block, "_atom_site_type_symbol", rows)

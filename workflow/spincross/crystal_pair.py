@@ -125,20 +125,18 @@ def _compared(low: Crystal, high: Crystal, raws: dict[str, Raw]) -> Json:
     """Return cells, strain, space groups and reflections of two measured crystals."""
     cells = {state: _cell_facts(raw) for state, raw in raws.items()}
     groups = [lattice.Group(c.rotations, c.translations) for c in (low, high)]
-    setting = lattice.common_setting(low.cell, high.cell)
-    basis = np.eye(3, dtype=int) if setting is None else setting
-    turned = lattice.transformed(groups[1], basis)
-    kind, index = ("no common cell", None) if setting is None else lattice.relation(groups[0], turned)
+    setting = lattice.common_setting((low.cell, groups[0]), (high.cell, groups[1]))
+    names = {state: cells[state]["space_group"] for state in ("LS", "HS")}
+    if setting is None:
+        relation = {"relation_of_HS_to_LS": "no common cell", "index": None, "setting_of_HS": None}
+        return {"cells": cells, "strain": None, "space_groups": names | relation, "reflections": None}
+    turned = lattice.transformed(groups[1], setting)
+    kind, index = lattice.relation(groups[0], turned)
+    relation = {"relation_of_HS_to_LS": kind, "index": index, "setting_of_HS": setting.tolist()}
     return {
         "cells": cells,
-        "strain": None if setting is None else _strain_facts(low.cell, setting.T @ high.cell, cells),
-        "space_groups": {
-            "LS": cells["LS"]["space_group"],
-            "HS": cells["HS"]["space_group"],
-            "relation_of_HS_to_LS": kind,
-            "index": index,
-            "setting_of_HS": basis.tolist(),
-        },
+        "strain": _strain_facts(low.cell, setting.T @ high.cell, cells),
+        "space_groups": names | relation,
         "reflections": {
             "extinct_in_LS_allowed_in_HS": lattice.lost_extinctions(groups[0], turned),
             "extinct_in_HS_allowed_in_LS": lattice.lost_extinctions(turned, groups[0]),

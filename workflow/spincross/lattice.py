@@ -24,6 +24,8 @@ Reflection = tuple[int, int, int]
 
 LARGEST_STRAIN = 0.15
 """Largest strain component between cells that count as the same cell in two settings."""
+ALIKE = 0.1
+"""Difference of misfit (of the metric, twice the strain) up to which two settings are equally good."""
 RANGE = 6
 """Reflections with indices up to this are examined."""
 CONDITIONS: dict[str, Callable[[int, int, int], bool]] = {
@@ -87,23 +89,6 @@ def standard(cell: Array) -> Array:
     return np.asarray(turned)
 
 
-def common_setting(parent: Array, cell: Array) -> Integers | None:
-    """Return the basis change that makes a cell most similar to a parent cell, None if none comes near.
-
-    All right-handed changes with entries -1, 0, 1 and determinant 1 are tried; the cell as it stands wins ties.
-    """
-    entries = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
-    entries = entries[np.abs(np.linalg.det(entries) - 1.0) < 0.01]
-    metric = cell @ cell.T
-    wanted = parent @ parent.T
-    metrics = entries.transpose(0, 2, 1) @ metric @ entries
-    scale = np.sqrt(np.outer(np.diag(wanted), np.diag(wanted)))
-    misfit = np.abs((metrics - wanted) / scale).max(axis=(1, 2))
-    own = np.all(entries == np.eye(3, dtype=int), axis=(1, 2))
-    best = int((misfit - 1e-3 * own).argmin())
-    return np.asarray(entries[best]) if misfit[best] < 2.0 * LARGEST_STRAIN else None
-
-
 def origin_shift(parent: Group, group: Group) -> Array | None:
     """Return the origin shift after which every operation of a group is one of the parent; None if there is none.
 
@@ -129,6 +114,36 @@ def relation(parent: Group, group: Group) -> tuple[str, int | None]:
     if sizes[0] < sizes[1] and origin_shift(group, parent) is not None:
         return "supergroup", sizes[1] // sizes[0]
     return "neither contains the other", None
+
+
+def common_settings(parent: Array, cell: Array) -> list[Integers]:
+    """Return the basis changes that make a cell similar to a parent cell; empty if none comes near.
+
+    All right-handed changes with entries -1, 0, 1 and determinant 1 are tried. Axes that differ by less than the strain
+    cannot be told apart by the cells: changes less similar than the best by up to `ALIKE` come along, most similar
+    first, the cell as it stands before all.
+    """
+    entries = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
+    entries = entries[np.abs(np.linalg.det(entries) - 1.0) < 0.01]
+    metric = cell @ cell.T
+    wanted = parent @ parent.T
+    metrics = entries.transpose(0, 2, 1) @ metric @ entries
+    scale = np.sqrt(np.outer(np.diag(wanted), np.diag(wanted)))
+    misfit = np.abs((metrics - wanted) / scale).max(axis=(1, 2))
+    own = np.all(entries == np.eye(3, dtype=int), axis=(1, 2))
+    usable = (misfit < 2.0 * LARGEST_STRAIN) & (misfit <= misfit.min() + ALIKE)
+    order = np.lexsort((misfit, ~own))
+    return [entries[k] for k in order if usable[k]]
+
+
+def common_setting(parent: tuple[Array, Group], other: tuple[Array, Group]) -> Integers | None:
+    """Return the basis change to a parent's setting, of two pairs of cell and group; None where no cell comes near.
+
+    Of those under which the cells are similar the first that relates the groups, else the first.
+    """
+    found = common_settings(parent[0], other[0])
+    related = (s for s in found if relation(parent[1], transformed(other[1], s))[1] is not None)
+    return next(related, found[0] if found else None)
 
 
 def extinct(group: Group, reflections: Integers) -> NDArray[np.bool_]:

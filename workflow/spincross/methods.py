@@ -37,12 +37,13 @@ def _level(data: Json) -> str:
     grids = sorted({grid for state in STATES for grid in data["optimise"][state]["grid_level_per_step"]})
     charge = f"{data['molecule']['charge']:+d}".replace("+0", "0")
     coarse = f", far from the minimum on level {grids[0]}" if grids and grids[0] < level["grid_level"] else ""
+    spins = f"LS (multiplicity {low['multiplicity']}) and HS (multiplicity {high['multiplicity']})"
     return (
         f"The isolated molecule {data['molecule']['formula']} (charge {charge}) was computed "
-        f"with {level['functional'].upper()}/{_written(level['basis'])}{fitting}, integration grid level {level['grid_level']}, "
-        f"in PySCF {versions.get('pyscf', '')}. Geometries of LS (multiplicity {low['multiplicity']}) and HS "
-        f"(multiplicity {high['multiplicity']}) were optimised in {parent['point_group']} with geomeTRIC "
-        f"{versions.get('geometric', '')}{coarse}, by gradients with the response of the grid."
+        f"with {level['functional'].upper()}/{_written(level['basis'])}{fitting}, integration grid level "
+        f"{level['grid_level']}, in PySCF {versions.get('pyscf', '')}. Geometries of {spins} were optimised in "
+        f"{parent['point_group']} with geomeTRIC {versions.get('geometric', '')}{coarse}, by gradients with the "
+        "response of the grid."
     )
 
 
