@@ -10,7 +10,14 @@ import pytest
 from sample_provenance import fulfils
 from spincross.errors import BadInput
 from spincross.landau import LandauModel, a0_window, barriers, branch_rows, covering, landau_account, no_landau
-from spincross.landau_branches import border_release, equal_energy_temperature, follow, settled, spinodals
+from spincross.landau_branches import (
+    border_release,
+    equal_energy_temperature,
+    follow,
+    one_hysteresis,
+    settled,
+    spinodals,
+)
 
 PAPER = {
     "a1": 0.6,
@@ -435,3 +442,17 @@ def test_no_window_where_the_coupling_does_not_favour_high_spin():
 def test_sliding_from_the_barrier_top_reaches_a_minimum():
     low, top, _high = EQ4.stationary_points(225.0)
     assert settled(EQ4, 225.0, top.q - 1e-6).q == pytest.approx(low.q)
+
+
+def test_steps_of_two_hystereses_are_not_joined_to_one():
+    """Heating: LS to a middle state at 232.7 K, that to HS at 251.3 K; cooling: back at 237.2 and at 215.6 K."""
+    two = {"a1": 0.6, "T_SC": 235.0, "C": 15.0, "b": 3.0, "D": 0.0, "E": 30.0, "a0": 0.02, "T_c": 535.0}
+    model = LandauModel(**two)
+    up, down = spinodals(model)
+    assert up.temperature == pytest.approx(251.25, abs=0.01) and down.temperature == pytest.approx(215.60, abs=0.01)
+    assert len(model.minima(235.0)) == 1  # between the loops nothing is bistable
+    assert not one_hysteresis(model, up, down)
+    account = landau_account(two)
+    assert account["barriers"] is None and account["equal_energy_temperature_K"] is None
+    assert any("belong to different steps of a transition in several" in line for line in account["statements"])
+    assert one_hysteresis(EQ4, *spinodals(EQ4))

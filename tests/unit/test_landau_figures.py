@@ -48,6 +48,39 @@ def test_figure_1_shows_the_models_own_a0_where_it_has_one():
     assert cost == pytest.approx(-0.005 * float(own.eta_squared(t, q)))
 
 
+def test_the_gain_of_eq_1_alone_stands_beside_a_model_with_its_own_negative_a0():
+    """S_SB = +a0^2 (T - T_SC) / 2b above T_SC, whatever the sign in the model; the title tells that sign."""
+    own = replace(EQ4, a0=-0.02, T_c=300.0)
+    rows = landau_curves.figure_1(own, None)
+    t, gain = (paper_figures.column(rows, "c, eq. 1 alone with a0 < 0", name) for name in ("temperature_K", "S_SB"))
+    assert gain == pytest.approx(0.02**2 * np.maximum(0.0, t - 235.0) / 20.0, abs=1e-12)
+    titles = [axes.get_title() for axes in paper_figures.figure_1(rows, own).axes]
+    assert "(c) ascending, eq. 3, a0 < 0" in titles
+    paper = landau_curves.of_panel_c(EQ4, account()["a0_window"])
+    titles = [
+        a.get_title() for a in paper_figures.figure_1(landau_curves.figure_1(EQ4, account()["a0_window"]), paper).axes
+    ]
+    assert "(c) ascending, eq. 3, a0 > 0" in titles
+
+
+def test_a_model_whose_low_spin_breaks_the_symmetry_fills_its_drawings():
+    """With D of the other sign eta is largest at q = -1: sqrt(-2 w / b), w = -D + E / 2."""
+    descending = landau_account(PAPER | {"D": 6.5}, np.linspace(100.0, 400.0, 61).tolist())
+    largest = math.sqrt(2.0 * (6.5 + 6.1) / 10.0)
+    assert landau_curves.full_eta(replace(EQ4, D=6.5)) == pytest.approx(largest)
+    rows = landau_curves.figure_2(descending)
+    q, eta = (paper_figures.column(rows, "heating", name) for name in ("q", "eta_normalised"))
+    assert eta[q == -1.0] == pytest.approx(1.0) and eta[q == 1.0] == pytest.approx(0.0)
+
+
+def test_a_phase_diagram_shows_the_phases_that_are_there():
+    """Neighbours of kind 0 and 3 have nothing of kind 1 and 2 between them."""
+    found = phase_diagram(EQ4, "D", np.linspace(-10.0, -7.0, 31), np.linspace(100.0, 400.0, 41))
+    canvas = paper_figures.figure_phases(found)
+    (mesh,) = canvas.axes[0].collections[:1]
+    assert {int(k) for k in np.asarray(mesh.get_array()).ravel()} == {int(k) for k in found.phase.ravel()}
+
+
 def test_drawings_do_not_depend_on_the_units_of_energy():
     scaled = replace(EQ4, **{name: 60.0 * getattr(EQ4, name) for name in ("a1", "C", "b", "D", "E")})
     assert landau_curves.largest_eta(scaled) == pytest.approx(landau_curves.largest_eta(EQ4))

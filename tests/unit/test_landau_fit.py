@@ -198,8 +198,7 @@ def test_exchanged_branches_and_fractions_are_refused(tmp_path):
 def test_a_fit_that_misses_the_data_says_so(tmp_path):
     table = with_spin(tmp_path / "t.tsv", lambda t, heating, q: (t, heating, q))
     assert fit(START, table)["warnings"] == []
-    found = fit(replace(START, D=0.0), table)
-    assert found["values"]["D"] > 0.0  # another minimum of the least squares
+    found = fit(replace(START, B=60.0), table)  # far from any jump
     assert len(found["warnings"]) > 0 and found["text"][-len(found["warnings"]) :] == found["warnings"]
     assert "in q off the fit" in found["warnings"][0]
     assert "the uncertainties do not hold" in found["warnings"][0]
@@ -261,3 +260,47 @@ def test_tables_that_cannot_be_used_are_refused_in_one_sentence(tmp_path, rows, 
 def test_a_table_that_is_not_there_is_said(tmp_path):
     with pytest.raises(BadInput, match="cannot be read"):
         read_table(tmp_path / "none.tsv")
+
+
+def test_low_spin_stays_at_its_fold_where_the_potential_has_two_wells():
+    """B < 0: the fold lies at -sqrt(-B / 3C); beyond it nothing jumps to high spin, so the residuals stay smooth."""
+    model = LandauModel(a1=0.6, T_SC=235.0, C=5.0, b=10.0, B=-10.0)
+    fold = -math.sqrt(10.0 / 15.0)
+    end = 235.0 + (-10.0 * fold + 5.0 * fold**3) / 0.6  # a1 (T_SC - T) + B q + C q^3 = 0
+    t = end + np.array([-5.0, -1e-6, 1e-6, 5.0, 50.0])
+    q = low_spin(model, t)
+    assert q[0] < fold and q[1:] == pytest.approx(fold, abs=2e-3) and np.ptp(q[2:]) < 1e-12
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_uncertainties_of_a_model_with_two_wells_are_those_of_the_noise(tmp_path, seed):
+    """B and C from q with noise 0.03: errors of some tenths, and the truth within three of them."""
+    truth = LandauModel(a1=0.6, T_SC=235.0, C=5.0, b=10.0, B=-10.0)
+    rng, rows = np.random.default_rng(seed), []
+    for heating in (True, False):
+        branch = follow(truth, np.arange(200.0, 270.0, 1.0), heating)
+        order = slice(None) if heating else slice(None, None, -1)
+        for t, q in zip(branch.temperatures[order], branch.q[order], strict=True):
+            rows.append([f"{t}", "heating" if heating else "cooling", f"{q + 0.03 * rng.standard_normal():.6f}"])
+    table = read_table(write(tmp_path / "t.tsv", rows, ["temperature_K", "branch", "q"]))
+    found = fit(replace(truth, T_SC=233.0, C=6.0, B=-8.0), table, ("T_SC", "B", "C"))
+    for name, size in (("T_SC", 0.05), ("B", 0.1), ("C", 0.1)):
+        assert found["uncertainties"][name] > size
+        assert abs(found["values"][name] - getattr(truth, name)) < 3.5 * found["uncertainties"][name]
+
+
+@pytest.mark.parametrize("changes", [{"D": 6.5}, {"D": 0.0}])
+def test_a_start_whose_low_spin_breaks_the_symmetry_is_refused(tmp_path, changes):
+    table = with_spin(tmp_path / "t.tsv", lambda t, heating, q: (t, heating, q))
+    with pytest.raises(BadInput, match="low spin as symmetric and high spin as broken.*break the symmetry at q = -1"):
+        fit(replace(START, **changes), table)
+    with pytest.raises(BadInput, match="keep the symmetry at q = 1"):
+        fit(replace(START, D=-1.0, E=4.0), table)
+
+
+def test_high_spin_that_is_symmetric_again_is_a_minimum_too():
+    """a0 > 0: above T_c - 2 (D q + E q^2 / 2) / a0 nothing is broken, and the phase goes on along eq. 2."""
+    model = LandauModel(a1=0.6, T_SC=235.0, C=25.0, b=2.0, B=-2.0, D=-6.5, E=0.0, a0=0.2, T_c=200.0)
+    t = np.array([230.0, 240.0, 250.0, 260.0, 270.0, 290.0])
+    assert high_spin(model, t) == pytest.approx([model.minima(x)[-1].q for x in t], abs=1e-6)
+    assert {bool(model.minima(x)[-1].eta > 0) for x in t} == {True, False}

@@ -247,11 +247,19 @@ def main(arguments: list[str] | None = None) -> None:
         "--trans", default="pyridine", help="kind of the mutually trans donors (pyridine, imine, amine)"
     )
     parser.add_argument(
-        "--low-spin", nargs=3, type=float, default=[1.97, 1.95, 1.94], metavar=("TRANS", "OTHER", "NCS"),
+        "--low-spin",
+        nargs=3,
+        type=float,
+        default=[1.97, 1.95, 1.94],
+        metavar=("TRANS", "OTHER", "NCS"),
         help="Fe-N distances of LS, angstrom: trans donors, other donors, NCS",
     )
     parser.add_argument(
-        "--high-spin", nargs=3, type=float, default=[2.20, 2.20, 2.06], metavar=("TRANS", "OTHER", "NCS"),
+        "--high-spin",
+        nargs=3,
+        type=float,
+        default=[2.20, 2.20, 2.06],
+        metavar=("TRANS", "OTHER", "NCS"),
         help="those of HS",
     )
     parser.add_argument("--folder", type=Path, required=True, help="where to write low_spin.cif and high_spin.cif")

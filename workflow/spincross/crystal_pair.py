@@ -128,11 +128,11 @@ def _compared(low: Crystal, high: Crystal, raws: dict[str, Raw]) -> Json:
     setting = lattice.common_setting((low.cell, groups[0]), (high.cell, groups[1]))
     names = {state: cells[state]["space_group"] for state in ("LS", "HS")}
     if setting is None:
-        relation = {"relation_of_HS_to_LS": "no common cell", "index": None, "setting_of_HS": None}
-        return {"cells": cells, "strain": None, "space_groups": names | relation, "reflections": None}
+        apart = {"relation_of_HS_to_LS": "no common cell", "index": None, "setting_of_HS": None}
+        return {"cells": cells, "strain": None, "space_groups": names | apart, "reflections": None}
     turned = lattice.transformed(groups[1], setting)
     kind, index = lattice.relation(groups[0], turned)
-    relation = {"relation_of_HS_to_LS": kind, "index": index, "setting_of_HS": setting.tolist()}
+    relation: Json = {"relation_of_HS_to_LS": kind, "index": index, "setting_of_HS": setting.tolist()}
     return {
         "cells": cells,
         "strain": _strain_facts(low.cell, setting.T @ high.cell, cells),

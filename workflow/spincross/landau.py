@@ -28,6 +28,7 @@ from spincross.landau_branches import (
     checked_temperatures,
     equal_energy_temperature,
     follow,
+    one_hysteresis,
     spinodals,
 )
 from spincross.landau_model import ETA_BROKEN, Q_MAX, Q_MIN, LandauModel
@@ -74,7 +75,8 @@ def landau_account(
     model = LandauModel.from_parameters(parameters)
     grid = checked_temperatures(np.linspace(0.5, 1.5, 1001) * model.T_SC if temperatures is None else temperatures)
     up, down = spinodals(model)
-    equal = equal_energy_temperature(model, up, down)
+    ends = (up, down) if one_hysteresis(model, up, down) else (None, None)
+    equal = equal_energy_temperature(model, *ends)
     check = entropy_check(model, up, down, equal, entropy) if entropy else None
     unit = check["unit_J_per_mol_K"] if check else None
     account: Json = {
@@ -92,8 +94,8 @@ def landau_account(
             "heating": _branch_lists(model, follow(model, grid, heating=True)),
             "cooling": _branch_lists(model, follow(model, grid, heating=False)),
         },
-        "wells": [well(model, t) for t in well_temperatures(model, up, down, equal)],
-        "barriers": barriers(model, up, down),
+        "wells": [well(model, t) for t in well_temperatures(model, *ends, equal)],
+        "barriers": barriers(model, *ends),
         "entropy_check": check,
         "a0_window": a0_window(model, unit, up.temperature if up else model.T_SC),
     }

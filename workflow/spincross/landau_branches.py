@@ -204,6 +204,14 @@ def spinodals(model: LandauModel) -> tuple[Jump | None, Jump | None]:
     return heating, cooling
 
 
+def one_hysteresis(model: LandauModel, up: Jump | None, down: Jump | None) -> bool:
+    """Tell whether the main jumps are the two ends of one hysteresis: neither path jumps elsewhere between them."""
+    if up is None or down is None or down.temperature >= up.temperature:
+        return False
+    paths = [follow(model, search_grid(model), heating, step=SEARCH_STEP) for heating in (True, False)]
+    return not any(down.temperature < j.temperature < up.temperature for path in paths for j in path.jumps)
+
+
 def equal_energy_temperature(model: LandauModel, up: Jump | None, down: Jump | None) -> float | None:
     """Return the T between the spinodals where the outermost minima have one energy, K; None without a hysteresis."""
     if up is None or down is None or down.temperature >= up.temperature:

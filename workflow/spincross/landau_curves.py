@@ -29,7 +29,7 @@ SURFACE_POINTS = 61
 SURFACE_Q = 1.2
 """Limit of the surfaces along q; |q| > 1 is drawn but not allowed."""
 BEYOND_ETA = 1.25
-"""Limit of the surfaces along eta, in units of eta at q = 1."""
+"""Limit of the surfaces along eta, in units of the largest eta at T_SC."""
 WINDOW_MODEL = -1
 """Which model of the (a0, T_c) window stands in figure 1c: the one with the largest a0, so the largest cost."""
 
@@ -48,14 +48,22 @@ def figure_1(model: LandauModel, window: Json | None) -> Rows:
     usual = _rows("a", t, None, np.sqrt(square), -a0 / 2.0 * square, None)
     q = np.clip(np.cbrt(model.a1 / model.C * (t - model.T_SC)), Q_MIN, Q_MAX)
     crossover = _rows("b", t, q, None, None, model.a1 * q)
-    inside = window["models"][WINDOW_MODEL] if window and not model.a0 else {"a0": model.a0, "T_c_K": model.T_c}
-    coupled = replace(model, a0=inside["a0"], T_c=inside["T_c_K"])
+    coupled = of_panel_c(model, window)
     found = minima_of(asdict(coupled), t)
     breaking, gain = coupled.entropy_symmetry_breaking(found["eta"]), coupled.entropy_spin_crossover(found["q"])
     ascending = _rows("c", t, found["q"], found["eta"], breaking, gain)
-    above = np.maximum(0.0, coupled.a0 / model.b * (t - model.T_SC))
-    alone = _rows("c, eq. 1 alone with a0 < 0", t, None, np.sqrt(above), coupled.a0 / 2.0 * above, None)
+    size = abs(coupled.a0)
+    above = np.maximum(0.0, size / model.b * (t - model.T_SC))
+    alone = _rows("c, eq. 1 alone with a0 < 0", t, None, np.sqrt(above), size / 2.0 * above, None)
     return [*usual, *crossover, *ascending, *alone]
+
+
+def of_panel_c(model: LandauModel, window: Json | None) -> LandauModel:
+    """Return the model of figure 1c: the complex's own a0, or where it has none that of its window, if there is one."""
+    if model.a0 or not window:
+        return model
+    inside = window["models"][WINDOW_MODEL]
+    return replace(model, a0=inside["a0"], T_c=inside["T_c_K"])
 
 
 def _rows(panel: str, t: Array, q: Array | None, eta: Array | None, s_sb: Array | None, s_sc: Array | None) -> Rows:
@@ -71,9 +79,9 @@ def _rows(panel: str, t: Array, q: Array | None, eta: Array | None, s_sb: Array 
 
 
 def figure_2(landau: Json) -> Rows:
-    """Return the rows of figure 2 (c, d) from landau.json: branch, temperature_K, q, eta, eta / eta(T_SC, q = 1)."""
+    """Return the rows of figure 2 (c, d) from landau.json: branch, temperature_K, q, eta, eta / `full_eta`."""
     model = LandauModel(**landau["parameters"])
-    full = float(model.eta(model.T_SC, Q_MAX))
+    full = full_eta(model)
     rows: Rows = []
     for branch, lists in landau["branches"].items():
         for t, q, eta in zip(lists["temperature_K"], lists["q"], lists["eta"], strict=True):
@@ -89,9 +97,14 @@ def figure_2(landau: Json) -> Rows:
     return rows
 
 
+def full_eta(model: LandauModel) -> float:
+    """Return the largest eta on -1 <= q <= 1 at T_SC, that of q = 1 or of another state; 0 where nothing breaks."""
+    return float(model.eta(model.T_SC, np.linspace(Q_MIN, Q_MAX, POINTS)).max())
+
+
 def largest_eta(model: LandauModel) -> float:
-    """Return the limit of eta in drawings; 1 where symmetry does not break at q = 1 and T_SC."""
-    return BEYOND_ETA * float(model.eta(model.T_SC, Q_MAX)) or 1.0
+    """Return the limit of eta in drawings; 1 where symmetry does not break at T_SC."""
+    return BEYOND_ETA * full_eta(model) or 1.0
 
 
 def valley_height(model: LandauModel, temperature: float) -> float:

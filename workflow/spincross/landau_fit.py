@@ -173,6 +173,7 @@ class _Problem:
         self.start, self.table, self.free = start, table, free
         self.given = {"chi_T_LS": low, "chi_T_HS": high}
         self.jumps, self.is_high = _phases(table)
+        _ascending(start, table.temperatures)
         names, guess = list(free), [float(getattr(start, name)) for name in free]
         if table.spin_column == "chi_T_cm3_K_per_mol" and table.spin is not None:
             ends = {"chi_T_LS": float(table.spin.min()), "chi_T_HS": float(table.spin.max())}
@@ -259,6 +260,20 @@ def _errors(jacobian: Array, names: list[str]) -> Array:
     return np.asarray(np.sqrt(((right.T / singular) ** 2).sum(axis=1)) / norms)
 
 
+def _ascending(start: LandauModel, temperatures: Array) -> None:
+    """Refuse a start whose low spin breaks the symmetry, or whose high spin keeps it although it is coupled."""
+    if not (start.D or start.E):
+        return
+    low = float(start.eta(float(temperatures.min()), Q_MIN)) > 0
+    high = float(start.eta(float(temperatures.max()), Q_MAX)) > 0
+    if low or not high:
+        raise BadInput(
+            "the fit takes low spin as symmetric and high spin as broken; the Landau parameters to start from "
+            f"{'break' if low else 'keep'} the symmetry at q = {Q_MIN if low else Q_MAX:g}: start from D < 0 with "
+            "D + E/2 < 0 and E/2 - D >= 0"
+        )
+
+
 def _phases(table: Table) -> tuple[list[_Jump], NDArray[np.bool_]]:
     """Return the jump of each branch, and which points lie on its high-spin side."""
     jumps, is_high = [], np.zeros(table.temperatures.size, dtype=bool)
@@ -303,27 +318,38 @@ def _unit_signal(table: Table) -> Array:
 
 
 def low_spin(model: LandauModel, temperatures: Array) -> Array:
-    """Return q of the low-spin phase (lowest minimum of eq. 2), (N,); continued where it is no longer stable."""
+    """Return q of the low-spin phase (lowest minimum of eq. 2), (N,).
+
+    Where it is no longer stable it goes on along the only minimum (B >= 0), or stays at its fold (B < 0).
+    """
+    fold = -np.sqrt(max(-model.B, 0.0) / (3.0 * model.C))
+    end = Q_MAX if model.B >= 0 else max(Q_MIN, fold)
     t = np.asarray(temperatures, dtype=float)
     field = model.a1 * (model.T_SC - t)
     cubics = np.column_stack([np.full_like(t, model.C), np.zeros_like(t), np.full_like(t, model.B), field])
-    roots = np.where((r := cubic_roots(cubics)) >= Q_MIN, r, np.nan)
+    roots = cubic_roots(cubics)
+    roots = np.where((roots >= Q_MIN) & ((roots <= fold) | (model.B >= 0)), roots, np.nan)
     falling = field - model.B - model.C >= 0  # g rises from q = -1 on: the border holds the minimum
-    first = np.nanmin(np.column_stack([roots, np.full_like(t, Q_MAX)]), axis=1)
+    first = np.nanmin(np.column_stack([roots, np.full_like(t, end)]), axis=1)
     return np.where(falling, Q_MIN, np.clip(first, Q_MIN, Q_MAX))
 
 
 def high_spin(model: LandauModel, temperatures: Array) -> Array:
     """Return q of high spin, (N,): q = 1 or the highest minimum of the valley; where that is gone, its fold."""
     t = np.asarray(temperatures, dtype=float)
-    cubics = np.array([model.slope_cubics(float(x))[1] for x in t])
-    roots = cubic_roots(cubics)
-    curvature = 3.0 * cubics[:, [0]] * roots**2 + 2.0 * cubics[:, [1]] * roots + cubics[:, [2]]
-    usable = (roots > 0.0) & (roots <= Q_MAX) & (curvature > 0)
-    inside = np.where(usable, roots, -np.inf).max(axis=1)
-    held = np.array([float(np.polyval(c, Q_MAX)) for c in cubics]) <= 0
+    inside = np.maximum(*[_highest_minimum(model, t, broken) for broken in (False, True)])
+    held = np.array([float(model.slope(float(x), Q_MAX)) for x in t]) <= 0
     fold = DENSE[401:][np.argmin([model.slope(float(x), DENSE[401:]) for x in t], axis=1)]
     return np.where(held, Q_MAX, np.where(np.isfinite(inside), inside, fold))
+
+
+def _highest_minimum(model: LandauModel, t: Array, broken: bool) -> Array:
+    """Return the highest minimum of the valley at 0 < q <= 1 with or without broken symmetry, (N,); -inf where none."""
+    cubics = np.array([model.slope_cubics(float(x))[broken] for x in t])
+    roots = cubic_roots(cubics)
+    curvature = 3.0 * cubics[:, [0]] * roots**2 + 2.0 * cubics[:, [1]] * roots + cubics[:, [2]]
+    own = (model.eta_coefficient(t[:, None], roots) < 0) == broken
+    return np.asarray(np.where((roots > 0.0) & (roots <= Q_MAX) & (curvature > 0) & own, roots, -np.inf).max(axis=1))
 
 
 def _eta(model: LandauModel, temperatures: Array, q: Array) -> Array:

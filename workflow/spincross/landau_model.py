@@ -120,8 +120,8 @@ class LandauModel:
         x = np.asarray(q, dtype=float)
         return np.asarray(self.a1 * (self.T_SC - temperature) * x + self.B / 2.0 * x**2 + self.C / 4.0 * x**4)
 
-    def eta_coefficient(self, temperature: float, q: ArrayLike) -> Array:
-        """Return w(q), the coefficient of eta^2; negative where symmetry is broken."""
+    def eta_coefficient(self, temperature: float | Array, q: ArrayLike) -> Array:
+        """Return w(q), the coefficient of eta^2; negative where symmetry is broken. T and q broadcast."""
         x = np.asarray(q, dtype=float)
         return np.asarray(self.a0 / 2.0 * (temperature - self.T_c) + self.D * x + self.E / 2.0 * x**2)
 

@@ -32,7 +32,7 @@ def _curve_statements(account: Json) -> list[str]:
         return [f"q jumps only on {found}; the other branch has no end between 1 K and twice T_SC."]
     width = up["temperature_K"] - down["temperature_K"]
     both = f"q jumps {_jump('heating', up)} and {_jump('cooling', down)}"
-    if width <= 0:
+    if account["barriers"] is None:
         return [
             f"{both}: these largest jumps belong to different steps of a transition in several, so no hysteresis, "
             "barriers or temperature of equal energy are given; the branches show every step."

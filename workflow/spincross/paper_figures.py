@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from spincross import landau_curves
 from spincross.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 from spincross.landau_curves import Rows
 from spincross.landau_maps import PHASES, PhaseDiagram
-from spincross.landau_model import LandauModel
+from spincross.landau_model import ETA_BROKEN, LandauModel
 
 Array = NDArray[np.float64]
 Json = dict[str, Any]
@@ -39,7 +40,7 @@ def draw(landau: Json) -> dict[str, tuple[Canvas, Rows]]:
     model = LandauModel(**landau["parameters"])
     first, second = landau_curves.figure_1(model, landau["a0_window"]), landau_curves.figure_2(landau)
     return {
-        "figure_1": (figure_1(first, model), first),
+        "figure_1": (figure_1(first, landau_curves.of_panel_c(model, landau["a0_window"])), first),
         "figure_2": (figure_2(second, landau), second),
         "figure_5": (figure_5(landau, model), landau_curves.figure_5(landau)),
     }
@@ -51,13 +52,21 @@ def column(rows: Rows, panel: str, name: str) -> Array:
 
 
 def figure_1(rows: Rows, model: LandauModel) -> Canvas:
-    """Draw symmetry breaking, spin crossover and ascending symmetry breaking: order parameters above entropies."""
+    """Draw symmetry breaking, spin crossover and both, coupled: order parameters above entropies.
+
+    Parameters
+    ----------
+    model : that of panel c
+    """
+    ends = column(rows, "c", "eta")[[0, -1]] > ETA_BROKEN
+    way = {(False, True): "ascending, ", (True, False): "descending, "}.get((bool(ends[0]), bool(ends[1])), "")
+    sign = ">" if model.a0 > 0 else "<" if model.a0 < 0 else "="
     canvas = Canvas(figsize=(11.0, 5.6), layout="constrained")
     panels = canvas.subplots(2, 3, sharex=True)
     titles = {
         "a": f"(a) symmetry breaking, a0 = {model.a1:g}",
         "b": "(b) spin crossover, B = 0",
-        "c": "(c) ascending, eq. 3, a0 > 0",
+        "c": f"(c) {way}eq. 3, a0 {sign} 0",
     }
     styles = {"S_SB": (VERMILLION, "--"), "S_SC": (BLUE, "-."), "S_total": (BLACK, "-")}
     names = {"S_SB": "$S_{SB}$", "S_SC": "$S_{SC}$", "S_total": "$S_{tot}$"}
@@ -219,9 +228,10 @@ def figure_phases(found: PhaseDiagram) -> Canvas:
     axes = canvas.subplots()
     present = sorted({int(k) for k in found.phase.ravel()})
     grounds = ["#cfe3f3", "#8fb8de", "#fbe3c2", PALE]
-    axes.contourf(
-        found.temperatures, found.values, found.phase, levels=np.arange(-0.5, 4.0), colors=grounds, antialiased=False
-    )
+    axes.pcolormesh(
+        found.temperatures, found.values, found.phase, shading="nearest", cmap=ListedColormap(grounds), vmin=-0.5,
+        vmax=3.5, rasterized=True,
+    )  # fmt: skip
     several = (found.minima > 1).astype(float)
     if several.any():
         axes.contourf(
