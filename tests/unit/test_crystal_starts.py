@@ -62,6 +62,20 @@ def test_an_xyz_file_without_the_axis_is_refused(tmp_path: Path) -> None:
     refused("high.xyz", "is not C2", "largest deviation", folder=tmp_path, metal="Fe")
 
 
+def test_a_distorted_low_spin_structure_is_averaged_only_where_the_entry_accepts_it(tmp_path: Path) -> None:
+    """Up to 0.5 angstrom and without changed bonds; the refusal names the key, and says nothing of it beyond."""
+    bent_high_spin(tmp_path, 25.0)
+    refused("high.xyz", "is not C2", "set accept_distorted_low_spin", folder=tmp_path, metal="Fe")
+    found = extract("high.xyz", tmp_path, metal="Fe", accept_distorted_low_spin=True)
+    assert 0.1 < found.facts["rmsd_to_exact_group_angstrom"] < 0.5
+    assert pointgroup.deviation(found.low_spin.numbers, found.low_spin.positions, "C2") < 1e-10
+    assert "the molecule was made exactly C2, the largest shift was 0." in " ".join(found.facts["warnings"])
+    bent_high_spin(tmp_path, 75.0)
+    with pytest.raises(BadStructure, match="is not C2") as error:
+        extract("high.xyz", tmp_path, metal="Fe", accept_distorted_low_spin=True)
+    assert "accept_distorted" not in str(error.value)
+
+
 def test_a_bent_molecule_of_three_elements_has_no_axis() -> None:
     bent = Molecule(("O", "H", "Cl"), np.array([[0.0, 0, 0], [6, 0, 0], [0, 5, 0]]), 0, "C2")
     with pytest.raises(BadStructure, match="is not C2: no axis sends each atom near one of its element"):

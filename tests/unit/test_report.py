@@ -402,6 +402,11 @@ def test_electrons_that_were_not_tested_are_read_first(make: Any) -> None:
     """The sign and the size of a breaking mode hang on them; a tested state far from the brink is no warning."""
     data = make()
     assert not any("electrons" in text for text in warnings(data))
+    hardly = {"rotations": "B", "eigenvalue_hartree": 7e-4, "noise_hartree": 1e-4}
+    firmly = {"rotations": "A", "eigenvalue_hartree": 7e-4, "noise_hartree": 1e-4}
+    data["optimise"]["HS_parent"]["stability_blocks"] = [hardly, firmly]  # those of A keep the group
+    (said,) = [text for text in warnings(data) if "electrons" in text]
+    assert "close to the brink of breaking C2 (orbital Hessian eigenvalue 0.0007 hartree for rotations B)" in said
     data["optimise"]["HS_parent"]["stability_blocks"] = []
     (said,) = [text for text in warnings(data) if "electrons" in text]
     assert said.startswith("HS in C2: no test of its electrons for rotations of irrep B, which break C2, is on record")

@@ -151,12 +151,31 @@ def _from_xyz(path: Path, entry: Json) -> Raw:
     return Raw(molecule, (), "C1", None, None, notes)
 
 
-def _oriented(path: Path, raw: Raw, entry: Json) -> orientation.Oriented:
-    """Turn the molecule of a structure file into standard orientation."""
+def _oriented_low(path: Path, raw: Raw, entry: Json) -> orientation.Oriented:
+    """Turn the LS molecule into standard orientation; one that lost its symmetry only where the entry accepts it."""
+    try:
+        return _oriented(path, raw, entry)
+    except BadStructure as error:
+        try:
+            found = _oriented(path, raw, entry, orientation.LARGEST_AVERAGED_RMSD)
+        except BadStructure:
+            raise error from None
+        change = orientation.bond_change(
+            raw.molecule.positions, found.molecule.positions, bonds(raw.molecule.symbols, raw.molecule.positions)
+        )
+        if change > orientation.LARGEST_BOND_CHANGE:
+            raise BadStructure(f"{error} (made exact, bonds would change by up to {change:.2f} angstrom)") from None
+        if not entry.get("accept_distorted_low_spin"):
+            raise BadStructure(f"{error}, or set accept_distorted_low_spin: LS then starts from the average") from None
+        return found
+
+
+def _oriented(path: Path, raw: Raw, entry: Json, largest: float = orientation.LARGEST_RMSD) -> orientation.Oriented:
+    """Turn the molecule of a structure file into standard orientation; `largest` RMSD from the group, angstrom."""
     metals = [k for k, s in enumerate(raw.molecule.symbols) if s == entry["metal"]]
     anchor = metals[0] if len(metals) == 1 else None
     try:
-        found = orientation.orient(raw.molecule, anchor, raw.hints, keep=raw.crystal is None)
+        found = orientation.orient(raw.molecule, anchor, raw.hints, raw.crystal is None, largest)
     except BadStructure as error:
         raise BadStructure(f"{path.name}: {error}") from error
     if found.deviation > 0.05:
@@ -222,7 +241,7 @@ def extract_molecule(complex_id: str, entry: Json, folder: Path) -> Extraction:
     _refuse_keys_of_a_cif(entry, low_path, high_path)
     raw = read_raw(low_path, of_low)
     one_metal.check_metal(low_path.name, raw.molecule, entry["metal"])
-    low = _oriented(low_path, raw, entry)
+    low = _oriented_low(low_path, raw, entry)
     one = high_path == low_path and of_low == of_high
     raw_high = raw if one else read_raw(high_path, of_high)
     names = (f"{low_path.parent.name}/{low_path.name}", f"{high_path.parent.name}/{high_path.name}")

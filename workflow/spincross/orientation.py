@@ -52,7 +52,13 @@ class Oriented:
     permutation: list[int]
 
 
-def orient(molecule: Molecule, anchor: int | None, hints: tuple[Array, ...] = (), keep: bool = False) -> Oriented:
+def orient(
+    molecule: Molecule,
+    anchor: int | None,
+    hints: tuple[Array, ...] = (),
+    keep: bool = False,
+    largest: float = LARGEST_RMSD,
+) -> Oriented:
     """Put a molecule into the standard orientation of its point group and make it exact.
 
     Parameters
@@ -61,21 +67,22 @@ def orient(molecule: Molecule, anchor: int | None, hints: tuple[Array, ...] = ()
     anchor : atom that goes to the origin where the group allows it (the metal); None for the centroid
     hints : (3,) candidate directions from the crystal, tried first
     keep : leave a molecule that fulfils its group (to 0.01 angstrom) where it stands
+    largest : RMSD from the group, angstrom, up to which it is made exact
 
     Raises
     ------
     BadStructure
-        if the molecule is further than `LARGEST_RMSD` from the group, with the largest deviation
+        if the molecule is further from the group, with the largest deviation
     """
     if keep and _worst(molecule, molecule.positions) < 0.01:
-        return _finish(molecule, molecule.positions, np.array([0.0, 0.0, 1.0]))
+        return _finish(molecule, molecule.positions, np.array([0.0, 0.0, 1.0]), largest)
     origin = _origin(molecule, anchor)
     centred = molecule.positions - origin
     if molecule.point_group in ("C1", "Ci"):
-        return _finish(molecule, centred, None)
+        return _finish(molecule, centred, None, largest)
     centred = molecule.positions - molecule.positions.mean(axis=0)
     axis = _best_axis(molecule, centred, hints)
-    return _finish(molecule, _shifted(molecule, centred @ turn_to_z(axis).T, anchor), axis)
+    return _finish(molecule, _shifted(molecule, centred @ turn_to_z(axis).T, anchor), axis, largest)
 
 
 def averaged(molecule: Molecule, permutation: list[int], pairs: list[tuple[int, int]]) -> Oriented:
@@ -106,9 +113,7 @@ def averaged(molecule: Molecule, permutation: list[int], pairs: list[tuple[int, 
     exact = (centred + centred[target] @ pointgroup.operations(group)[-1]) / 2.0
     shifts = np.linalg.norm(exact - centred, axis=1) * BOHR_TO_ANGSTROM
     rmsd, deviation = float(np.sqrt((shifts**2).mean())), float(shifts.max())
-    first, second = np.array(pairs).T
-    lengths = [np.linalg.norm(p[first] - p[second], axis=1) * BOHR_TO_ANGSTROM for p in (centred, exact)]
-    change = float(np.abs(lengths[1] - lengths[0]).max())
+    change = bond_change(centred, exact, pairs)
     if rmsd > LARGEST_AVERAGED_RMSD or change > LARGEST_BOND_CHANGE:
         why = f"RMSD {rmsd:.2f} angstrom, largest deviation {deviation:.2f}, bonds change by up to {change:.2f}"
         raise BadStructure(_refusal(group, why) + ", or leave high_spin_structure out")
@@ -151,7 +156,14 @@ def turn_to_z(axis: Array) -> Array:
     return np.asarray(np.eye(3) + skew + skew @ skew / (1.0 + cosine))
 
 
-def _finish(molecule: Molecule, positions: Array, axis: Array | None) -> Oriented:
+def bond_change(before: Array, after: Array, pairs: list[tuple[int, int]]) -> float:
+    """Return the largest change, angstrom, of the distances of bonded atoms between two sets of positions (N, 3)."""
+    first, second = np.array(pairs).T
+    lengths = [np.linalg.norm(p[first] - p[second], axis=1) * BOHR_TO_ANGSTROM for p in (before, after)]
+    return float(np.abs(lengths[1] - lengths[0]).max())
+
+
+def _finish(molecule: Molecule, positions: Array, axis: Array | None, largest: float) -> Oriented:
     """Make oriented positions exact and measure what that took."""
     group = molecule.point_group
     try:
@@ -162,7 +174,7 @@ def _finish(molecule: Molecule, positions: Array, axis: Array | None) -> Oriente
     exact = (positions + positions[last] @ operation) / 2.0  # the operation is its own inverse
     shifts = np.linalg.norm(exact - positions, axis=1) * BOHR_TO_ANGSTROM
     rmsd, deviation = float(np.sqrt((shifts**2).mean())), float(shifts.max())
-    if rmsd > LARGEST_RMSD:
+    if rmsd > largest:
         raise BadStructure(_refusal(group, f"largest deviation {deviation:.2f} angstrom (RMSD {rmsd:.2f})"))
     fixed = np.array([0.0 if abs(x) < 1e-12 else x for x in exact.ravel()]).reshape(-1, 3)
     return Oriented(molecule.at(fixed), axis, rmsd, deviation, [int(i) for i in last])

@@ -167,7 +167,8 @@ def warnings(data: Json) -> list[str]:
 
 def brink_warning(data: Json) -> list[str]:
     """Return why the sign or the size of the breaking mode hangs on the electrons of HS in the parent group, if so."""
-    clauses = findings.brinks(data["optimise"]["HS_parent"])
+    parent = data["optimise"]["HS_parent"]
+    clauses = [*findings.brinks(parent), *findings.close_to_the_brink(parent)]
     end = ": take the sign of the imaginary mode, not its digits." if data["mode"]["broken"] else "."
     return [f"HS in {parent_group(data)}: {clause}{end}" for clause in clauses]
 
