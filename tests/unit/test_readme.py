@@ -1,4 +1,4 @@
-"""The README's tables of the iron stand-in and of the published control are those of their records."""
+"""The tables of the README and of RESULTS.md are those of the records."""
 
 import re
 from pathlib import Path
@@ -22,9 +22,9 @@ def recalled(tmp_path_factory):
     return folder / "fe-aai2-ncs2/pbe0_def2-svp"
 
 
-def section(heading):
-    """Return the README from a heading up to the next one, with plain minus signs."""
-    parts = re.split(r"^#+ ", (ROOT / "README.md").read_text().replace("−", "-"), flags=re.MULTILINE)
+def section(heading, file="README.md"):
+    """Return a text from a heading up to the next one, with plain minus signs."""
+    parts = re.split(r"^#+ ", (ROOT / file).read_text().replace("−", "-"), flags=re.MULTILINE)
     (found,) = [part for part in parts if part.startswith(heading)]
     return found
 
@@ -106,7 +106,7 @@ def control(tmp_path_factory):
 def test_the_published_control(control):
     """Energies, geometries, stability, modes, the well of the scan and the entropies, of which each is in the text."""
     optimised, vibrations, scan = control
-    text = section("A published control")
+    text = section("A published control", "workflow/RESULTS.md")
     energies_bonds_and_spins(optimised, text)
     modes(vibrations, text)
     angles = [next(a["angle"] for a in o["metal_angles_degree"] if a["kind"] == "Fe-N-C") for o in optimised]
@@ -125,6 +125,44 @@ def test_the_published_control(control):
         for treatment in (mode_entropy.harmonic_entropy, mode_entropy.quasi_rrho_entropy)
     ]
     assert [float(n) for n in numbers.groups()] == pytest.approx([high - low for low, high in sums], abs=0.05)
+
+
+FINISHED = {"optimised": "optimise", "Hessian": "vibrations", "scan": "symmetry_mode"}
+
+
+def test_what_is_computed_so_far_is_what_the_records_hold():
+    """One row for each complex of iron with records, one cell for each state; 'begun' is not in a record."""
+    table = section("What is computed so far")
+    told, there = set(), set()
+    for line in table.splitlines():
+        if line.startswith("| `"):
+            name, _, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+            for state, cell in zip(STATES, cells, strict=True):
+                words = [word for word in cell.split(", ") if word in FINISHED]
+                told |= {(name.split("`")[1], state, FINISHED[word]) for word in words}
+    for record in (ROOT / "structures/reference").glob("fe-*/pbe0_def2-svp/*/*/*/record.json"):
+        name, _, state, group, stage, _ = record.relative_to(ROOT / "structures/reference").parts
+        there.add((name, f"{state}/{group}", stage))
+    assert told == there
+
+
+def test_the_papers_molecule():
+    """LS: energy, bonds, angle, spins, stability and the number of gradients on each grid."""
+    record = ROOT / "structures/reference/fe-pm-pea2-ncs2/pbe0_def2-svp/LS/C2/optimise/optimise.json"
+    found, text = files.read_json(record), section("The paper's molecule", "workflow/RESULTS.md")
+    assert float(row(text, "energy (hartree)")[0]) == pytest.approx(found["energy_hartree"], abs=5e-7)
+    lengths = sorted({round(bond["length"], 3) for bond in found["metal_bonds_angstrom"]}, reverse=True)
+    assert [float(number) for number in row(text, "Fe–N (Å)")[0].split()] == lengths
+    angles = {round(a["angle"], 1) for a in found["metal_angles_degree"] if a["kind"] == "Fe-N-C"}
+    assert {float(row(text, "Fe–N–C of NCS")[0])} == angles
+    assert row(text, "⟨S²⟩, spin of Fe") == ["0, 0"]
+    assert [found["s_squared"], found["metal_spin_population"]] == pytest.approx([0.0, 0.0], abs=1e-6)
+    lowest = min(block["eigenvalue_hartree"] for block in found["stability_blocks"])
+    assert float(row(text, "lowest eigenvalue")[0]) == pytest.approx(lowest, abs=5e-5)
+    grids = found["grid_level_per_step"]
+    assert row(text, "gradients on the coarse grid")[0] == f"{grids.count(1)}, {grids.count(3)}"
+    hours = found["provenance"]["wall_seconds"] / 3600
+    assert row(section("Machines"), "LS, optimised in C2")[2] == f"{hours:.1f} h"
 
 
 ATOMS = {"fe-aai2-ncs2": 0, "fe-phen2-ncs2": 1}
