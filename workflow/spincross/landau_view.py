@@ -113,7 +113,11 @@ def parameter_table(landau: Json) -> Table:
     """Return parameters and characteristic temperatures."""
     if not present(landau):
         return {"head": [], "rows": []}
-    rows = [[name, f"{value:g}".replace("-", "−")] for name, value in landau["parameters"].items() if value is not None]
+    parameters = {name: value for name, value in landau["parameters"].items() if value is not None}
+    bare = not parameters.get("a0")
+    names = [name for name in parameters if not (bare and name in ("a0", "T_c"))]
+    rows = [[name, f"{parameters[name]:g}".replace("-", "−")] for name in names]
+    rows += [["a0, T_c", "none (eq. 4)"]] * bare
     temperatures = {
         "T_up, end of the LS branch on heating (K)": "temperature_up_K",
         "T_down, end of the HS branch on cooling (K)": "temperature_down_K",

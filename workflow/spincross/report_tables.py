@@ -215,7 +215,9 @@ def entropy_table(entropy: Json) -> Table:
         [
             f"{t:g}",
             number(entropy[findings.HARMONIC][i], 2, True),
-            f"{number(entropy[findings.BAND_LOW][i], 1)} to {number(entropy[findings.BAND_HIGH][i], 1)}",
+            "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}".join(
+                number(entropy[key][i], 1) for key in (findings.BAND_LOW, findings.BAND_HIGH)
+            ),
             number(entropy[findings.QUASI][i], 2, True),
             number(entropy[findings.SPIN], 2, True),
             number(entropy[findings.BREAKING], 2, True),
