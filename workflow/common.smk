@@ -49,13 +49,9 @@ MODELLED = "|".join(WITH_LANDAU) or "none"
 
 def structure_files(w):
     """The structure files that the entry of a complex names."""
-    entry = SETTINGS.entry(w.complex)
+    # relative: a project that moves computes nothing again
     return [
-        os.path.relpath(
-            STRUCTURES / entry[k]
-        )  # a project that moves computes nothing again
-        for k in ("low_spin_structure", "high_spin_structure")
-        if entry.get(k)
+        os.path.relpath(path) for path in SETTINGS.structure_files(w.complex).values()
     ]
 
 

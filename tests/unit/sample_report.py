@@ -101,8 +101,6 @@ def vibrations(state: str, origin: str) -> Json:
         "sum_rule_hartree_per_bohr2": 1e-7,
         "rotation_rule_hartree_per_bohr2": 1e-7,
         "reduced_masses_amu": [1.0] * len(waves),
-        "core_fraction": [0.0] * len(waves),
-        "ncs_fraction": [0.0] * len(waves),
         "zero_point_energy_kJ_per_mol": 60.0,
         "energy_hartree": ENERGIES[state],
         "warnings": [],
@@ -277,6 +275,5 @@ def of_size(atoms: int) -> Json:
         lowest = [-20.0] if state == "HS_parent" else [soft[0]]
         vib = data["vibrations"][state]
         vib |= {"wavenumbers_per_cm": lowest + soft[1:], "irreps": ["B", "A"] * (len(soft) // 2)}
-        vib |= {"core_fraction": [0.1] * len(soft), "ncs_fraction": [0.1] * len(soft)}
         vib |= {"reduced_masses_amu": [1.0] * len(soft)}
     return account(data)

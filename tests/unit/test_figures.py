@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 import sample_report
-from spincross import drawings, figures, landau_view, scenes
+from spincross import drawings, figures, landau_view, pointgroup, scenes
 from spincross.report import all_figures
 
 KEYS = ("data", "layout", "frames")
@@ -111,7 +111,7 @@ def test_structures_are_laid_on_each_other_by_a_proper_rotation() -> None:
     moved, rotation, shift = scenes.fit(positions @ turn + 2.0, positions)
     assert moved == pytest.approx(positions) and np.linalg.det(rotation) == pytest.approx(1.0)
     assert (positions @ turn + 2.0) @ rotation + shift == pytest.approx(positions)
-    assert scenes.rms_distance(positions * [1, 1, -1], positions) > 0.1
+    assert pointgroup.rms_distance(positions * [1, 1, -1], positions) > 0.1
 
 
 def test_the_animated_mode_is_scaled_to_its_largest_motion() -> None:

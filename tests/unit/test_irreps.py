@@ -20,7 +20,11 @@ def test_shares_of_an_orbital_add_up_to_one_and_a_mixture_has_both():
     functions = irreps.adapted(mol, "C2")
     values, vectors = np.linalg.eigh(mol.intor_symmetric("int1e_ovlp"))
     orbitals = vectors / np.sqrt(values)
-    np.testing.assert_allclose(functions.shares(orbitals).sum(axis=0), 1, atol=1e-10)
+    shares = functions.shares(orbitals)
+    np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-10)
+    pure = [int(np.flatnonzero(shares[irrep] > 0.999)[0]) for irrep in (0, 1)]
+    mixture = orbitals[:, pure] @ np.array([[0.6], [0.8]])
+    np.testing.assert_allclose(functions.shares(mixture)[:, 0], [0.36, 0.64], atol=1e-8)
 
 
 def test_the_asymmetry_of_two_mixed_orbitals_is_the_exact_one(triplet):

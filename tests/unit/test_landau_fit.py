@@ -11,7 +11,7 @@ import pytest
 from spincross import conclusions, config, files, landau_fit, schemas
 from spincross.errors import BadInput, NotConverged
 from spincross.landau_branches import follow
-from spincross.landau_data import ferroelastic_strain, order_parameter, product_of, read_table
+from spincross.landau_data import order_parameter, product_of, read_table
 from spincross.landau_fit import fit, high_spin, low_spin
 from spincross.landau_model import LandauModel
 
@@ -56,11 +56,6 @@ def test_q_follows_from_chi_t_and_back():
     assert float(order_parameter(3.5, 0.0, 3.5)) == 1.0 and float(order_parameter(0.0, 0.0, 3.5)) == -1.0
     with pytest.raises(BadInput, match="must be larger"):
         order_parameter([1.0], 3.5, 0.0)
-
-
-def test_the_strain_of_the_paper_vanishes_at_90_degrees():
-    assert float(ferroelastic_strain(15.0, 90.0, 14.0)) == pytest.approx(0.0, abs=1e-15)
-    assert float(ferroelastic_strain(15.0, 93.1, 14.0)) == pytest.approx(0.5 * 15 / 14 * math.sin(math.radians(3.1)))
 
 
 def test_intensities_count_by_their_root(tmp_path):

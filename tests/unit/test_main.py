@@ -151,7 +151,7 @@ def test_the_table_of_states_is_written_and_a_second_run_computes_nothing(small,
 
 
 LEVEL = "h2co/pbe0_def2-svp"
-LS, PARENT, BROKEN = f"{LEVEL}/LS/C2", f"{LEVEL}/HS/C2", f"{LEVEL}/HS/C1"
+LS, PARENT = f"{LEVEL}/LS/C2", f"{LEVEL}/HS/C2"
 OPTIMISED = ("optimise.json", "geometry.xyz", "orbitals.npz")
 HESSIAN, VIBRATIONS = ("hessian.npz", "hessian.json"), ("vibrations.json", "modes.npz")
 

@@ -56,7 +56,7 @@ def test_the_verdict_on_a_mode_inside_the_floor_reaches_vibrations_json(
     assert [sum(column) for column in zip(*found["fragment_fractions"].values(), strict=True)] == pytest.approx([1] * 6)
     assert len(found["reduced_masses_amu"]) == 6
     hydrogen = (files.read_arrays(tmp_path / "modes.npz")["modes"][6:] ** 2).sum(axis=0)
-    assert found["core_fraction"] == pytest.approx(1.0 - hydrogen)
+    assert found["fragment_fractions"]["core"] == pytest.approx(1.0 - hydrogen)
     assert found["wavenumbers_per_cm"][0] == pytest.approx(5.0, abs=1e-3)
     real = found["wavenumbers_per_cm"][len(imaginary) :]
     assert found["zero_point_energy_kJ_per_mol"] == pytest.approx(mode_entropy.zero_point_energy(real))

@@ -48,7 +48,7 @@ def load(run, name):
 
 def test_ground_state_has_six_real_modes_of_both_irreps(run):
     found = load(run, "LS/C2/vibrations/vibrations.json")
-    # PBE0/def2-SVP, density fitting, grid 3; published experience of this level, see physics of the project
+    # PBE0/def2-SVP, density fitting, grid 3; computed at this level before this code existed
     assert found["wavenumbers_per_cm"] == pytest.approx([1200.5, 1269.2, 1533.3, 1896.9, 2901.6, 2967.3], abs=2.0)
     assert found["imaginary_modes"] == []
     assert sorted(found["irreps"]) == list("AAABBB")

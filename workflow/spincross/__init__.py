@@ -1,7 +1,7 @@
 """spincross: from the CIF of a spin-crossover complex to its symmetry-breaking entropy and Landau account.
 
 Imports run one way:
-units, errors -> files -> pointgroup -> molecule -> electronic -> optimise -> vibrations -> symmetry_mode
+units, errors -> files -> pointgroup -> molecule -> electronic -> vibrations -> optimise -> symmetry_mode
 -> entropy -> landau -> report.
 """
 

@@ -78,6 +78,8 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--no-search", action="store_true", help="states: one SCF each, no search among candidates")
     parser.add_argument("--data", type=Path, help="fit: table with temperature_K, branch, chi_T_cm3_K_per_mol or more")
     parser.add_argument("--free", default="", help="fit: parameters to fit, as T_SC,C,D (the default)")
+    parser.add_argument("--chi-t", nargs=2, type=float, metavar=("LOW", "HIGH"),
+                        help="fit: chi_M T of pure LS and HS, cm3 K/mol, where known (fitted without)")  # fmt: skip
     parser.add_argument("--parameter", help="phase-diagram: name of a Landau parameter")
     parser.add_argument("--range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="phase-diagram: its values")
     return parser
@@ -213,7 +215,8 @@ def _fit(settings: Settings, place: Place) -> None:
     if place.options.data is None:
         raise BadInput("fit needs --data with a tab-separated table")
     free = [name for name in place.options.free.split(",") if name]
-    conclusions.fit_landau(settings, place.complex, place.options.data, free, place.base / "landau")
+    ends = place.options.chi_t or (None, None)
+    conclusions.fit_landau(settings, place.complex, place.options.data, free, place.base / "landau", ends)
 
 
 def _phase_diagram(settings: Settings, place: Place) -> None:

@@ -31,14 +31,16 @@ from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
 
+METAL = "Fe"
+SPIN = {"LS": "a singlet", "HS": "a quintet"}
+"""What is built: complexes of iron(II)."""
+
 
 def relax(
     symbols: tuple[str, ...],
     half: Array,
     fixed: Array,
     multiplicity: int,
-    metal: str = "Fe",
-    charge: int = 0,
     force: float = 0.02,
     steps: int = 400,
 ) -> tuple[Array, float]:
@@ -57,8 +59,8 @@ def relax(
     half (n, 3) in angstrom and the energy of the whole molecule in eV; NotConverged if the steps do not suffice
     """
     tblite = optional("tblite.interface")
-    numbers = Atoms([metal, *symbols, *symbols]).numbers
-    engine = tblite.Calculator("GFN2-xTB", numbers, whole(metal, symbols, half)[1] / Bohr, charge, multiplicity - 1)
+    numbers = Atoms([METAL, *symbols, *symbols]).numbers
+    engine = tblite.Calculator("GFN2-xTB", numbers, whole(METAL, symbols, half)[1] / Bohr, 0, multiplicity - 1)
     engine.set("verbosity", 0)
     donors = ~np.isnan(fixed)
     result: list[Any] = [None]
@@ -71,7 +73,7 @@ def relax(
 
     def energy_and_slope(x: Array) -> tuple[float, Array]:
         """Return the energy (eV) and its flat slope, eV/angstrom."""
-        engine.update(whole(metal, symbols, held(x))[1] / Bohr)
+        engine.update(whole(METAL, symbols, held(x))[1] / Bohr)
         result[0] = engine.singlepoint(result[0])
         full = np.asarray(result[0].get("gradient")) * Hartree / Bohr
         slope = full[1 : len(symbols) + 1] + full[len(symbols) + 1 :] * TURN
@@ -187,11 +189,10 @@ def build_complex(
     trans: str,
     distances: dict[str, Distances],
     multiplicity: dict[str, int],
-    metal: str = "Fe",
     conformers: int = 2,
     force: float = 0.02,
 ) -> dict[str, Molecule]:
-    """Build cis-[M(N^N)2(NCS)2] in exact C2 for both spin states.
+    """Build cis-[Fe(N^N)2(NCS)2] in exact C2 for both spin states.
 
     Parameters
     ----------
@@ -210,30 +211,26 @@ def build_complex(
     for state in ("LS", "HS"):
         placed = [place_half(ligand, distances[state], fold) for ligand in ligands for fold in FOLDS]
         symbols, _, fixed = placed[0]
-        options: dict[str, Any] = {"fixed": fixed, "multiplicity": multiplicity[state], "metal": metal, "force": force}
+        options: dict[str, Any] = {"fixed": fixed, "multiplicity": multiplicity[state], "force": force}
         relax_one = partial(relax, symbols, **options)
-        wanted = partial(_same_conformer, built.get("LS"), metal, symbols)
+        wanted = partial(_same_conformer, built.get("LS"), symbols)
         folded = lowest((start for _, start, _ in placed), relax_one, wanted)
         half = lowest(anion_starts(folded), relax_one, wanted)
         ligands = [replace(ligands[0], positions=half[:-3])]
-        built[state] = _molecule(metal, symbols, half)
+        built[state] = _molecule(symbols, half)
         check_model(built[state], _expected_bonds(smiles))
     return built
 
 
-def _molecule(metal: str, symbols: tuple[str, ...], half: Array) -> Molecule:
+def _molecule(symbols: tuple[str, ...], half: Array) -> Molecule:
     """Return the molecule of a half."""
-    names, positions = whole(metal, symbols, half)
+    names, positions = whole(METAL, symbols, half)
     return Molecule(names, positions * ANGSTROM_TO_BOHR, 0, "C2")
 
 
-def _same_conformer(low: Molecule | None, metal: str, symbols: tuple[str, ...], half: Array) -> bool:
+def _same_conformer(low: Molecule | None, symbols: tuple[str, ...], half: Array) -> bool:
     """Tell whether a half has the conformer of LS, if that is built."""
-    return low is None or not turns(low, _molecule(metal, symbols, half), metal)
-
-
-SPIN = {"LS": "a singlet", "HS": "a quintet"}
-"""What the command line builds: iron(II)."""
+    return low is None or not turns(low, _molecule(symbols, half), METAL)
 
 
 def main(arguments: list[str] | None = None) -> None:

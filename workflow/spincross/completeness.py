@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spincross.cif import Crystal
 from spincross.disorder import WHOLE
 from spincross.errors import BadStructure
-from spincross.molecule import bonds
+from spincross.molecule import bonds, hill
 from spincross.species import Species
 from spincross.units import ANGSTROM_TO_BOHR
 
@@ -280,10 +280,7 @@ def _moiety_charges(text: object) -> dict[str, int]:
             number = word[len(symbol) :] or "1"
             counts[symbol] += int(number)
         if set(counts) <= set(atomic_numbers) and counts and len(signed) == 1:
-            first = [s for s in ("C", "H") if s in counts] if "C" in counts else []
-            ordered = first + sorted(set(counts) - set(first))
-            formula = "".join(s + (str(counts[s]) if counts[s] > 1 else "") for s in ordered)
-            charges[formula] = int(signed[0][-1] + signed[0][:-1])
+            charges[hill(counts)] = int(signed[0][-1] + signed[0][:-1])
     return charges
 
 

@@ -90,11 +90,17 @@ def own_model(settings: Settings, complex_id: str) -> LandauModel:
     return LandauModel.from_parameters(parameters)
 
 
-def fit_landau(settings: Settings, complex_id: str, data: Path, free: list[str], folder: Path) -> None:
-    """Table of chi_M T, q, strain or intensity -> fit.json, fit.tsv, fit.svg, fit.png; starts from complexes.yaml."""
+def fit_landau(
+    settings: Settings, complex_id: str, data: Path, free: list[str], folder: Path,
+    ends: tuple[float | None, float | None] = (None, None),
+) -> None:  # fmt: skip
+    """Table of chi_M T, q, strain or intensity -> fit.json, fit.tsv, fit.svg, fit.png; starts from complexes.yaml.
+
+    `ends` are chi_M T (cm3 K/mol) of pure LS and HS, where known.
+    """
     start = time.perf_counter()
     table = read_table(data)
-    found = landau_fit.fit(own_model(settings, complex_id), table, free or landau_fit.FREE)
+    found = landau_fit.fit(own_model(settings, complex_id), table, free or landau_fit.FREE, *ends)
     rows = landau_fit.curves(found, table)
     facts = files.provenance({"data": data}, time.perf_counter() - start, level=None, converged=True)
     write_checked(folder / "fit.json", {"provenance": facts, "complex": complex_id, **found}, "fit")
@@ -127,28 +133,21 @@ def report_data(settings: Settings, complex_id: str, states: list[Path]) -> Json
     ----------
     states : results folders of LS, HS in the parent group, HS minimum
     """
-    base, level = states[0].parents[1], states[0].parents[0].parent
-    names, parent = STATES, states[1]
-    mode = files.read_json(parent / "symmetry_mode/mode.json")
+    sources, parent = _sources(states), states[1]
+    found = {name: files.read_json(path) for name, path in sources.items()}
     vector = files.read_arrays(parent / "vibrations/modes.npz")
     cartesian = vector["modes"] / np.sqrt(np.repeat(vector["masses"], 3))[:, None]
-    index = mode["mode_index"]
+    index = found["mode"]["mode_index"]
     return {
         "complex": complex_id,
         "entry": settings.entry(complex_id),
         "level_name": settings.level_name,
         "gates": settings.config["gates"],
-        "molecule": files.read_json(base.parent / "molecule/molecule.json"),
-        "optimise": {n: files.read_json(p / "optimise/optimise.json") for n, p in zip(names, states, strict=True)},
-        "vibrations": {
-            n: files.read_json(p / "vibrations/vibrations.json") for n, p in zip(names, states, strict=True)
-        },
-        "mode": mode,
-        "geometries": {n: state_geometry(p) for n, p in zip(names, states, strict=True)},
+        **{name: found[name] for name in ("molecule", "mode", "entropy", "landau")},
+        **{stage: {n: found[f"{n} {stage}"] for n in STATES} for stage in ("optimise", "vibrations")},
+        "geometries": {n: state_geometry(p) for n, p in zip(STATES, states, strict=True)},
         "mode_vector": None if index is None else cartesian[:, index].reshape(-1, 3).tolist(),
-        "entropy": files.read_json(level / "entropy/entropy.json"),
-        "landau": files.read_json(level / "landau/landau.json"),
-        "links": {name: str(path.relative_to(base.parent)) for name, path in _sources(states).items()},
+        "links": {name: str(path.relative_to(states[0].parents[2])) for name, path in sources.items()},
     }
 
 

@@ -174,6 +174,11 @@ class Settings:
         """Return the keys of an entry that the molecule depends on: a new title or literature value moves no atom."""
         return {k: v for k, v in self.entry(complex_id).items() if k not in WORDS}
 
+    def structure_files(self, complex_id: str) -> dict[str, Path]:
+        """Return the structure files that an entry names, by its keys."""
+        entry = self.entry(complex_id)
+        return {key: self.structures / entry[key] for key in MEASURED if entry.get(key)}
+
     def state(self, complex_id: str, name: str) -> levels.State:
         """Return a spin state of a complex."""
         return levels.State(name, int(self.entry(complex_id)["multiplicity"][name]))
@@ -238,8 +243,7 @@ def _whole_numbers(entry: Json) -> Json:
 
 
 def _check_files(entry: Json, complex_id: str, structures: Path) -> None:
-    keys: Iterable[str] = ("low_spin_structure", "high_spin_structure")
-    for key in keys:
+    for key in MEASURED:
         if entry.get(key) and not (structures / entry[key]).is_file():
             raise BadInput(
                 f"{complex_id}, {key}: {structures / entry[key]} is not there; correct the path in complexes.yaml"

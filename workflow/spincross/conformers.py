@@ -16,7 +16,7 @@ import numpy as np
 from ase.geometry import get_angles, get_dihedrals
 from numpy.typing import NDArray
 
-from spincross.molecule import Molecule, neighbours
+from spincross.molecule import Molecule, angle, neighbours
 
 Array = NDArray[np.float64]
 
@@ -86,15 +86,11 @@ def other_isomer(low: Molecule, high: Molecule, metal: str | None) -> str | None
     for centre in [k for k, symbol in enumerate(low.symbols) if symbol == metal]:
         donors = sorted(neighbours(low)[centre])
         for first, second in combinations(donors, 2):
-            angles = [float(_angle(m.positions, first, centre, second)) for m in (low, high)]
+            angles = [angle(m.positions, first, centre, second) for m in (low, high)]
             if max(angles) > TRANS and min(angles) < CIS:
                 names = "-".join(f"{low.symbols[k]}{k + 1}" for k in (first, centre, second))
                 return f"the angle {names} is {angles[0]:.0f} degrees in LS and {angles[1]:.0f} in HS"
     return None
-
-
-def _angle(positions: Array, first: int, centre: int, second: int) -> Any:
-    return get_angles(positions[[first]] - positions[centre], positions[[second]] - positions[centre])[0]
 
 
 def _chains(molecule: Molecule, metal: str | None) -> Iterator[tuple[int, int, int, int]]:

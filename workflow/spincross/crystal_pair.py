@@ -11,14 +11,14 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from ase.geometry import cell_to_cellpar, get_angles
+from ase.geometry import cell_to_cellpar
 from numpy.typing import NDArray
 
 from spincross import lattice, octahedron
 from spincross.cif import Crystal, space_group
 from spincross.crystal import DISORDERED, Extraction, Raw, is_built
 from spincross.errors import BadStructure
-from spincross.molecule import Molecule, neighbours
+from spincross.molecule import Molecule, angle, neighbours
 from spincross.units import BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
@@ -73,10 +73,7 @@ def site_facts(molecule: Molecule, metal: str | None) -> Json | None:
     centre, positions = centres[0], molecule.positions * BOHR_TO_ANGSTROM
     donors = sorted(near[centre])
     vectors = positions[donors] - positions[centre]
-    angles = [
-        {"donors": [donors[i], donors[j]], "degrees": _angle(vectors[i], vectors[j])}
-        for i, j in combinations(range(len(donors)), 2)
-    ]
+    angles = [{"donors": [i, j], "degrees": angle(positions, i, centre, j)} for i, j in combinations(donors, 2)]
     return {
         "bonds_angstrom": [
             {"donor": k, "symbol": molecule.symbols[k], "length": float(np.linalg.norm(v))}
@@ -108,14 +105,9 @@ def _bends(positions: Array, centre: int, near: list[set[int]]) -> list[Json]:
     for donor in sorted(near[centre]):
         others = near[donor] - {centre}
         if len(others) == 1 and len(near[following := next(iter(others))]) == 2:
-            arms = positions[[centre, following]] - positions[donor]
-            found.append({"atoms": [centre, donor, following], "degrees": _angle(*arms)})
+            bend = angle(positions, centre, donor, following)
+            found.append({"atoms": [centre, donor, following], "degrees": bend})
     return found
-
-
-def _angle(first: Array, second: Array) -> float:
-    """Return the angle between two vectors, degrees."""
-    return float(get_angles(first[None], second[None])[0])
 
 
 # --- the two cells ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Electronic structure with PySCF: the ladder to a converged SCF, the lowest candidate state, gradients.
+"""Electronic structure with PySCF: the ladder to a converged SCF, gradients, columns of the Hessian.
 
 A `Solution` is only ever made from an SCF that converged without damping or level shift. Every rung of the ladder
 leaves its reason, cycles and energy in the trace.

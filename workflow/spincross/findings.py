@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from spincross import pointgroup
-from spincross.entropy import HOTTEST
+from spincross.entropy import HOTTEST, STANDARD_TEMPERATURE
 from spincross.units import HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KJ_PER_MOL
 
 Json = dict[str, Any]
 
-ROOM_TEMPERATURE = 298.15
 CLEAR_OF_NOISE = 2.0
 """An imaginary wavenumber is certain when its size is this many noise floors."""
 MOSTLY = 0.5
@@ -79,13 +78,13 @@ def relative_energies(optimise: Json) -> dict[str, float]:
     return {s: (o["energy_hartree"] - zero) * HARTREE_TO_KJ_PER_MOL for s, o in optimise.items()}
 
 
-def at_temperature(entropy: Json, key: str, temperature: float = ROOM_TEMPERATURE) -> float:
+def at_temperature(entropy: Json, key: str, temperature: float = STANDARD_TEMPERATURE) -> float:
     """Return the entry of a list at the tabulated temperature nearest to `temperature` (K)."""
     nearest = int(np.argmin(np.abs(np.array(entropy["temperatures_K"]) - temperature)))
     return float(entropy[key][nearest])
 
 
-def nearest_temperature(entropy: Json, temperature: float = ROOM_TEMPERATURE) -> float:
+def nearest_temperature(entropy: Json, temperature: float = STANDARD_TEMPERATURE) -> float:
     """Return the tabulated temperature (K) nearest to `temperature`."""
     return float(min(entropy["temperatures_K"], key=lambda t: abs(t - temperature)))
 
@@ -366,14 +365,14 @@ def _spin_purity(data: Json) -> Claim:
     )
 
 
-def band(entropy: Json, temperature: float = ROOM_TEMPERATURE) -> tuple[float, float]:
+def band(entropy: Json, temperature: float = STANDARD_TEMPERATURE) -> tuple[float, float]:
     """Return how far the harmonic dS_vib may lie below and above its value, J/(mol K), both positive."""
     low, high = (at_temperature(entropy, key, temperature) for key in (BAND_LOW, BAND_HIGH))
     value = at_temperature(entropy, HARMONIC, temperature)
     return value - low, high - value
 
 
-def with_band(value: float, entropy: Json, temperature: float = ROOM_TEMPERATURE) -> str:
+def with_band(value: float, entropy: Json, temperature: float = STANDARD_TEMPERATURE) -> str:
     """Format an entropy with its error band, as +20.1 (−1.2/+3.4)."""
     down, up = band(entropy, temperature)
     return f"{number(value, 1, True)} (−{down:.1f}/+{up:.1f})"

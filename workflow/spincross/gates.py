@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ase.geometry import get_angles
 from numpy.typing import NDArray
 
 from spincross import descent, device, fitted_response, orbital_rotations, pointgroup, populations, response
@@ -18,7 +17,7 @@ from spincross.electronic import Solution
 from spincross.errors import NotConverged, SpincrossError, SymmetryLost, WrongState
 from spincross.files import Json, print_line
 from spincross.levels import Level, State
-from spincross.molecule import Molecule, metal_bonds
+from spincross.molecule import Molecule, angle, metal_bonds
 from spincross.optimise import Optimisation
 from spincross.orbital_rotations import Rotation, Stability
 from spincross.units import BOHR_TO_ANGSTROM
@@ -269,9 +268,8 @@ def _angles(molecule: Molecule, metal: str | None) -> list[dict[str, Any]]:
 
 
 def _angle(molecule: Molecule, a: int, apex: int, b: int) -> dict[str, Any]:
-    left, right = molecule.positions[a] - molecule.positions[apex], molecule.positions[b] - molecule.positions[apex]
     kind = "-".join(molecule.symbols[i] for i in (a, apex, b))
-    return {"atoms": [a, apex, b], "kind": kind, "angle": float(get_angles(left[None], right[None])[0])}
+    return {"atoms": [a, apex, b], "kind": kind, "angle": angle(molecule.positions, a, apex, b)}
 
 
 def ncs_groups(molecule: Molecule, metal: str | None) -> list[tuple[int, int, int]]:

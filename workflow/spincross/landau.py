@@ -35,8 +35,6 @@ from spincross.landau_model import ETA_BROKEN, Q_MAX, Q_MIN, LandauModel
 from spincross.landau_text import statements
 from spincross.units import GAS_CONSTANT
 
-__all__ = ["LandauModel", "a0_window", "branch_rows", "covering", "landau_account", "no_landau", "statements"]
-
 Array = NDArray[np.float64]
 Json = dict[str, Any]
 
@@ -268,41 +266,35 @@ def _check_branch(fact: Json | None, unit: float, branch: str, entropy: Json) ->
     }
 
 
-def a0_window(
-    model: LandauModel,
-    unit: float | None,
-    temperature_up: float,
-    high_symmetry_temperature: float = HIGH_SYMMETRY_TEMPERATURE,
-) -> Json | None:
+def a0_window(model: LandauModel, unit: float | None, temperature_up: float) -> Json | None:
     """Return the (a0, T_c) of eq. 3 that two constraints allow while D, E and b stay, and the dS_SB they imply.
 
-    (1) From the paper: at q = 1 the eta^2 coefficient vanishes at T_h: (a0/2)(T_h - T_c) = -(D + E/2) (one line in the
-    plane). (2) Of this project: at q = -1 it is positive for all 0 < T < T_up. With (1) it is (a0/2)(T - T_h) - 2 D,
-    least at T = 0 for a0 > 0, so a0 < -4 D / T_h.
+    (1) From the paper: at q = 1 the eta^2 coefficient vanishes at T_h, `HIGH_SYMMETRY_TEMPERATURE`:
+    (a0/2)(T_h - T_c) = -(D + E/2) (one line in the plane). (2) Of this project: at q = -1 it is positive for all
+    0 < T < T_up. With (1) it is (a0/2)(T - T_h) - 2 D, least at T = 0 for a0 > 0, so a0 < -4 D / T_h.
 
     Parameters
     ----------
     model : its a0 and T_c are replaced, the rest is kept
     unit : J/(mol K) per Landau unit, None if there is no entropy account
     temperature_up : where dS_SB is read, K
-    high_symmetry_temperature : T_h, K
 
     Returns
     -------
     None where this is not the case that was worked out: D < 0, D + E/2 < 0 and T_up below T_h
     """
     excess = -(model.D + model.E / 2.0)
-    if model.D >= 0 or excess <= 0 or temperature_up >= high_symmetry_temperature:
+    if model.D >= 0 or excess <= 0 or temperature_up >= HIGH_SYMMETRY_TEMPERATURE:
         return None
-    largest = -4.0 * model.D / high_symmetry_temperature
+    largest = -4.0 * model.D / HIGH_SYMMETRY_TEMPERATURE
     to_physical = unit if unit is not None else np.nan
     strong = -largest * excess / model.b
-    bound = -largest / 2.0 * largest * (high_symmetry_temperature - temperature_up) / model.b
+    bound = -largest / 2.0 * largest * (HIGH_SYMMETRY_TEMPERATURE - temperature_up) / model.b
     return {
-        "high_symmetry_temperature_K": high_symmetry_temperature,
+        "high_symmetry_temperature_K": HIGH_SYMMETRY_TEMPERATURE,
         "condition_high_symmetry": excess,
         "a0_largest": largest,
-        "T_c_at_largest_K": high_symmetry_temperature - 2.0 * excess / largest,
+        "T_c_at_largest_K": HIGH_SYMMETRY_TEMPERATURE - 2.0 * excess / largest,
         "entropy_temperature_K": temperature_up,
         "entropy_symmetry_breaking_bound": bound,
         "entropy_symmetry_breaking_bound_J_per_mol_K": _finite(bound * to_physical),
@@ -310,7 +302,7 @@ def a0_window(
         "entropy_symmetry_breaking_strong_coupling_J_per_mol_K": _finite(strong * to_physical),
         "order_disorder_J_per_mol_K": -GAS_CONSTANT * float(np.log(2.0)),
         "models": [
-            _window_model(model, fraction * largest, excess, high_symmetry_temperature, to_physical)
+            _window_model(model, fraction * largest, excess, HIGH_SYMMETRY_TEMPERATURE, to_physical)
             for fraction in WINDOW_FRACTIONS
         ],
     }

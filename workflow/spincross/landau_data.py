@@ -82,16 +82,6 @@ def product_of(q: ArrayLike, low: float, high: float) -> Array:
     return np.asarray((1.0 + x) / 2.0 * high + (1.0 - x) / 2.0 * low)
 
 
-def ferroelastic_strain(c: ArrayLike, beta: ArrayLike, c0: ArrayLike) -> Array:
-    """Return |e13| = |c cos(beta) / c0| / 2; lengths in one unit, beta in degrees.
-
-    >>> round(float(ferroelastic_strain(15.0, 93.1, 15.0)), 4)
-    0.027
-    """
-    angle = np.deg2rad(np.asarray(beta, dtype=float))
-    return np.abs(np.asarray(c, dtype=float) * np.cos(angle) / np.asarray(c0, dtype=float)) / 2.0
-
-
 def read_table(path: Path) -> Table:
     """Read and check a table; BadInput with line, column and what to do, in one sentence."""
     try:

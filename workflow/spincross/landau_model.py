@@ -145,18 +145,6 @@ class LandauModel:
         straight = self.a1 * (self.T_SC - temperature) + self.B * x + self.C * x**3
         return np.asarray(straight - 2.0 / self.b * w * (self.D + self.E * x))
 
-    def gradient(self, temperature: float, q: float, eta: float) -> Array:
-        """Return (dG/dq, dG/deta), shape (2,)."""
-        along_q = self.a1 * (self.T_SC - temperature) + self.B * q + self.C * q**3 + (self.D + self.E * q) * eta**2
-        return np.array([along_q, 2.0 * float(self.eta_coefficient(temperature, q)) * eta + self.b * eta**3])
-
-    def hessian(self, temperature: float, q: float, eta: float) -> Array:
-        """Return the second derivatives of G over (q, eta), shape (2, 2)."""
-        mixed = 2.0 * (self.D + self.E * q) * eta
-        along_q = self.B + 3.0 * self.C * q**2 + self.E * eta**2
-        along_eta = 2.0 * float(self.eta_coefficient(temperature, q)) + 3.0 * self.b * eta**2
-        return np.array([[along_q, mixed], [mixed, along_eta]])
-
     def entropy_spin_crossover(self, q: ArrayLike) -> Array:
         """Return S_SC = a1 q, Landau units per K."""
         return np.asarray(self.a1 * np.asarray(q, dtype=float))
@@ -164,10 +152,6 @@ class LandauModel:
     def entropy_symmetry_breaking(self, eta: ArrayLike) -> Array:
         """Return S_SB = -(a0 / 2) eta^2, Landau units per K."""
         return np.asarray(-self.a0 / 2.0 * np.asarray(eta, dtype=float) ** 2)
-
-    def entropy(self, q: ArrayLike, eta: ArrayLike) -> Array:
-        """Return S = -dG/dT = S_SC + S_SB, Landau units per K."""
-        return self.entropy_spin_crossover(q) + self.entropy_symmetry_breaking(eta)
 
     def slope_cubics(self, temperature: float) -> tuple[Array, Array]:
         """Return g' as polynomials, highest power first: where eta = 0, and where eta > 0; (4,) each."""

@@ -47,7 +47,7 @@ def borrowed_from(landau: Json, entry: Json) -> str | None:
     return str(found) if found else None
 
 
-def sentences(landau: Json, entry: Json) -> list[str]:
+def sentences(landau: Json) -> list[str]:
     """Return what the model says, or why there is none."""
     if not present(landau):
         return [landau.get("reason") or NO_MODEL]

@@ -23,6 +23,10 @@ class Ligand:
     donors: tuple[int, int]
 
 
+SEED = 7
+"""Of RDKit's embedding, so that a model is built the same each time."""
+
+
 def optional(name: str) -> Any:
     """Import a package that only the builder needs; BadInput if it is missing."""
     try:
@@ -53,7 +57,7 @@ def chelating_pair(smiles: str) -> tuple[Any, dict[str, int]]:
     return molecule, kinds
 
 
-def embedded_ligands(smiles: str, trans: str, count: int, seed: int = 7) -> list[Ligand]:
+def embedded_ligands(smiles: str, trans: str, count: int) -> list[Ligand]:
     """Return conformers of a ligand with both donors on one side.
 
     A silicon bridge between the donors (Si-N about 1.8 angstrom) closes the chelate ring, so that every embedded
@@ -78,7 +82,7 @@ def embedded_ligands(smiles: str, trans: str, count: int, seed: int = 7) -> list
         bridged.GetAtomWithIdx(donor).SetNoImplicit(False)
     chem.SanitizeMol(bridged)
     full = chem.AddHs(bridged)
-    if not list(forms.EmbedMultipleConfs(full, numConfs=count, randomSeed=seed)):
+    if not list(forms.EmbedMultipleConfs(full, numConfs=count, randomSeed=SEED)):
         raise BadStructure(f"RDKit found no conformer of {smiles!r} with both donors on one side; give another ligand")
     forms.UFFOptimizeMoleculeConfs(full, maxIters=2000)
     added = {bridge} | {a.GetIdx() for a in full.GetAtomWithIdx(bridge).GetNeighbors() if a.GetSymbol() == "H"}

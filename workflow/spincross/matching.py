@@ -63,8 +63,7 @@ def matched(reference: Molecule, other: Molecule, names: tuple[str, str]) -> tup
 
 def _distance(reference: Molecule, other: Molecule) -> float:
     """Return the RMSD (angstrom) after the best rotation and shift."""
-    difference = pointgroup.aligned(other.positions, reference.positions) - reference.positions
-    return float(np.sqrt((difference**2).sum(axis=1).mean())) * BOHR_TO_ANGSTROM
+    return pointgroup.rms_distance(other.positions, reference.positions) * BOHR_TO_ANGSTROM
 
 
 def _colours(molecule: Molecule, near: list[set[int]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The molecule: atoms in standard orientation, and the way there from a CIF or an XYZ file."""
+"""The molecule: atoms, positions, charge and point group; bonds and fragments."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from ase.data import atomic_masses_iupac2016, atomic_numbers, covalent_radii
+from ase.geometry import get_angles
 from numpy.typing import NDArray
 
 from spincross import pointgroup
@@ -61,10 +62,7 @@ class Molecule:
     @property
     def formula(self) -> str:
         """Formula in Hill order."""
-        counts = Counter(self.symbols)
-        first = [s for s in ("C", "H") if s in counts] if "C" in counts else []
-        ordered = first + sorted(set(counts) - set(first))
-        return "".join(s + (str(counts[s]) if counts[s] > 1 else "") for s in ordered)
+        return hill(Counter(self.symbols))
 
     def at(self, positions: Array, point_group: str | None = None) -> Molecule:
         """Return the same molecule at other positions (N, 3) in bohr."""
@@ -73,6 +71,19 @@ class Molecule:
     def symmetrised(self) -> Molecule:
         """Return the molecule with its group fulfilled to the last digit."""
         return self.at(pointgroup.symmetrise_vectors(self.numbers, self.positions, self.positions, self.point_group))
+
+
+def hill(counts: Counter[str]) -> str:
+    """Return the formula of some numbers of elements in Hill order."""
+    first = [s for s in ("C", "H") if s in counts] if "C" in counts else []
+    ordered = first + sorted(set(counts) - set(first))
+    return "".join(s + (str(counts[s]) if counts[s] > 1 else "") for s in ordered)
+
+
+def angle(positions: Array, first: int, apex: int, last: int) -> float:
+    """Return the angle at an atom between two others of (N, 3) positions, degrees."""
+    arms = positions[[first, last]] - positions[apex]
+    return float(get_angles(arms[[0]], arms[[1]])[0])
 
 
 def bonds(symbols: tuple[str, ...], positions: Array, scale: float = 1.25) -> list[tuple[int, int]]:

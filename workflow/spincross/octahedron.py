@@ -33,15 +33,11 @@ class Octahedron:
 
     Parameters
     ----------
-    lengths : (6,) metal-donor distances, angstrom
-    angles : (15,) donor-metal-donor angles in the order of `itertools.combinations`, degrees
     zeta : angstrom
     sigma, theta : degrees
     volume : of the polyhedron of donors, cubic angstrom
     """
 
-    lengths: Array
-    angles: Array
     zeta: float
     sigma: float
     theta: float
@@ -68,8 +64,6 @@ def shape(metal: Array, donors: Array) -> Octahedron:
     pairs = trans_pairs(vectors)
     cis = [a for a, pair in zip(_angles(vectors), combinations(range(6), 2), strict=True) if pair not in pairs]
     return Octahedron(
-        lengths=lengths,
-        angles=_angles(vectors),
         zeta=float(np.abs(lengths - lengths.mean()).sum()),
         sigma=float(np.abs(np.array(cis) - 90.0).sum()),
         theta=float(sum(np.abs(twist_angles(vectors, face) - 60.0).sum() for face in faces(pairs))),

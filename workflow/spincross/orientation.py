@@ -106,13 +106,9 @@ def averaged(molecule: Molecule, permutation: list[int], pairs: list[tuple[int, 
     centred, target = molecule.positions - molecule.positions.mean(axis=0), np.array(permutation)
     axis = None
     if group in ("C2", "Cs"):
-        overlap = centred.T @ centred[target]
-        _, vectors = np.linalg.eigh(overlap + overlap.T)
-        axis = vectors[:, -1] if group == "C2" else vectors[:, 0]
+        axis = _least_squares_axis(group, centred, target)
         centred = centred @ turn_to_z(axis).T
-    exact = (centred + centred[target] @ pointgroup.operations(group)[-1]) / 2.0
-    shifts = np.linalg.norm(exact - centred, axis=1) * BOHR_TO_ANGSTROM
-    rmsd, deviation = float(np.sqrt((shifts**2).mean())), float(shifts.max())
+    exact, rmsd, deviation = _exact(group, centred, target)
     change = bond_change(centred, exact, pairs)
     if rmsd > LARGEST_AVERAGED_RMSD or change > LARGEST_BOND_CHANGE:
         why = f"RMSD {rmsd:.2f} angstrom, largest deviation {deviation:.2f}, bonds change by up to {change:.2f}"
@@ -171,13 +167,29 @@ def _finish(molecule: Molecule, positions: Array, axis: Array | None, largest: f
         last = pointgroup.permutation(molecule.numbers, positions, operation, SEARCH_TOLERANCE / BOHR_TO_ANGSTROM)
     except SymmetryLost as error:
         raise BadStructure(_refusal(group, f"largest deviation {_miss(molecule, positions):.2f} angstrom")) from error
-    exact = (positions + positions[last] @ operation) / 2.0  # the operation is its own inverse
-    shifts = np.linalg.norm(exact - positions, axis=1) * BOHR_TO_ANGSTROM
-    rmsd, deviation = float(np.sqrt((shifts**2).mean())), float(shifts.max())
+    exact, rmsd, deviation = _exact(group, positions, last)
     if rmsd > largest:
         raise BadStructure(_refusal(group, f"largest deviation {deviation:.2f} angstrom (RMSD {rmsd:.2f})"))
     fixed = np.array([0.0 if abs(x) < 1e-12 else x for x in exact.ravel()]).reshape(-1, 3)
     return Oriented(molecule.at(fixed), axis, rmsd, deviation, [int(i) for i in last])
+
+
+def _least_squares_axis(group: str, centred: Array, target: list[int] | NDArray[np.int_]) -> Array:
+    """Return the axis (mirror normal) that brings each atom nearest to its partner.
+
+    For an axis n, sum |2 n n^T x_i - x_p(i)|^2 is least where n^T (sum x_i x_p(i)^T) n is largest (smallest for
+    a mirror).
+    """
+    overlap = centred.T @ centred[target]
+    _, vectors = np.linalg.eigh(overlap + overlap.T)
+    return np.asarray(vectors[:, -1] if group == "C2" else vectors[:, 0])
+
+
+def _exact(group: str, positions: Array, target: list[int] | NDArray[np.int_]) -> tuple[Array, float, float]:
+    """Return the mean of oriented positions and their image, RMSD and largest shift to it, angstrom."""
+    exact = (positions + positions[target] @ pointgroup.operations(group)[-1]) / 2.0  # its own inverse
+    shifts = np.linalg.norm(exact - positions, axis=1) * BOHR_TO_ANGSTROM
+    return exact, float(np.sqrt((shifts**2).mean())), float(shifts.max())
 
 
 def _miss(molecule: Molecule, positions: Array) -> float:
@@ -229,10 +241,7 @@ def _fitted(molecule: Molecule, centred: Array, candidate: Array) -> tuple[float
         target = pointgroup.permutation(numbers, centred, _matrix(group, axis), tolerance)
     except SymmetryLost:
         return float("inf"), axis
-    overlap = centred.T @ centred[target]
-    # |2 n n^T x_i - x_p(i)|^2 summed is least where n^T (sum x_i x_p(i)^T) n is largest (smallest for a mirror)
-    _, vectors = np.linalg.eigh(overlap + overlap.T)
-    refined = vectors[:, -1] if group == "C2" else vectors[:, 0]
+    refined = _least_squares_axis(group, centred, target)
     if np.linalg.norm(_matrix(group, axis) - _matrix(group, refined)) < 1e-6:
         refined = axis
     shifts = (centred[target] - centred @ _matrix(group, refined).T) / 2.0

@@ -112,7 +112,7 @@ def _dress(axes: Axes, place: str = "best") -> None:
 
 
 def figure_2(rows: Rows, landau: Json) -> Canvas:
-    """Draw q(T) and eta(T), normalised to its value at q = 1, on heating and cooling."""
+    """Draw q(T) and eta(T), normalised to the largest eta at T_SC, on heating and cooling."""
     canvas = Canvas(figsize=(5.2, 6.0), layout="constrained")
     model_t = landau["parameters"]["T_SC"]
     upper, lower = canvas.subplots(2, 1, sharex=True)
@@ -120,7 +120,7 @@ def figure_2(rows: Rows, landau: Json) -> Canvas:
         t = column(rows, branch, "temperature_K")
         upper.plot(t, column(rows, branch, "q"), dash, color=colour, label=branch)
         lower.plot(t, column(rows, branch, "eta_normalised"), dash, color=colour, label=branch)
-    for axes, title, label in ((upper, "(c)", "q"), (lower, "(d)", "η / η(q = 1)")):
+    for axes, title, label in ((upper, "(c)", "q"), (lower, "(d)", "η / largest η")):
         for key, name in (("temperature_down_K", r"$T_\downarrow$"), ("temperature_up_K", r"$T_\uparrow$")):
             if landau[key] is not None:
                 axes.axvline(landau[key], color=GREY, linestyle=":", linewidth=1)

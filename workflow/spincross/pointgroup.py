@@ -140,6 +140,11 @@ def rotation_onto(positions: Array, target: Array, weights: Array | None = None)
     return np.asarray(left @ np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))]) @ right)
 
 
+def rms_distance(positions: Array, target: Array) -> float:
+    """Return the root-mean-square distance of equal atoms (N, 3) after `aligned`, in the units of the input."""
+    return float(np.sqrt(((aligned(positions, target) - target) ** 2).sum(axis=1).mean()))
+
+
 def projectors(numbers: NDArray[np.int_], positions: Array, group: str) -> dict[str, Array]:
     """Return the (3N, 3N) projector of every irrep."""
     matrices = representation(numbers, positions, group)

@@ -29,9 +29,7 @@ EXTRA_FILES: dict[str, tuple[str, ...]] = {"optimise": ("orbitals.molden",)}
 
 def structure_checksums(settings: Settings, complex_id: str) -> Json:
     """Return the SHA-256 of the structure files of a complex."""
-    entry = settings.entry(complex_id)
-    keys = ("low_spin_structure", "high_spin_structure")
-    return {key: files.sha256_of(settings.structures / entry[key]) for key in keys if entry.get(key)}
+    return {key: files.sha256_of(path) for key, path in settings.structure_files(complex_id).items()}
 
 
 RESTORE = "restore it (git checkout), or set reference: ignore"

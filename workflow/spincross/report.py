@@ -26,6 +26,7 @@ from spincross import (
     landau_view,
     level_diagram,
     methods,
+    pointgroup,
     report_tables,
     scenes,
 )
@@ -49,7 +50,7 @@ def render_report(data: Json, folder: Path) -> str:
     Parameters
     ----------
     data : complex, entry, level_name, molecule, optimise, vibrations, mode, geometries, mode_vector, entropy, landau,
-        links; optimise, vibrations and geometries have the keys LS, HS_parent, HS
+        links, gates; optimise, vibrations and geometries have the keys LS, HS_parent, HS
     folder : holds page.html.j2, page.css, page.js and references.bib
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -114,7 +115,7 @@ def context(data: Json) -> Json:
         "spectra_note": spectra_note(data),
         "literature": report_tables.literature_table(data),
         "borrowed": landau_view.borrowed_from(landau, data["entry"]),
-        "landau_lines": landau_view.sentences(landau, data["entry"]),
+        "landau_lines": landau_view.sentences(landau),
         "landau_surface_caption": landau_view.surface_caption(landau),
         "landau_table": landau_view.parameter_table(landau),
         "landau_check": landau_view.check_table(landau),
@@ -223,7 +224,7 @@ def overlay_captions(data: Json) -> dict[str, str]:
     pairs = {"overlay-spin": ("LS", "HS"), "overlay-breaking": ("HS_parent", "HS")}
     return {
         name: f"{STATE_LABELS[first]} (thick, blue) and {STATE_LABELS[second]} (thin, orange-red) after the best fit; "
-        f"RMSD of all atoms {scenes.rms_distance(places[first], places[second]):.3f} Å."
+        f"RMSD of all atoms {pointgroup.rms_distance(places[first], places[second]):.3f} Å."
         for name, (first, second) in pairs.items()
         if first in places and second in places
     }

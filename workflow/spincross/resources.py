@@ -103,9 +103,9 @@ def peak_mb(need: Size, limit: float, in_group: bool = False) -> float:
     return BASE_MB + matrices + held + orbitals + evaluated + response
 
 
-def memory_mb(need: Size, limit: float, in_group: bool = False) -> int:
+def memory_mb(need: Size, limit: float) -> int:
     """Return the memory (MB) to ask for, for a job that tells PySCF a limit (MB): above the peak, or SMALLEST_MB."""
-    return round(max(SMALLEST_MB, MARGIN * peak_mb(need, limit, in_group)))
+    return round(max(SMALLEST_MB, MARGIN * peak_mb(need, limit)))
 
 
 def hessian_memory_mb(need: Size, limit: float) -> int:

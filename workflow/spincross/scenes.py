@@ -1,7 +1,7 @@
 """Molecules in three dimensions: rotatable plotly scenes of structures and the animated normal mode.
 
-Structures are laid on each other by the rotation and shift that minimise the root-mean-square distance of equal atoms
-(Kabsch, Acta Cryst. A 1976, 32, 922), for drawing only; the result files keep their own frame.
+Structures are laid on each other by the rotation and shift that minimise the root-mean-square distance of equal atoms,
+for drawing only; the result files keep their own frame.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from spincross import pointgroup
 from spincross.figures import BLUE, GREY, PURPLE, VERMILLION, Figure, Json, plain, rounded
 from spincross.molecule import bonds
 from spincross.units import ANGSTROM_TO_BOHR
@@ -21,7 +22,6 @@ ELEMENT_COLOURS = {"H": "#d1d5db", "C": "#4b5563", "N": "#0072B2", "O": "#D55E00
 ELEMENT_SIZES = {"H": 7, "C": 11, "N": 12, "O": 12, "S": 15, "Fe": 19}
 ZOOM = 1.6
 """Size of the cube in plotly's units; 1 leaves the molecule small."""
-SCATTER = {"type": "scatter3d"}
 BEYOND_SULPHUR = 2.5
 """Where the name of a thiocyanate stands, angstrom from its carbon."""
 LEGEND = {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom"}
@@ -35,17 +35,9 @@ LARGEST_MOTION = 0.6
 
 def fit(positions: Array, target: Array) -> tuple[Array, Array, Array]:
     """Lay positions (N, 3) on target (N, 3); return them moved, the rotation (3, 3) and the shift (3,)."""
-    centre, goal = positions.mean(axis=0), target.mean(axis=0)
-    u, _, vt = np.linalg.svd((positions - centre).T @ (target - goal))
-    handed = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt)) or 1.0])
-    rotation = u @ handed @ vt
-    return (positions - centre) @ rotation + goal, rotation, goal - centre @ rotation
-
-
-def rms_distance(positions: Array, target: Array) -> float:
-    """Return the root-mean-square distance of equal atoms after the best fit, in the units of the input."""
-    moved, _, _ = fit(positions, target)
-    return float(np.sqrt(((moved - target) ** 2).sum(axis=1).mean()))
+    rotation = pointgroup.rotation_onto(positions, target)
+    shift = target.mean(axis=0) - positions.mean(axis=0) @ rotation
+    return positions @ rotation + shift, rotation, shift
 
 
 def spin_colours(populations: list[float]) -> list[str]:

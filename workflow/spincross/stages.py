@@ -80,10 +80,9 @@ def extract_molecule(settings: Settings, complex_id: str, folder: Path) -> None:
         levels.check_spin(molecule, entry["multiplicity"][state])
         comment = f"{complex_id} start of {state}, {entry['origin']}, {molecule.point_group} about z"
         files.write_xyz(folder / f"{name}.xyz", molecule.symbols, [molecule.positions], [comment])
-    inputs = {
-        key: settings.structures / entry[key] for key in ("low_spin_structure", "high_spin_structure") if entry.get(key)
-    }
-    facts = files.provenance(inputs, time.perf_counter() - start, converged=True, state=None, level=None)
+    facts = files.provenance(
+        settings.structure_files(complex_id), time.perf_counter() - start, converged=True, state=None, level=None
+    )
     write_checked(folder / "molecule.json", {"provenance": facts, **found.facts}, "molecule")
     _tell_of_molecule(found.facts)
 
@@ -105,10 +104,9 @@ def compare_crystals(settings: Settings, complex_id: str, folder: Path) -> None:
     start = time.perf_counter()
     entry = settings.entry(complex_id)
     content = crystal_facts(complex_id, entry, crystal.extract_molecule(complex_id, entry, settings.structures))
-    inputs = {
-        key: settings.structures / entry[key] for key in ("low_spin_structure", "high_spin_structure") if entry.get(key)
-    }
-    facts = files.provenance(inputs, time.perf_counter() - start, converged=True, state=None, level=None)
+    facts = files.provenance(
+        settings.structure_files(complex_id), time.perf_counter() - start, converged=True, state=None, level=None
+    )
     write_checked(folder / "crystal.json", {"provenance": facts, **content}, "crystal")
 
 
@@ -298,7 +296,6 @@ def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, brok
         "wavenumber_per_cm": None,
         "irrep": None,
         "energy_lowering_kJ_per_mol": 0.0,
-        "barrier_kJ_per_mol": 0.0,
         "scan_minimum_kJ_per_mol": 0.0,
         "scan_asymmetry_hartree": 0.0,
         "q_at_minimum_amu_half_angstrom": 0.0,
@@ -343,7 +340,6 @@ def _broken_facts(
         "wavenumber_per_cm": wavenumber,
         "irrep": irrep,
         "energy_lowering_kJ_per_mol": lowering,
-        "barrier_kJ_per_mol": lowering,
         "scan_minimum_kJ_per_mol": depth,
         "scan_asymmetry_hartree": scanned.get("scan_asymmetry_hartree", scan.asymmetry),
         "warnings": scanned.get("warnings", []) + _not_lower(before, after),

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from spincross import cheap, displacements, files, force_constants, infrared, probe, vibrations
+from spincross import cheap, displacements, files, force_constants, infrared, mode_entropy, probe, vibrations
 from spincross.config import Settings
 from spincross.hessian_stages import displaced_surface, hessian_provenance, optimised_molecule
 from spincross.schemas import write_checked
 from spincross.stages import load_molecule, parent_group, state_facts
-from spincross.units import PER_CM_TO_KJ_PER_MOL
 
 PROBED_MODES = 2
 """Modes of an irrep that a probe for instabilities looks for."""
@@ -59,14 +58,12 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
         "translation_rule_hartree_per_bohr2": found.translation_residual,
         "rotation_rule_hartree_per_bohr2": found.rotation_residual,
         "reduced_masses_amu": vibrations.reduced_masses(molecule.masses, found.modes),
-        "core_fraction": shares[groups["core"]].sum(axis=0),
-        "ncs_fraction": shares[groups["ncs"]].sum(axis=0),
         "fragment_fractions": vibrations.fragment_shares(groups, shares),
         "parent_irrep_fractions": vibrations.parent_irrep_shares(
             molecule, found.modes, parent_group(settings, complex_id)
         ),
         "masses_amu": molecule.masses,
-        "zero_point_energy_kJ_per_mol": float(0.5 * real.sum() * PER_CM_TO_KJ_PER_MOL),
+        "zero_point_energy_kJ_per_mol": mode_entropy.zero_point_energy(real),
         "modes_per_irrep": vibrations.modes_per_irrep(molecule),
         "infrared_intensities_km_per_mol": (
             None if derivatives is None else infrared.intensities(derivatives, molecule.masses, found.modes)
