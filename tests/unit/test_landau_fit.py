@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spincross import conclusions, config, files, landau_fit, schemas
+from spincross import __main__, conclusions, config, files, landau_fit, schemas
 from spincross.errors import BadInput, NotConverged
 from spincross.landau_branches import follow
 from spincross.landau_data import order_parameter, product_of, read_table
@@ -119,6 +119,15 @@ def test_bragg_intensities_serve_as_well(tmp_path):
 
 
 # the stage
+
+
+def test_the_command_takes_what_is_known_of_the_pure_states(tmp_path):
+    data = synthetic(tmp_path / "t.tsv", 6)
+    words = ["fit", "--complex", "fe-pm-pea2-ncs2", "--data", str(data), "--results", str(tmp_path)]
+    __main__.main([*words, "--free", "T_SC,C", "--chi-t", "0.05", "3.5"])
+    found = files.read_json(tmp_path / "fe-pm-pea2-ncs2/pbe0_def2-svp/landau/fit.json")
+    assert found["given"] == {"chi_T_LS": 0.05, "chi_T_HS": 3.5}
+    assert set(found["values"]) == {"T_SC", "C", "eta_scale"}
 
 
 def test_the_stage_writes_a_fit_that_fulfils_its_schema_and_names_its_data(tmp_path):
