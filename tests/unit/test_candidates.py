@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pyscf import gto
 
-from spincross import candidates, electronic
+from spincross import candidates, electronic, symmetric_fitting
 from spincross.errors import NotConverged, StaleData, Stopped, WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
@@ -60,6 +60,23 @@ def test_a_state_that_began_in_the_wrong_d_orbital_is_left(difluoride):
     assert again.energy == pytest.approx(lowest.energy, abs=1e-6)
 
 
+def test_all_candidates_share_one_set_of_integrals(difluoride, monkeypatch):
+    """They lie at one geometry; a second set beside the first may not fit into the memory and go through the disk."""
+    molecule, _ = difluoride
+    built, build = [], symmetric_fitting.SymmetricFitting.build
+
+    def counting(self):
+        built.append(self)
+        return build(self)
+
+    monkeypatch.setattr(symmetric_fitting.SymmetricFitting, "build", counting)
+    best, table = candidates.lowest_state(molecule, LEVEL, QUINTET)
+    whole = [fitting for fitting in built if fitting.mol.nao == best.mean_field.mol.nao]  # not of the minimal basis
+    assert len(table) > 1 and len(whole) == 1
+    alone = electronic.solve(molecule, LEVEL, State("HS", 5, best.occupation), best.orbitals)
+    assert best.energy == pytest.approx(alone.energy, abs=1e-8)
+
+
 def test_both_terms_of_the_quintet_are_tried_each_with_its_ladder(difluoride):
     """In C2 the t2g-like orbitals are two of one irrep and one of the other: 5A and 5B both exist."""
     molecule, first = difluoride
@@ -84,11 +101,11 @@ def counted(monkeypatch, fail=None, error=None):
     """Count SCFs from here on; the one numbered `fail` ends with the error."""
     solve, calls = electronic.solve, []
 
-    def counting(*arguments):
+    def counting(*arguments, **more):
         calls.append(arguments)
         if len(calls) == fail:
             raise error
-        return solve(*arguments)
+        return solve(*arguments, **more)
 
     monkeypatch.setattr(electronic, "solve", counting)
     return calls
@@ -223,8 +240,8 @@ def test_a_search_done_again_that_ends_in_another_state_is_an_error(monkeypatch,
     candidates.lowest_state(H2CO, LEVEL, TRIPLET, folder=tmp_path)
     solve = electronic.solve
 
-    def higher(*arguments):
-        found = solve(*arguments)
+    def higher(*arguments, **more):
+        found = solve(*arguments, **more)
         return replace(found, energy=found.energy + 1e-3)
 
     monkeypatch.setattr(electronic, "solve", higher)

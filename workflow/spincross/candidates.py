@@ -113,8 +113,10 @@ def lowest_state(
     search = None if folder is None else Search(folder, _key(molecule, level, state))
     candidates = search.read() if search else []
     best: Solution | None = None
+    fitting: Any = None  # integrals of one solution serve all: a second set beside it may not fit into the memory
     if not candidates:
         best = electronic.solve(molecule, level, state, guess, max_memory)
+        fitting = best.fitting
         if transition_metals(best.mean_field.mol):
             starts = d_swaps(best, molecule)
         else:
@@ -124,7 +126,8 @@ def lowest_state(
             search.write(candidates)
     for number, candidate in enumerate(candidates):
         if candidate.row is None:
-            found, candidates[number] = _tried(candidate, molecule, level, state, max_memory)
+            found, candidates[number] = _tried(candidate, molecule, level, state, max_memory, fitting)
+            fitting = found.fitting if found else fitting
             best = found if best is None or (found and found.energy < best.energy) else best
             if search:
                 search.write(candidates)
@@ -132,7 +135,7 @@ def lowest_state(
     lowest = min(candidates, key=_energy)
     if best is None or best.energy > _energy(lowest):
         occupied = replace(state, occupation=lowest.occupation)
-        best = electronic.solve(molecule, level, occupied, lowest.orbitals, max_memory)
+        best = electronic.solve(molecule, level, occupied, lowest.orbitals, max_memory, fitting=fitting)
         if abs(best.energy - _energy(lowest)) > electronic.SAME_STATE:
             raise WrongState(
                 f"the lowest candidate of {state.name} had {_energy(lowest):.8f} Eh, its SCF done again ended at "
@@ -159,11 +162,11 @@ def _finished(solution: Solution, state: State, molecule: Molecule) -> Candidate
 
 
 def _tried(
-    candidate: Candidate, molecule: Molecule, level: Level, state: State, max_memory: float
+    candidate: Candidate, molecule: Molecule, level: Level, state: State, max_memory: float, fitting: Any
 ) -> tuple[Solution | None, Candidate]:
     try:
         occupied = replace(state, occupation=candidate.occupation)
-        solution = electronic.solve(molecule, level, occupied, candidate.orbitals, max_memory)
+        solution = electronic.solve(molecule, level, occupied, candidate.orbitals, max_memory, fitting=fitting)
     except NotConverged as error:
         row = _row(candidate.occupation, state.multiplicity, molecule.point_group, error.rungs)
         return None, replace(candidate, row=row)

@@ -92,6 +92,11 @@ class Solution:
         return "cpu" if self.engine is self.mean_field else "gpu"
 
     @property
+    def fitting(self) -> Any:
+        """The fitted integrals of an SCF on a CPU, for other states at this geometry; None on a GPU."""
+        return getattr(self.mean_field, "with_df", None) if self.device == "cpu" else None
+
+    @property
     def cycles(self) -> int:
         """SCF cycles over all rungs; products with the orbital Hessian between them are none."""
         return sum(rung["cycles"] for rung in self.trace)
@@ -253,6 +258,7 @@ def solve(
     max_memory: float = 8000,
     max_cycles: int = 60,
     curvature: Curvature | None = None,
+    fitting: Any = None,
 ) -> Solution:
     """Converge one state at one geometry, on the device of the level.
 
@@ -262,6 +268,7 @@ def solve(
     guess : occupied orbitals of a neighbouring geometry; a cold start without
     max_memory : MB for PySCF and the orbital cache
     curvature : of the solution at that neighbour, which it then starts from
+    fitting : `Solution.fitting` of another state at this very geometry, whose integrals are taken on a CPU
 
     Raises
     ------
@@ -273,19 +280,19 @@ def solve(
 
     def work(place: Device) -> Solution:
         """Solve on one device."""
-        return _solve(molecule, level, state, guess, max_memory, max_cycles, curvature, place)
+        return _solve(molecule, level, state, guess, max_memory, max_cycles, curvature, fitting, place)
 
     return device.with_fallback(level.device, work)
 
 
 def _solve(
     molecule: Molecule, level: Level, state: State, guess: tuple[Array, Array] | None, max_memory: float,
-    max_cycles: int, curvature: Curvature | None, place: Device,
+    max_cycles: int, curvature: Curvature | None, fitting: Any, place: Device,
 ) -> Solution:  # fmt: skip
     mol = build_mol(molecule, level, state.multiplicity, max_memory, adapted=place == CPU)
     if place == CPU:
         mean_field.require_scratch(mol, level)
-    ladder = Ladder(mol, level, place)
+    ladder = Ladder(mol, level, place, fitting=fitting if place == CPU else None)
     method = ladder.method()
     if state.occupation is not None and molecule.point_group != "C1":
         hold_occupation(method, mol, molecule.point_group, state.occupation, place)
