@@ -76,6 +76,17 @@ def test_a_distorted_low_spin_structure_is_averaged_only_where_the_entry_accepts
     assert "accept_distorted" not in str(error.value)
 
 
+def test_an_average_that_would_change_bonds_is_no_start(tmp_path: Path) -> None:
+    """One C-S stretched by 0.5 angstrom, its image not: the mean is a quarter off both, even if accepted."""
+    bent_high_spin(tmp_path, 15.0)
+    symbols, positions, _ = files.read_xyz(tmp_path / "high.xyz")
+    along = positions[-1] - positions[-2]
+    positions[-1] += 0.5 / BOHR_TO_ANGSTROM * along / np.linalg.norm(along)
+    files.write_xyz(tmp_path / "stretched.xyz", symbols, [positions], [""])
+    with pytest.raises(BadStructure, match=r"is not C2: .*made exact, bonds would change by up to 0\.2"):
+        extract("stretched.xyz", tmp_path, metal="Fe", accept_distorted_low_spin=True)
+
+
 def test_a_bent_molecule_of_three_elements_has_no_axis() -> None:
     bent = Molecule(("O", "H", "Cl"), np.array([[0.0, 0, 0], [6, 0, 0], [0, 5, 0]]), 0, "C2")
     with pytest.raises(BadStructure, match="is not C2: no axis sends each atom near one of its element"):

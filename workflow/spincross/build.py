@@ -243,22 +243,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--trans", default="pyridine", help="kind of the mutually trans donors (pyridine, imine, amine)"
     )
-    parser.add_argument(
-        "--low-spin",
-        nargs=3,
-        type=float,
-        default=[1.97, 1.95, 1.94],
-        metavar=("TRANS", "OTHER", "NCS"),
-        help="Fe-N distances of LS, angstrom: trans donors, other donors, NCS",
-    )
-    parser.add_argument(
-        "--high-spin",
-        nargs=3,
-        type=float,
-        default=[2.20, 2.20, 2.06],
-        metavar=("TRANS", "OTHER", "NCS"),
-        help="those of HS",
-    )
+    for state, start in (("low", [1.97, 1.95, 1.94]), ("high", [2.20, 2.20, 2.06])):
+        said = f"Fe-N distances of {state} spin, angstrom: trans donors, other donors, NCS"
+        ends: dict[str, Any] = {"nargs": 3, "type": float, "default": start, "metavar": ("TRANS", "OTHER", "NCS")}
+        parser.add_argument(f"--{state}-spin", help=said, **ends)
     parser.add_argument("--folder", type=Path, required=True, help="where to write low_spin.cif and high_spin.cif")
     given = parser.parse_args(arguments)
     distances = {"LS": Distances(*given.low_spin), "HS": Distances(*given.high_spin)}

@@ -117,11 +117,7 @@ def lowest_state(
     if not candidates:
         best = electronic.solve(molecule, level, state, guess, max_memory)
         fitting = best.fitting
-        if transition_metals(best.mean_field.mol):
-            starts = d_swaps(best, molecule)
-        else:
-            starts = [(o, best.orbitals) for o in irrep_swaps(best)]
-        candidates = [_finished(best, state, molecule), *(Candidate(o, orbitals) for o, orbitals in starts)]
+        candidates = [_finished(best, state, molecule), *(Candidate(*start) for start in _swaps(best, molecule))]
         if search:
             search.write(candidates)
     for number, candidate in enumerate(candidates):
@@ -134,14 +130,27 @@ def lowest_state(
         report(_line(candidates[number].row or {}))
     lowest = min(candidates, key=_energy)
     if best is None or best.energy > _energy(lowest):
-        occupied = replace(state, occupation=lowest.occupation)
-        best = electronic.solve(molecule, level, occupied, lowest.orbitals, max_memory, fitting=fitting)
+        best = _solved(lowest, molecule, level, state, max_memory, fitting)
         if abs(best.energy - _energy(lowest)) > electronic.SAME_STATE:
             raise WrongState(
                 f"the lowest candidate of {state.name} had {_energy(lowest):.8f} Eh, its SCF done again ended at "
                 f"{best.energy:.8f} Eh: another electronic state; remove {folder} to search anew"
             )
     return best, [candidate.row for candidate in candidates if candidate.row is not None]
+
+
+def _swaps(solution: Solution, molecule: Molecule) -> list[Start]:
+    """Return where other candidates start: with a metal from other d orbitals, else from other irreps."""
+    if transition_metals(solution.mean_field.mol):
+        return d_swaps(solution, molecule)
+    return [(occupation, solution.orbitals) for occupation in irrep_swaps(solution)]
+
+
+def _solved(
+    candidate: Candidate, molecule: Molecule, level: Level, state: State, max_memory: float, fitting: Any
+) -> Solution:
+    occupied = replace(state, occupation=candidate.occupation)
+    return electronic.solve(molecule, level, occupied, candidate.orbitals, max_memory, fitting=fitting)
 
 
 def _key(molecule: Molecule, level: Level, state: State) -> str:
@@ -165,8 +174,7 @@ def _tried(
     candidate: Candidate, molecule: Molecule, level: Level, state: State, max_memory: float, fitting: Any
 ) -> tuple[Solution | None, Candidate]:
     try:
-        occupied = replace(state, occupation=candidate.occupation)
-        solution = electronic.solve(molecule, level, occupied, candidate.orbitals, max_memory, fitting=fitting)
+        solution = _solved(candidate, molecule, level, state, max_memory, fitting)
     except NotConverged as error:
         row = _row(candidate.occupation, state.multiplicity, molecule.point_group, error.rungs)
         return None, replace(candidate, row=row)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -200,7 +201,14 @@ def search_grid(model: LandauModel) -> Array:
 
 def spinodals(model: LandauModel) -> tuple[Jump | None, Jump | None]:
     """Return the main jumps on heating (T_up) and cooling (T_down) between 1 K and 2 T_SC; None where there is none."""
-    heating, cooling = (follow(model, search_grid(model), h, step=SEARCH_STEP).main_jump for h in (True, False))
+    heating, cooling = _paths(model)
+    return heating.main_jump, cooling.main_jump
+
+
+@lru_cache(maxsize=8)
+def _paths(model: LandauModel) -> tuple[Branch, Branch]:
+    """Return the paths on heating and cooling over the range searched for spinodals."""
+    heating, cooling = (follow(model, search_grid(model), h, step=SEARCH_STEP) for h in (True, False))
     return heating, cooling
 
 
@@ -208,8 +216,8 @@ def one_hysteresis(model: LandauModel, up: Jump | None, down: Jump | None) -> bo
     """Tell whether the main jumps are the two ends of one hysteresis: neither path jumps elsewhere between them."""
     if up is None or down is None or down.temperature >= up.temperature:
         return False
-    paths = [follow(model, search_grid(model), heating, step=SEARCH_STEP) for heating in (True, False)]
-    return not any(down.temperature < j.temperature < up.temperature for path in paths for j in path.jumps)
+    jumps = [jump for path in _paths(model) for jump in path.jumps]
+    return not any(down.temperature < jump.temperature < up.temperature for jump in jumps)
 
 
 def equal_energy_temperature(model: LandauModel, up: Jump | None, down: Jump | None) -> float | None:
