@@ -24,7 +24,7 @@ MOSTLY = 0.5
 """Share of the distortion that breaks the group from which an energy gained is counted as gained by breaking it."""
 CLOSE = 2e-3
 """Orbital Hessian eigenvalue (Eh) below which a stable solution is close to breaking its group. At 0.0003 the imaginary
-mode of the iron stand-in differs by tens of cm-1 between grids and steps; from 0.003 on no mode does."""
+mode of the iron stand-in differs by tens of cm-1 between grids and steps; from 0.003 on no mode tested does."""
 ROUGH_TEST = 1e-3
 """Noise (Eh) of a stability test whose record says none: of the kernel on a coarse grid."""
 SYMBOLS = {"supported": "✓", "uncertain": "~", "not supported": "✗", "not tested": "–"}

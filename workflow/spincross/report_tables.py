@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from spincross import findings, levels
+from spincross import findings, levels, symmetry_mode
 from spincross.figures import STATE_LABELS, Json
 from spincross.findings import number, origin, stages, wavenumber
 from spincross.summary import summary_row
-from spincross.units import AMU_TO_ELECTRON_MASS, ANGSTROM_TO_BOHR, HARTREE_TO_KJ_PER_MOL, HARTREE_TO_PER_CM
+from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Table = dict[str, list[Any]]
 STATES = tuple(STATE_LABELS)
@@ -148,8 +148,7 @@ def fitted_text(mode: Json) -> str:
     rise = np.array(mode["scan_energy_hartree"]) - mode["parent_energy_hartree"]
     if depth <= 0 or place <= 0 or depth <= -rise.min() * HARTREE_TO_KJ_PER_MOL * (1 + 1e-6):
         return "–"
-    curvature = 4.0 * depth / HARTREE_TO_KJ_PER_MOL / (AMU_TO_ELECTRON_MASS * (place * ANGSTROM_TO_BOHR) ** 2)
-    return f"{np.sqrt(curvature) * HARTREE_TO_PER_CM:.0f}i"
+    return f"{symmetry_mode.well_wavenumber(place, depth):.0f}i"
 
 
 def settled_table(data: Json) -> Table:

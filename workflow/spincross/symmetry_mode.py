@@ -217,6 +217,18 @@ def first_coordinate(molecule: Molecule, mode: Array, wavenumber: float) -> floa
     return float(min(farthest, np.sqrt(2 * FIRST_DROP) / max(frequency * unit, 1e-30)))
 
 
+def well_wavenumber(place: float, depth: float) -> float:
+    """Return the wavenumber (cm-1) of the curvature -4 depth / Q^2 at Q = 0 of a Q^2 + b Q^4, as a positive number.
+
+    Parameters
+    ----------
+    place : |Q| of its minima, amu^1/2 angstrom
+    depth : their depth, kJ/mol, positive
+    """
+    curvature = 4.0 * depth / HARTREE_TO_KJ_PER_MOL / (AMU_TO_ELECTRON_MASS * (place * ANGSTROM_TO_BOHR) ** 2)
+    return float(np.sqrt(curvature)) * HARTREE_TO_PER_CM
+
+
 def scan(
     molecule: Molecule, mode: Array, wavenumber: float, energy: Callable[[Molecule, str], float], points: int
 ) -> Scan:
