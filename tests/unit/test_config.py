@@ -139,6 +139,8 @@ def test_a_job_has_its_own_memory_and_threads():
     job = settings.for_job(2345, 1)
     assert (job.optimisation.max_memory, job.hessian.max_memory, lib.num_threads()) == (2345, 2345, 1)
     assert settings.optimisation.max_memory == DEFAULT["memory_mb"]
+    larger = settings.for_job(DEFAULT["memory_mb"] + 4000, 1)  # the rest of a job's memory is not PySCF's
+    assert (larger.optimisation.max_memory, larger.hessian.max_memory) == (DEFAULT["memory_mb"], DEFAULT["memory_mb"])
     lib.num_threads(before)
 
 

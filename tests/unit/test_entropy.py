@@ -175,6 +175,21 @@ def test_hessians_made_in_different_ways_are_said():
     ]
 
 
+@pytest.mark.parametrize(
+    ("key", "name", "values"),
+    [("grid_level", "the grid level", (3, 4)), ("step_bohr", "the step in bohr", (0.005, 0.01))],
+)
+def test_finite_differences_of_another_grid_or_step_are_said(key, name, values):
+    low, high = pair()
+    for content, value in zip((low, high), values, strict=True):
+        settings = {"grid_level": 3, "step_bohr": 0.005, "response_grid_level": value} | {key: value}
+        content |= {"method": "finite differences", "hessian_settings": settings}
+    assert entropy_account(low, high, {"broken": True}, [100.0])["warnings"] == [
+        f"the Hessians are not alike: {name} is {values[0]} for LS and {values[1]} for HS; soft modes, and ΔS_vib, may "
+        "differ by it"
+    ]
+
+
 def test_quasi_rrho_below_50_k_is_said_to_be_wrong():
     """The rotor is classical: at 5 K its entropy of this molecule is negative, the exact one is not."""
     low, high = pair()
@@ -185,6 +200,19 @@ def test_quasi_rrho_below_50_k_is_said_to_be_wrong():
     ]
     assert account["entropy_vibrational_LS_quasi_rrho_J_per_mol_K"][0] < 0.0
     assert account["entropy_vibrational_LS_harmonic_J_per_mol_K"][0] >= 0.0
+
+
+@pytest.mark.parametrize(("branch", "temperature", "measured"), [("heating", 235.0, 62.8), ("cooling", 219.0, 67.6)])
+def test_the_verdict_has_both_treatments_apart(account, branch, temperature, measured):
+    at, verdict = account["temperatures_K"].index(temperature), account["verdict"][branch]
+    found = []
+    for name, key in (("harmonic", ""), ("quasi_rrho", "_quasi_rrho")):
+        value = account[f"entropy_total_difference{key}_J_per_mol_K"][at]
+        assert verdict[f"computed_{name}_J_per_mol_K"] == value
+        assert verdict[f"difference_{name}_J_per_mol_K"] == pytest.approx(value - measured, abs=1e-12)
+        assert f"{value:.1f} {'harmonic' if name == 'harmonic' else 'quasi-RRHO'}" in verdict["text"]
+        found.append(round(value, 1))
+    assert found[0] != found[1]
 
 
 def test_the_verdict_reads_each_branch_at_its_own_temperature(account):

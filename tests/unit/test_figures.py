@@ -209,6 +209,9 @@ def test_landau_claims_test_only_a_complex_with_its_own_parameters() -> None:
         "the model has no jump on cooling, where one was measured",
     )
     assert "with D, E and b of eq. 4" in found[1].text
+    assert (found[1].verdict, found[1].evidence.startswith("at most −0.24 ")) == ("not supported", True)
+    own["a0_window"] |= {"entropy_symmetry_breaking_bound_J_per_mol_K": -6.0}
+    assert landau_view.claims(own, entry)[1].verdict == "supported"
 
 
 def test_static_drawings_are_svg_and_repeat_exactly() -> None:

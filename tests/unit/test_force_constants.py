@@ -35,6 +35,11 @@ def quiet(text):
     pass
 
 
+def test_displaced_gradients_take_the_finer_of_both_grids():
+    settings = force_constants.Settings(displacement_grid_level=4)
+    assert [settings.displaced_level(Level(grid_level=own)).grid_level for own in (3, 4, 5)] == [4, 4, 5]
+
+
 def test_rebuilt_diagonal_blocks_fulfil_the_sum_rule():
     rng = np.random.default_rng(0)
     rebuilt = force_constants.rebuilt_diagonal(rng.normal(size=(12, 12)))

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 import sample_gpu
-from spincross import checkpoints, electronic, files, hessian_stages, soft_modes, vibration_stages, vibrations
+from spincross import (
+    checkpoints,
+    electronic,
+    files,
+    force_constants,
+    hessian_stages,
+    soft_modes,
+    vibration_stages,
+    vibrations,
+)
 from spincross.errors import StaleData, WrongState
 from spincross.molecule import Molecule
 from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
@@ -97,6 +106,34 @@ def test_an_analytic_hessian_says_its_grid_and_on_a_gpu_takes_that_of_displaced_
     vibration_stages.analyse_vibrations(settings, "h2co", "LS", optimised, folder)
     found = files.read_json(folder / "vibrations.json")["hessian_settings"]
     assert (found["grid_level"], found["grid_response"]) == (grid, moves)
+
+
+@pytest.mark.parametrize(("method", "grid"), [("analytic", 0), ("finite differences", 2)])
+def test_each_hessian_says_the_grids_and_the_step_it_was_made_with(small_settings, optimised, tmp_path, method, grid):
+    """No setting of a Hessian stands for another."""
+    content = deepcopy(small_settings.config)
+    content["hessian"] |= {"method": method, "displacement_grid_level": 2, "response_grid_level": 1, "step": 0.007}
+    settings, folder = replace(small_settings, config=content), tmp_path / "LS/C2/vibrations"
+    hessian_stages.compute_hessian(settings, "h2co", "LS", optimised, folder, tmp_path / "work")
+    vibration_stages.analyse_vibrations(settings, "h2co", "LS", optimised, folder)
+    assert files.read_json(folder / "vibrations.json")["hessian_settings"] == {
+        "grid_level": grid, "grid_response": method != "analytic", "response_grid_level": 1, "step_bohr": 0.007,
+    }  # fmt: skip
+
+
+def test_a_resumed_hessian_counts_what_earlier_starts_spent(small_settings, optimised, tmp_path, monkeypatch):
+    content = deepcopy(small_settings.config)
+    content["hessian"]["method"] = "analytic"
+    whole = force_constants.analytic
+
+    def resumed(*arguments, **options):
+        return replace(whole(*arguments, **options), seconds_before=1000.0)
+
+    monkeypatch.setattr(force_constants, "analytic", resumed)
+    folder = tmp_path / "LS/C2/vibrations"
+    settings = replace(small_settings, config=content)
+    hessian_stages.compute_hessian(settings, "h2co", "LS", optimised, folder, tmp_path / "work")
+    assert 1000.0 < files.read_json(folder / "hessian.json")["provenance"]["wall_seconds"] < 2000.0
 
 
 @pytest.mark.parametrize(("key", "change"), [("energy_hartree", 2e-5), ("s_squared", 0.02)])

@@ -226,6 +226,11 @@ def test_the_branches_reach_beyond_both_ends_of_the_hysteresis(t_sc, reaches):
     assert covering(PAPER | {"T_SC": t_sc}, 100.0, 400.0) == pytest.approx(reaches, rel=1e-6)
 
 
+def test_branches_begin_below_the_lower_end_of_a_cold_hysteresis(jumps):
+    """Eq. 4 has no temperature but T_SC: its ends move with it."""
+    assert covering(PAPER | {"T_SC": 100.0}, 100.0, 400.0)[0] == pytest.approx(0.8 * (jumps[1].temperature - 135.0))
+
+
 # the account
 
 
@@ -313,6 +318,26 @@ def test_models_of_the_window_fulfil_both_constraints(account):
         model = LandauModel(**(asdict(EQ4) | {"a0": entry["a0"], "T_c": entry["T_c_K"]}))
         assert float(model.eta_coefficient(800.0, 1.0)) == pytest.approx(0.0, abs=1e-9)
         assert float(model.eta_coefficient(0.0, -1.0)) > 0.0
+        up, down = spinodals(model)
+        ends = [end and end.temperature for end in (up, down)]
+        assert [entry["temperature_up_K"], entry["temperature_down_K"]] == ends
+        if up is None:
+            assert entry["entropy_symmetry_breaking"] is None
+            continue
+        # eta^2 = -2 w / b where w < 0, so S = -(a0 / 2) eta^2 = a0 w / b
+        low, high = (min(0.0, float(model.eta_coefficient(up.temperature, q))) for q in (-1.0, 1.0))
+        assert entry["entropy_symmetry_breaking"] == pytest.approx(entry["a0"] / model.b * (high - low))
+        assert entry["entropy_symmetry_breaking"] < 0.0
+
+
+def test_the_computed_total_beside_the_model_is_read_between_its_temperatures():
+    sloping = ENTROPY | {"entropy_total_difference_J_per_mol_K": [60.0, 64.0, 70.0]}
+    check = landau_account(PAPER, [200.0, 250.0], sloping)["entropy_check"]
+    at = check["temperature_K"]
+    assert 219.0 < at < 235.0
+    assert check["entropy_total_dft_J_per_mol_K"] == pytest.approx(60.0 + 4.0 * (at - 219.0) / 16.0)
+    assert check["entropy_spin_crossover_dft_J_per_mol_K"] == pytest.approx(13.38 + 58.9)
+    assert check["entropy_symmetry_breaking_dft_J_per_mol_K"] == -5.76
 
 
 def test_symmetry_breaking_costs_entropy_only_with_positive_a0_in_eq_3():
@@ -377,3 +402,8 @@ def test_only_the_two_borders_have_a_release_temperature():
 
 def test_no_window_where_the_coupling_does_not_favour_high_spin():
     assert a0_window(replace(EQ4, D=1.0), None, 235.0) is None
+
+
+@pytest.mark.parametrize(("change", "temperature_up"), [({"E": 20.0}, 235.0), ({}, 850.0)])
+def test_no_window_without_broken_high_spin_or_with_a_transition_above_the_high_symmetry_phase(change, temperature_up):
+    assert a0_window(replace(EQ4, **change), None, temperature_up) is None

@@ -90,6 +90,8 @@ def test_steps_of_two_hystereses_are_not_joined_to_one():
     up, down = spinodals(model)
     assert up.temperature == pytest.approx(251.25, abs=0.01) and down.temperature == pytest.approx(215.60, abs=0.01)
     assert len(model.minima(235.0)) == 1  # between the loops nothing is bistable
+    for end in (up.temperature, down.temperature):  # by brute force: a minimum comes or goes there
+        assert sorted(len(model.minima(t)) for t in (end - 0.05, end + 0.05)) == [1, 2]
     assert not one_hysteresis(model, up, down)
     account = landau_account(two)
     assert account["barriers"] is None and account["equal_energy_temperature_K"] is None

@@ -31,6 +31,7 @@ def test_figure_1_holds_the_closed_forms_of_eq_1_and_eq_2():
     assert paper_figures.column(rows, "a", "S_SB") == pytest.approx(-(0.6**2) * below / 20.0, abs=1e-10)
     q = np.clip(np.cbrt(0.6 * (t - 235.0) / 35.0), -1.0, 1.0)
     assert paper_figures.column(rows, "b", "q") == pytest.approx(q, abs=1e-10)
+    assert paper_figures.column(rows, "b", "S_SC") == pytest.approx(0.6 * q, abs=1e-10)
 
 
 def test_ascending_symmetry_breaking_costs_entropy_in_eq_3_and_gains_it_in_eq_1_alone():
@@ -108,6 +109,9 @@ def test_figure_5_has_three_surfaces_and_both_cuts_at_five_temperatures():
     assert len({row["temperature_K"] for row in rows if row["panel"] == "a"}) == 3
     for panel in ("b, along q", "b, along eta"):
         assert len({row["temperature_K"] for row in rows if row["panel"] == panel}) == 5
+    for row in rows:
+        energy = float(EQ4.energy(row["temperature_K"], row["q"], row["eta"]))
+        assert row["G"] == pytest.approx(energy, abs=1e-9), row
     inside = [row for row in rows if row["panel"] == "a" and abs(row["q"]) == 1.2]
     assert inside and max(abs(row["eta"]) for row in rows) >= math.sqrt(2.52)
 

@@ -89,6 +89,8 @@ def test_synthetic_data_give_the_parameters_back_within_three_error_bars(tmp_pat
     assert found["chi_squared"] == pytest.approx(found["points"], rel=0.2)
     assert found["standard_deviations"]["spin"] == pytest.approx(0.02, rel=0.2)
     assert [j["branch"] for j in found["jumps"]] == ["heating", "cooling"]
+    flat = np.linspace(0.0, 1.0, 100001).std()  # the jump lies anywhere between two points, here 1 K apart
+    assert [j["deviation_K"] for j in found["jumps"]] == pytest.approx([flat, flat], rel=1e-4)
 
 
 def test_one_error_bar_holds_about_two_thirds_of_the_fits(tmp_path):

@@ -59,6 +59,16 @@ def test_a_minimum_above_a_step_on_the_way_to_it_is_another_state(tmp_path, monk
     assert relaxation.relax(task(tmp_path, None))[1]["warnings"] == []
 
 
+def test_a_minimum_above_the_energy_it_started_from_is_another_state(tmp_path):
+    """The start is the lowest point of a scan, or the saddle that was left."""
+    low = replace(task(tmp_path, None), start_energy=-1e3)
+    with pytest.raises(WrongState, match="at its start or on the way"):
+        relaxation.relax(low)
+    _, facts = relaxation.relax(replace(low, limits=WARN))
+    (said,) = facts["warnings"]
+    assert "at its start or on the way" in said
+
+
 def test_a_lower_solution_that_is_lost_on_the_way_is_an_error(start, tmp_path, monkeypatch):
     whole = optimise.optimise
 

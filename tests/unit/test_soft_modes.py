@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sample_molecules import PEROXIDE, springs
-from spincross import checkpoints, electronic, files, force_constants, soft_modes, vibrations
+from spincross import checkpoints, electronic, files, force_constants, soft_modes, symmetry_mode, vibrations
 from spincross.displacements import Point, Surface
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
@@ -85,6 +85,14 @@ def test_a_point_of_the_scan_in_another_state_leaves_the_mode_undetermined_and_i
     assert found.verdict == "undetermined"
     assert "of 7 of its scan lies 3.0e-04 Eh off the curve of its slopes (allowed" in found.failure
     assert found.facts(1.0)["failure"] == found.failure
+
+
+def test_the_scan_is_told_in_the_coordinate_of_the_other_scans():
+    """Q in amu^1/2 angstrom: its last point moves the liveliest atom by the last shift, in bohr."""
+    mode, point = surface(40.0)
+    q = soft_modes.settle(PEROXIDE, mode, 0, point).facts(40.0)["scan_q_amu_half_angstrom"]
+    moved = symmetry_mode.displaced(PEROXIDE, mode, q[-1]).positions - PEROXIDE.positions
+    assert np.linalg.norm(moved, axis=1).max() == pytest.approx(soft_modes.SHIFTS[-1], rel=1e-6)
 
 
 def counted(point):

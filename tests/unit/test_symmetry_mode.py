@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spincross import symmetry_mode
+from spincross import conclusions, files, symmetry_mode
 from spincross.errors import NotConverged, UnexpectedImaginaryMode, WrongState
 from spincross.molecule import Molecule
 from spincross.pointgroup import symmetrise_hessian
@@ -153,6 +153,15 @@ def test_the_depth_is_never_less_than_that_of_a_computed_point():
     assert where > 0
 
 
+def test_a_wall_far_outside_the_well_does_not_enter_its_fit():
+    """Three inner points on a Q^4 - a Q^2 curve, the outermost far above it: their quartic has depth a^2 / 4b."""
+    q, place, depth = np.array([0.1, 0.2, 0.75]), 0.13, 1e-4
+    rise = depth * ((q / place) ** 4 - 2 * (q / place) ** 2)
+    rise[-1] = 5e-3
+    found = symmetry_mode.Scan(np.r_[-q[::-1], 0.0, q], np.r_[rise[::-1], 0.0, rise]).double_well()
+    assert found == pytest.approx((place, -depth * HARTREE_TO_KJ_PER_MOL), rel=1e-9)
+
+
 def test_the_image_that_is_computed_is_that_of_the_lowest_point():
     """Of three points at 1, 2 and 3 steps the second is lowest; its image lies elsewhere here."""
     energies = {"centre": -10.0, "again_0": -10.0, "plus_0": -10.1, "plus_1": -10.3, "plus_2": -10.2, "minus_1": -10.25}
@@ -284,3 +293,13 @@ def test_an_animation_swings_both_ways_about_the_parent_and_keeps_the_group_as_a
     np.testing.assert_allclose(quarter, symmetry_mode.displaced(MOLECULE, mode, 0.4).positions, atol=1e-12)
     turned = (three_quarters @ np.diag([-1.0, -1.0, 1.0]))[[0, 2, 1]]
     np.testing.assert_allclose(turned, quarter, atol=1e-12)
+
+
+def test_the_arrows_of_the_report_point_where_the_scan_moves_the_atoms(tmp_path):
+    rng = np.random.default_rng(3)
+    arrays = {"modes": np.linalg.qr(rng.normal(size=(9, 9)))[0], "masses": MOLECULE.masses}
+    files.write_arrays(tmp_path / "vibrations/modes.npz", **arrays)
+    moved = symmetry_mode.displaced(MOLECULE, arrays["modes"][:, 4], 0.1).positions - MOLECULE.positions
+    found = np.array(conclusions.mode_vector(tmp_path, 4))
+    assert found * 0.1 * ANGSTROM_TO_BOHR == pytest.approx(moved, abs=1e-12)
+    assert conclusions.mode_vector(tmp_path, None) is None

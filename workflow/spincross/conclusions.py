@@ -135,9 +135,6 @@ def report_data(settings: Settings, complex_id: str, states: list[Path]) -> Json
     """
     sources, parent = _sources(states), states[1]
     found = {name: files.read_json(path) for name, path in sources.items()}
-    vector = files.read_arrays(parent / "vibrations/modes.npz")
-    cartesian = vector["modes"] / np.sqrt(np.repeat(vector["masses"], 3))[:, None]
-    index = found["mode"]["mode_index"]
     return {
         "complex": complex_id,
         "entry": settings.entry(complex_id),
@@ -146,9 +143,18 @@ def report_data(settings: Settings, complex_id: str, states: list[Path]) -> Json
         **{name: found[name] for name in ("molecule", "mode", "entropy", "landau")},
         **{stage: {n: found[f"{n} {stage}"] for n in STATES} for stage in ("optimise", "vibrations")},
         "geometries": {n: state_geometry(p) for n, p in zip(STATES, states, strict=True)},
-        "mode_vector": None if index is None else cartesian[:, index].reshape(-1, 3).tolist(),
+        "mode_vector": mode_vector(parent, found["mode"]["mode_index"]),
         "links": {name: str(path.relative_to(states[0].parents[2])) for name, path in sources.items()},
     }
+
+
+def mode_vector(parent: Path, index: int | None) -> list[list[float]] | None:
+    """Return how a mode of a state moves the atoms, (N, 3), in units of Q over the root of the mass; None for none."""
+    if index is None:
+        return None
+    stored = files.read_arrays(parent / "vibrations/modes.npz")
+    weighted = stored["modes"][:, index].reshape(-1, 3)
+    return (weighted / np.sqrt(stored["masses"])[:, None]).tolist()
 
 
 def _sources(states: list[Path]) -> dict[str, Path]:
