@@ -1,12 +1,14 @@
 """Where an SCF runs: chosen and said, the same numbers through one code path, memory that runs out, exchange."""
 
 import contextlib
+import os
 import sys
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from pyscf import dft, gto
 
 import sample_gpu
 from sample_h2co import EXCITED, H2CO, LEVEL
@@ -19,11 +21,12 @@ from spincross import (
     files,
     gates,
     gpu_check,
+    mean_field,
     optimise,
     orbital_rotations,
     populations,
 )
-from spincross.errors import BadInput, NotConverged, WrongState
+from spincross.errors import BadInput, CannotWrite, NotConverged, WrongState
 from spincross.levels import State
 from spincross.molecule import Molecule
 from test_gates import LIMITS
@@ -120,6 +123,7 @@ def test_hessian_columns_are_those_of_the_atoms_asked_for(log, capsys):
         AssertionError("Insufficient GPU memory"),
         RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
         RuntimeError("Not enough GPU memory for the response"),
+        ValueError("range() arg 3 must not be zero"),
     ],
 )
 def test_memory_that_runs_out_in_other_words_is_understood(log, capsys, error):
@@ -193,6 +197,44 @@ def test_a_gradient_and_a_hessian_that_do_not_fit_are_tried_in_smaller_blocks_th
     log.extend([("fail", "kernel"), ("fail", "kernel", no_memory())])
     assert electronic.hessian_columns(found, [0], 1, lambda text: None)[0].shape == (12, 3)
     assert capsys.readouterr().out.count("on the CPU") == 2
+
+
+def test_a_hessian_that_does_not_fit_is_that_of_the_cpu_and_needs_its_room(log, monkeypatch):
+    """Of a molecule too large for a check of its energy on the CPU, which would have built the grid there."""
+    own = electronic.solve(PLAIN, replace(SMALL, device="cpu"), State("LS", 1))
+    expected = electronic.hessian_columns(own, [0], 0, lambda text: None)[0]
+    monkeypatch.setattr(electronic, "SMALL", 0)
+    found = electronic.solve(PLAIN, SMALL, State("LS", 1))
+    assert found.mean_field.grids.coords is None
+    log.extend([("fail", "kernel")] * 2)
+    np.testing.assert_allclose(electronic.hessian_columns(found, [0], 0, lambda text: None)[0], expected, atol=1e-6)
+    full = electronic.solve(PLAIN, SMALL, State("LS", 1))
+    monkeypatch.setattr(mean_field, "_free_scratch", lambda: 0.0)
+    log.extend([("fail", "kernel")] * 2)
+    with pytest.raises(CannotWrite):
+        electronic.hessian_columns(full, [0], 0, lambda text: None)
+    monkeypatch.setattr(mean_field, "integrals_megabytes", lambda *arguments: 1e9)
+    log.extend([("fail", "kernel")] * 2)
+    with pytest.raises(CannotWrite, match="the fitted integrals take"):
+        electronic.gradient(full)
+
+
+def test_first_order_orbitals_of_all_atoms_at_once_are_solved_as_sharply_as_the_cpus_blocks(log):
+    """gpu4pyscf multiplies the threshold by the atoms of a block."""
+    found = electronic.solve(PLAIN, SMALL, State("LS", 1))
+    assert found.engine.method.conv_tol_cpscf == pytest.approx(1e-8)
+    large = gto.M(atom=[("He", (0, 0, 4.0 * i)) for i in range(79)], basis="sto-3g")
+    moved = device.moved(dft.RKS(large, xc="pbe0").density_fit(), device.GPU[0])
+    assert 79 * moved.method.conv_tol_cpscf == pytest.approx(7e-8)
+
+
+def test_of_several_gpus_one_is_taken_and_a_choice_is_left_alone(log, monkeypatch):
+    for given, expected in ((None, "0"), ("2", "2")):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if given:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+        assert device.missing() is None
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == expected
 
 
 def watching(call, note):

@@ -22,7 +22,7 @@ from spincross import (
     vibrations,
     xc_derivatives,
 )
-from spincross.checkpoints import Blocks
+from spincross.checkpoints import Blocks, mark
 from spincross.displacements import Point
 from spincross.errors import StaleData, Stopped
 from spincross.levels import Level, State
@@ -267,9 +267,9 @@ def test_iterations_for_other_vectors_do_not_answer(change):
     """Another length of one vector, or its sign, as of orbitals of another SCF; noise makes no difference."""
     vectors = np.random.default_rng(1).normal(size=(3, 2000))
     other = vectors * (1 + change * np.array([[0.0], [0.0], [1.0]]))
-    assert response._mark(other) != response._mark(vectors)
-    assert response._mark(vectors * (1 + 1e-11)) == response._mark(vectors)
-    assert response._mark(0.0 * vectors) != response._mark(vectors)
+    assert mark(other) != mark(vectors)
+    assert mark(vectors * (1 + 1e-11)) == mark(vectors)
+    assert mark(0.0 * vectors) != mark(vectors)
 
 
 def test_a_stop_among_the_gradients_in_a_field_repeats_no_direction(small, tmp_path, monkeypatch):

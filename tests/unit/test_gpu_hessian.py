@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pyscf.hessian import rhf, uhf
 
 import sample_gpu
 from spincross import checkpoints, electronic, gpu_hessian
@@ -61,6 +62,48 @@ def test_after_a_kill_no_finished_part_is_computed_again(water, monkeypatch, tmp
     np.testing.assert_allclose(found, whole, atol=1e-9)
     assert [name for name, value in log if name in PARTS and isinstance(value, int)] == PARTS  # calls, not settings
     assert [line.split(":")[0].strip() for line in lines if "found" in line] == FILES[: finished + 1]
+
+
+@pytest.mark.parametrize("finished", [1, 2])
+def test_a_kill_inside_the_response_costs_no_finished_product(water, monkeypatch, tmp_path, finished):
+    """gpu4pyscf hands the product with the orbital Hessian to `solve_mo1`, where PySCF hands None: here as it does."""
+    method, whole = water
+    kind, products = type(method.Hessian()), []
+    elec, module = kind.hess_elec, rhf if method.mol.spin == 0 else uhf
+
+    def handing(self, *arguments, **options):
+        solve, multiply = self.solve_mo1, module.gen_vind(self.base, self.base.mo_coeff, self.base.mo_occ)
+
+        def counted(vectors):
+            products.append(np.shape(vectors))
+            return np.reshape(multiply(vectors), np.shape(vectors))
+
+        self.solve_mo1 = lambda energies, orbitals, occupations, h1, _, *rest: solve(
+            energies, orbitals, occupations, h1, counted, *rest
+        )
+        return elec(self, *arguments, **options)
+
+    monkeypatch.setattr(kind, "hess_elec", handing)
+    sample_gpu.installed(monkeypatch, [])
+    gpu_hessian.hessian(turned(method, [], 1), print, checkpoints.anew)
+    needed = len(products)
+    assert needed > finished
+    blocks = checkpoints.Blocks(tmp_path, "key", lambda text: None)
+
+    def killed(name, compute):
+        found = blocks.keep(name, compute)
+        if len(list(tmp_path.glob("gpu_orbital_response.*"))) == finished:
+            raise KeyboardInterrupt
+        return found
+
+    products.clear()
+    with pytest.raises(KeyboardInterrupt):
+        gpu_hessian.hessian(turned(method, [], 1), print, killed)
+    assert len(products) == finished
+    found = gpu_hessian.hessian(turned(method, [], 2), print, blocks.keep)
+    np.testing.assert_allclose(found, whole, atol=1e-8)
+    assert len(products) == needed
+    assert sorted(path.stem for path in tmp_path.glob("*")) == sorted(FILES)
 
 
 def test_first_order_orbitals_that_do_not_converge_are_a_named_error(water, monkeypatch):

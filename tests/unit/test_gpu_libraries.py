@@ -69,8 +69,9 @@ def test_a_part_that_does_not_load_is_missed_before_it_is_needed(packages, part)
     """As where an installation left libpbc out: `auto` then takes the CPU, and says why."""
     path = (packages[0] / "site" / Path(*part.split("."))).with_suffix(".py")
     path.write_text("raise OSError('libpbc.so: cannot open shared object file')")
-    with pytest.raises(OSError, match=r"libpbc\.so"):
-        gpu_libraries.load()
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"libpbc\.so"):
+            gpu_libraries.load()
 
 
 def test_a_solver_that_the_system_knows_is_left_alone(packages, monkeypatch):

@@ -19,7 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross.errors import BadInput, StaleData
-from spincross.files import Report, print_line, read_arrays, replacing, write_arrays, write_unpacked, writing
+from spincross.files import (
+    Report,
+    fingerprint,
+    print_line,
+    read_arrays,
+    replacing,
+    write_arrays,
+    write_unpacked,
+    writing,
+)
 
 Array = NDArray[np.float64]
 Orbitals = tuple[Array, Array]
@@ -151,6 +160,16 @@ class Blocks:
     def _forget_parts(self, name: str) -> None:
         for part in (*self.folder.glob(f"{name}.*.npz"), *self.folder.glob(f".{name}.*")):  # the latter a kill left
             part.unlink()
+
+
+def mark(vectors: Array) -> str:
+    """Return a name for vectors (n, m), the same where they differ by the noise of a calculation done again only.
+
+    Said by the logarithm of each length and by the direction's product with a fixed vector, to six decimals.
+    """
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1), np.finfo(float).tiny)
+    products = vectors @ np.random.default_rng(0).standard_normal(vectors.shape[1]) / lengths
+    return fingerprint(np.rint(1e6 * np.array([np.log(lengths), products])).astype(int).tolist())[:16]
 
 
 def store_orbitals(path: Path, orbitals: Orbitals) -> None:

@@ -8,6 +8,7 @@ Hessian is tried again in smaller blocks, and at last the work goes to the CPU; 
 from __future__ import annotations
 
 import gc
+import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,16 +43,22 @@ class Device:
 
 CPU = Device("cpu")
 GPU = (Device("gpu"), Device("gpu", tensor_on_host=True))
-MEMORY_ERRORS = (MemoryError, RuntimeError, AssertionError)
+MEMORY_ERRORS = (MemoryError, RuntimeError, AssertionError, ValueError)
 """What CuPy, CUDA and gpu4pyscf raise when memory runs out."""
 MEMORY_WORDS = (
     "out of memory", "memory insufficient", "insufficient gpu memory", "not enough gpu memory", "alloc_failed",
+    "range() arg 3 must not be zero",
 )  # fmt: skip
-"""What such an error says, unless CuPy raised it; gpu4pyscf's density fitting also has assertions that say nothing."""
+"""What such an error says, unless CuPy raised it; gpu4pyscf's density fitting also has assertions that say nothing,
+and in its response (df/hessian/rhf.py) a block of no densities ends as a range without a step."""
+RESPONSE_TOLERANCE = 7e-8
+"""What first-order orbitals are solved to: PySCF's 1e-8 times the atoms of a block, seven on the CPU. On a GPU a block
+may hold all atoms (hessian/uhf.py), and the threshold is divided by them."""
 
 
 def missing() -> str | None:
     """Return why no GPU can be used, None where one can."""
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # gpu4pyscf would spread over all
     try:
         count = import_module("cupy").cuda.runtime.getDeviceCount()
     except Exception as error:  # ImportError, CUDARuntimeError, or a driver library that does not load
@@ -159,7 +166,7 @@ def moved(method: Any, device: Device) -> Any:
     if device.name == "cpu":
         return method
     method = _stock(method)
-    method.conv_tol_cpscf = 1e-8
+    method.conv_tol_cpscf = min(1e-8, RESPONSE_TOLERANCE / method.mol.natm)
     gpu = method.to_gpu()
     gpu.with_df.use_gpu_memory = not device.tensor_on_host
     gpu.cphf_grids = gpu.grids

@@ -291,7 +291,7 @@ def _solve(
 ) -> Solution:  # fmt: skip
     mol = build_mol(molecule, level, state.multiplicity, max_memory, adapted=place == CPU)
     if place == CPU:
-        mean_field.require_scratch(mol, level)
+        mean_field.require_scratch(mol, level.auxiliary_basis)
     ladder = Ladder(mol, level, place, fitting=fitting if place == CPU else None)
     method = ladder.method()
     if state.occupation is not None and molecule.point_group != "C1":
@@ -370,7 +370,13 @@ def on_its_device(solution: Solution, work: Callable[[Any], T], name: str) -> T:
     """
     if solution.device == "cpu":
         return work(solution.mean_field)
-    return device.in_smaller_blocks(lambda: work(solution.engine), lambda: work(solution.mean_field), name)
+
+    def on_cpu() -> T:
+        """Do it with the twin on the CPU, whose integrals need room there."""
+        mean_field.require_scratch(solution.mean_field.mol, solution.mean_field.with_df.auxbasis)
+        return work(solution.mean_field)
+
+    return device.in_smaller_blocks(lambda: work(solution.engine), on_cpu, name)
 
 
 def _gradient(method: Any) -> Array:
@@ -400,6 +406,7 @@ def hessian_columns(
 
     def on_cpu() -> tuple[Array, Array | None]:
         """Return the columns, computed alone."""
+        response.require_room(solution.mean_field)
         return response.hessian_columns(solution.mean_field, atoms, grid_level, report, keep)
 
     return device.in_smaller_blocks(on_gpu, on_cpu, "the Hessian")

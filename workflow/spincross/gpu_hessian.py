@@ -3,7 +3,8 @@
 Read in gpu4pyscf 1.9.0: `kernel` (hessian/rhf.py) calls `hess_elec` (hessian/rhf.py for a closed, hessian/uhf.py for an
 open shell), which calls `partial_hess_elec` and `make_h1` (df/hessian/rks.py, uks.py) and `solve_mo1` of its object and
 contracts what they return. Here each of the three is replaced by itself with its result kept, and `kernel` calls them.
-`solve_mo1` takes all atoms at once and leaves `atmlst` unread, so it is one part.
+`solve_mo1` takes all atoms at once and leaves `atmlst` unread, so it is one part; of what takes its time, the products
+with the orbital Hessian, each is kept until it is finished.
 
 What the parts share is put in order first. First-order Hamiltonians and orbitals stand in the basis of the molecular
 orbitals, whose signs an SCF done again may turn: the orbitals are kept with them and taken up again. And the
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross.checkpoints import Arrays, Keep
+from spincross.checkpoints import Arrays, Keep, mark, parts_of
 from spincross.device import alike, to_numpy
 from spincross.errors import solving_first_order
 from spincross.files import Report
@@ -27,6 +28,8 @@ from spincross.files import Report
 Array = NDArray[np.float64]
 
 ORBITALS = ("mo_coeff", "mo_energy", "mo_occ")
+PRODUCTS = 4
+"""Place among the arguments of `solve_mo1` of the function that multiplies vectors with the orbital Hessian."""
 
 
 def hessian(method: Any, report: Report, keep: Keep) -> Array:
@@ -73,9 +76,12 @@ def hessian(method: Any, report: Report, keep: Keep) -> Array:
         """Return first-order orbitals and energies, as gpu4pyscf's method of this name."""
 
         def solved() -> Arrays:
-            """Solve for them and return them as named arrays."""
+            """Solve for them and return them as named arrays; each product of the solver is kept on its way."""
+            given = [*arguments]
+            if given[PRODUCTS] is not None:
+                given[PRODUCTS] = _kept_products(arguments[PRODUCTS], parts_of("gpu_orbital_response", keep))
             with solving_first_order("first-order orbitals on the GPU, all atoms at once"):
-                mo1, e1 = solve(*arguments)
+                mo1, e1 = solve(*given)
             return _split("mo1", mo1, spins) | _split("e1", e1, spins)
 
         found = kept("gpu_orbital_response", solved)
@@ -83,6 +89,18 @@ def hessian(method: Any, report: Report, keep: Keep) -> Array:
 
     work.partial_hess_elec, work.make_h1, work.solve_mo1 = partial_hess_elec, make_h1, solve_mo1
     return to_numpy(work.kernel())
+
+
+def _kept_products(multiply: Callable[[Any], Any], keep: Keep) -> Callable[[Any], Any]:
+    """Return a function whose products are kept: a solver begun again asks for the same ones, and catches up."""
+
+    def kept(vectors: Any) -> Any:
+        """Return the first-order potentials of first-order orbitals."""
+        values = np.atleast_2d(to_numpy(vectors))
+        name = mark(values.reshape(len(values), -1))
+        return alike(keep(name, lambda: {"potentials": to_numpy(multiply(vectors))})["potentials"], vectors)
+
+    return kept
 
 
 def _split(name: str, values: Any, spins: int) -> Arrays:

@@ -34,8 +34,8 @@ PLACES = ("nvidia/*/lib", "nvidia/*/lib64")
 
 
 def load() -> Any:
-    """Import gpu4pyscf, with what such a host needs, and return it; may be called again."""
-    if "gpu4pyscf" in sys.modules:
+    """Import gpu4pyscf, with what such a host needs, and return it; may be called again, after a failure, too."""
+    if all(name in sys.modules for name in PARTS):  # the last things imported; one that failed is not there
         return import_module("gpu4pyscf")
     if (cutensor_version() or 0) >= FAULTY and "CONTRACT_ENGINE" not in os.environ:
         print("  cuTENSOR 2.6 or newer fails in large contractions (gpu4pyscf issue 850): CuPy's are used", flush=True)

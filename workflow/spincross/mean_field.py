@@ -83,12 +83,12 @@ def without_group(method: Any) -> Any:
     return plain
 
 
-def require_scratch(mol: gto.Mole, level: Level) -> None:
+def require_scratch(mol: gto.Mole, auxiliary_basis: str) -> None:
     """Raise CannotWrite if the fitted integrals fit neither into the memory nor into PySCF's folder for scratch files.
 
     A disk that runs full while they are written ends the process inside the HDF5 library.
     """
-    auxiliary = df.addons.make_auxmol(mol, level.auxiliary_basis).nao
+    auxiliary = df.addons.make_auxmol(mol, auxiliary_basis).nao
     needed = auxiliary * mol.nao * (mol.nao + 1) / 2 * 8e-6
     in_memory = integrals_megabytes(mol, auxiliary)
     inside = symmetric_fitting.room(mol.max_memory)

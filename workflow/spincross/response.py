@@ -26,9 +26,8 @@ from pyscf.hessian import uhf as uhf_hess
 from pyscf.hessian import uks as uks_hess
 
 from spincross import device, fitted_hessian, fitted_potentials, images, symmetric_fitting, xc_derivatives
-from spincross.checkpoints import Keep, anew, parts_of
+from spincross.checkpoints import Keep, anew, mark, parts_of
 from spincross.errors import BadInput, solving_first_order
-from spincross.files import fingerprint
 from spincross.fitted_hessian import fitting_of
 from spincross.fitted_response import FittedResponse, in_memory, integrals_of, megabytes
 from spincross.mean_field import (
@@ -318,16 +317,6 @@ def moving_dipoles(mol: Any, density: Array) -> Array:
     return np.stack([per_function[:, a:b].sum(axis=1) for _, _, a, b in mol.aoslice_by_atom()], axis=1)
 
 
-def _mark(vectors: Array) -> str:
-    """Return a name for vectors (n, m), the same where they differ by the noise of a calculation done again only.
-
-    Said by the logarithm of each length and by the direction's product with a fixed vector, to six decimals.
-    """
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1), np.finfo(float).tiny)
-    products = vectors @ np.random.default_rng(0).standard_normal(vectors.shape[1]) / lengths
-    return fingerprint(np.rint(1e6 * np.array([np.log(lengths), products])).astype(int).tolist())[:16]
-
-
 def _relaxed(
     mean_field: Any, hessian: Any, atoms: list[int], h1: Array, grid_level: int, report: Callable[[str], None],
     keep: Keep,
@@ -347,7 +336,7 @@ def _relaxed(
         nonlocal count
         count += 1
         rows = orbitals.reshape(-1, length)
-        result = keep(_mark(rows), lambda: {"potentials": apply(rows)})["potentials"]
+        result = keep(mark(rows), lambda: {"potentials": apply(rows)})["potentials"]
         report(f"response iteration {count}: {len(rows)} vectors")
         return result
 

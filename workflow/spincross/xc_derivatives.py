@@ -55,6 +55,8 @@ def second_derivatives(mean_field: Any) -> tuple[Array, Array]:
     (spins, N, 3, nao, nao), Eh/bohr, one spin for a closed shell
     """
     mol, grids = mean_field.mol, mean_field.grids
+    if grids.coords is None:  # of a solution that a GPU found
+        grids.build(with_non0tab=True)
     density = np.asarray(mean_field.make_rdm1())
     densities = density[None] if density.ndim == 2 else density
     natm, nao = mol.natm, mol.nao
