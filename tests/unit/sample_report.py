@@ -130,6 +130,8 @@ def broken_mode() -> Json:
         "atom_fraction": [0.32, 0.02, 0.33, 0.33],
         "overlap_with_relaxed_distortion": 0.97,
         "breaking_share_of_distortion": 0.98,
+        "distortion_within_group_kJ_per_mol": 0.21,
+        "distortion_breaking_kJ_per_mol": -11.4,
         "text": "HS in C2 has one imaginary mode of irrep B.",
     }
 
@@ -239,6 +241,8 @@ def unbroken(**options: Any) -> Json:
         "q_at_minimum_amu_half_angstrom": 0.0,
         "overlap_with_relaxed_distortion": None,
         "breaking_share_of_distortion": None,
+        "distortion_within_group_kJ_per_mol": None,
+        "distortion_breaking_kJ_per_mol": None,
     }
     data["mode_vector"] = None
     return account(data)

@@ -18,6 +18,9 @@ def test_every_reference_that_can_be_used_is_in_the_file_with_a_doi():
     fitted = citations.used(data | {"optimise": data["optimise"] | {"LS": data["optimise"]["LS"] | {"level": pure}}})
     assert fitted ^ citations.used(data) == {"Weigend2006", "Weigend2008"}
     names = citations.used(data) | fitted
+    data["optimise"]["LS"]["level"] = data["optimise"]["LS"]["level"] | {"functional": "BP86"}
+    assert citations.used(data) - names == {"Becke1988", "Perdew1986"}
+    names |= citations.used(data)
     text = citations.bibtex(SOURCE, names)
     assert len(re.findall(r"^@article\{", text, re.M)) == len(names) == SOURCE.count("@article")
     assert len(re.findall(r"^  doi = \{10\.\d{4,}/\S+\}$", text, re.M)) == SOURCE.count("@article")

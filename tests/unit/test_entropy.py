@@ -372,7 +372,7 @@ def test_states_made_differently_are_not_subtracted(change, words):
 
 def test_states_of_two_pyscf_versions_are_not_subtracted():
     low, high = pair()
-    made = [{"provenance": {"versions": {"pyscf": v}}} for v in ("2.13.0", "2.14.0")]
+    made = [{"hessian_versions": {"pyscf": v}} for v in ("2.13.0", "2.14.0")]
     with pytest.raises(Inhomogeneous, match=r"2\.13\.0 and 2\.14\.0"):
         entropy_account(low | made[0], high | made[1], {"broken": True}, [])
 

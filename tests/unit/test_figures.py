@@ -198,7 +198,7 @@ def test_landau_claims_test_only_a_complex_with_its_own_parameters() -> None:
     """Borrowed parameters give `not tested`; own ones are compared with experiment."""
     data = sample_report.sample()
     assert [c.verdict for c in landau_view.claims(data["landau"], data["entry"])] == ["not tested"]
-    own = data["landau"] | {"borrowed_from": None}
+    own = data["landau"] | {"borrowed_from": None, "source": "10.1039/d4mh01318b, equation 4"}
     entry = data["entry"] | {"landau": sample_report.LANDAU_PARAMETERS}
     found = landau_view.claims(own, entry)
     assert found[0].verdict == "uncertain" and "214.6 K, measured 219.0 K" in found[0].evidence
@@ -212,6 +212,7 @@ def test_landau_claims_test_only_a_complex_with_its_own_parameters() -> None:
     assert (found[1].verdict, found[1].evidence.startswith("at most −0.24 ")) == ("not supported", True)
     own["a0_window"] |= {"entropy_symmetry_breaking_bound_J_per_mol_K": -6.0}
     assert landau_view.claims(own, entry)[1].verdict == "supported"
+    assert len(landau_view.claims(own | {"source": "a fit of our own"}, entry)) == 1  # 800 K is the paper's
 
 
 def test_static_drawings_are_svg_and_repeat_exactly() -> None:

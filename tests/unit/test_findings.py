@@ -165,14 +165,34 @@ def test_electrons_that_were_not_tested_for_breaking_the_group_leave_it_open(
     assert verdicts(data)["HS breaks C2."] == "uncertain"
 
 
-def test_a_distortion_that_mostly_keeps_the_group_is_no_proof_of_breaking_it() -> None:
-    """What another conformer of the same symmetry would gain is not gained by breaking it."""
+def test_a_claim_of_breaking_tells_what_each_part_of_the_distortion_gives() -> None:
+    """On the parent's Hessian; soft modes within the group make their share large without gaining anything."""
     data = sample_report.sample()
     data["mode"]["breaking_share_of_distortion"] = 0.07
     claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
-    assert claim.verdict == "uncertain"
-    assert "only 7 % of the mass-weighted distortion breaks C2 (threshold 50 %)" in claim.evidence
-    assert findings.answer(data)[0].startswith("Probably")
+    assert claim.verdict == "supported" and findings.answer(data)[0].startswith("Yes")
+    parts = "the part of the distortion that breaks C2 gives −11.40 kJ/mol, that within C2 +0.21"
+    assert parts in claim.evidence
+
+
+def test_a_cost_that_is_not_due_is_not_called_paid() -> None:
+    """A well without a localised vibration breaks nothing; what the totals are without the term stands beside them."""
+    data = sample_report.sample()
+    paid = "Vibrations and spin pay the entropy cost of the broken symmetry."
+    claim = next(c for c in findings.claims(data) if c.text == paid)
+    total = findings.at_standard(data["entropy"], findings.TOTAL) + 5.763
+    assert f"; {findings.number(total, 1, True)} and " in claim.evidence and "without ΔS_SB" in claim.evidence
+    data["mode"]["energy_lowering_kJ_per_mol"] = 0.5
+    assert "Vibrations and spin would pay the entropy cost of a broken symmetry." in verdicts(data)
+
+
+def test_two_starts_that_ended_in_one_state_count_once() -> None:
+    """Energies in hartree, 1e-9 apart; another term at the same energy is another state."""
+    rows = [(-1.0, 42), (-0.999, 43), (-0.999 + 1e-9, 43), (-0.999, 42), (None, 43)]
+    tried = [{"energy_hartree": e, "electrons_per_irrep": [[50, 47], [43, b]]} for e, b in rows]
+    found, failed = findings.tried_states({"candidates": tried, "multiplicity": 5, "point_group": "C2"})
+    assert found == [(0.0, "5B"), (pytest.approx(2.6255, abs=1e-4), "5A"), (pytest.approx(2.6255, abs=1e-4), "5B")]
+    assert failed == ["5A"]
 
 
 def test_what_is_gained_is_told_with_its_sign() -> None:

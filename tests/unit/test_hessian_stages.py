@@ -47,12 +47,15 @@ def test_bundles_in_any_order_gather_to_the_hessian_of_one_process(small_setting
     files.write_arrays(outputs[0], **arrays)  # a bundle of before it was kept
     hessian_stages.gather_hessian(small_settings, "h2co", "LS", optimised, outputs, parts, tmp_path / "other work")
     assert np.array_equal(files.read_arrays(parts / "hessian.npz")["hessian"], found[1]["hessian"])
+    facts["provenance"]["versions"]["pyscf"] = "2.13.0"  # the Hessian of an older version, analysed today
+    files.write_json(parts / "hessian.json", facts)
     with pytest.raises(StaleData, match="is not complete"):
         hessian_stages.gather_hessian(small_settings, "h2co", "LS", optimised, outputs[:-1], parts, tmp_path)
     vibration_stages.analyse_vibrations(small_settings, "h2co", "LS", optimised, parts)
     described = files.read_json(parts / "vibrations.json")
     assert sum(described["modes_per_irrep"].values()) == len(described["infrared_intensities_km_per_mol"]) == 6
     assert described["dipole_sum_rule_e"] < 1e-3
+    assert described["hessian_versions"]["pyscf"] == "2.13.0" != described["provenance"]["versions"]["pyscf"]
 
 
 def wavenumber_along(molecule, mode, surface):

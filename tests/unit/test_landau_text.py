@@ -2,7 +2,7 @@
 
 import pytest
 
-from spincross import landau_text
+from spincross import landau_text, landau_view
 from spincross.landau import landau_account
 from test_landau import ENTROPY, PAPER
 
@@ -25,6 +25,16 @@ def test_the_jump_from_q_of_0_carries_half_of_the_entropy_from_minus_1_to_1(acco
     assert said == (
         "On heating the jump carries 36.1 J/(mol K), 50 % of the model's full change; calorimetry gives 62.8."
     )
+
+
+def test_only_the_papers_model_is_called_eq_4():
+    """B = 0 and a0 = 0 with a coupling."""
+    for change, name in (({}, "Eq. 4"), ({"B": 5.0}, "This model")):
+        lines = landau_account(PAPER | change, [150.0, 260.0])["statements"]
+        assert f"{name} has no a0 term: its symmetry-breaking entropy is zero." in lines
+    uncoupled = landau_account(PAPER | {"D": 0.0, "E": 0.0}, [150.0, 260.0])
+    assert ["a0, T_c", "none"] in landau_view.parameter_table(uncoupled)["rows"]
+    assert ["a0, T_c", "none (eq. 4)"] in landau_view.parameter_table(landau_account(PAPER, [150.0, 260.0]))["rows"]
 
 
 def test_a_share_of_nothing_is_not_told():

@@ -52,8 +52,10 @@ def test_grids_density_fitting_and_the_way_of_every_hessian_are_named():
     data["vibrations"]["HS"] |= {"method": "analytic", "hessian_settings": SETTINGS | {"grid_response": False}}
     text = methods.paragraph(data)
     assert (
-        "PBE0/def2-SVP with density fitting (def2-universal-jkfit), integration grid level 3, in PySCF 2.14.0" in text
-    )
+        "(charge 0), a built model and not a measured structure, was computed with PBE0/def2-SVP with density fitting "
+        "(def2-universal-jkfit), restricted for LS, unrestricted for HS, without dispersion correction, integration "
+        "grid level 3, in PySCF 2.14.0. Geometries of LS"
+    ) in text
     assert "geomeTRIC 1.1, far from the minimum on level 1, by gradients with the response of the grid." in text
     assert (
         "Hessian: central finite differences of gradients with the response of the grid (displacement 0.005 bohr, grid "
@@ -66,6 +68,30 @@ def test_grids_density_fitting_and_the_way_of_every_hessian_are_named():
     data["vibrations"]["HS"]["hessian_settings"] = SETTINGS
     assert "Hessian: analytic with the response of the grid, grid level 4, diagonal blocks" in methods.paragraph(data)
     assert "after it, rotations kept at most 1.7 cm⁻¹ (noise floor)" in text
+
+
+def test_what_a_gpu_computed_and_every_version_are_named():
+    data = sample()
+    data["optimise"]["HS"]["provenance"] |= {"device": "gpu"}
+    data["optimise"]["HS"]["provenance"]["versions"] = {"pyscf": "2.14.0", "gpu4pyscf-cuda13x": "1.9.0"}
+    data["vibrations"]["LS"]["hessian_versions"] = {"pyscf": "2.15.0"}
+    assert "in PySCF 2.14.0 and 2.15.0 with gpu4pyscf 1.9.0 (HS minimum). Geometries" in methods.paragraph(data)
+
+
+def test_the_search_for_the_state_and_its_test_are_told_where_they_were_done():
+    data = sample()
+    assert "was tested by its orbital Hessian (LS, HS parent, HS minimum)." in methods.paragraph(data)
+    assert "other occupied orbitals" not in methods.paragraph(data)
+    data["optimise"]["LS"]["stability_blocks"] = []
+    data["optimise"]["HS_parent"]["candidates"] = [{}, {}, {}]
+    text = methods.paragraph(data)
+    assert "The lowest of several starts with other occupied orbitals was taken (3 for HS parent)." in text
+    assert "was tested by its orbital Hessian (HS parent, HS minimum)." in text
+
+
+def test_the_term_of_symmetry_breaking_is_said_to_be_counted_where_there_is_one():
+    assert "ΔS_SB is counted from the change of the point group, not computed." in methods.paragraph(sample())
+    assert "ΔS_SB" not in methods.paragraph(sample_report.unbroken())
 
 
 def test_without_a_coarse_surface_none_is_named():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import sample_report
-from spincross import findings, report_tables
+from spincross import findings, report, report_tables
 from spincross.summary import summary_row
+from spincross.units import GAS_CONSTANT, HARTREE_TO_KJ_PER_MOL
 
 ENTROPY = {
     "temperatures_K": [298.15],
@@ -41,6 +44,49 @@ def test_a_payment_that_only_the_harmonic_total_makes_is_uncertain() -> None:
     assert {c.text: c.verdict for c in findings.claims(data)}[paid] == "supported"
     data["entropy"][findings.TOTAL_QUASI] = [-1.0] * len(data["entropy"]["temperatures_K"])
     assert {c.text: c.verdict for c in findings.claims(data)}[paid] == "uncertain"
+
+
+def test_states_close_to_the_lowest_are_told_with_what_they_would_add() -> None:
+    """By R ln 2 for one at the same energy; by d(RT ln z)/dT for others; one far away says nothing."""
+    data = sample_report.sample()
+    parent = data["optimise"]["HS_parent"]
+
+    def near(*energies: float) -> list[str]:
+        """Return the notes with these states, kJ/mol, each of another term."""
+        rows = [(-1.0 + e / HARTREE_TO_KJ_PER_MOL, [[50, 47], [43, 42 + i]]) for i, e in enumerate(energies)]
+        parent["candidates"] = [{"energy_hartree": e, "electrons_per_irrep": held} for e, held in rows]
+        return report.near_states(data)
+
+    assert near(0.0) == near(0.0, 40.0) == []
+    assert "(3B 0.0, 3A 2.0 kJ/mol, one geometry, no spin-orbit coupling)" in near(0.0, 2.0)[0]
+
+    def free(temperature: float) -> float:
+        """Return RT ln z of both, kJ/mol."""
+        thermal = GAS_CONSTANT * temperature / 1000
+        return thermal * math.log(1 + math.exp(-2.0 / thermal))
+
+    slope = 1000 * (free(298.16) - free(298.14)) / 0.02
+    assert f"they would add {slope:.1f} J/(K mol) to the entropy of HS at 298.15 K" in near(0.0, 2.0)[0]
+    assert near(0.0, 2.0)[0] in report.entropy_notes(data)
+
+
+def test_a_broken_symmetry_shows_in_the_spins_of_its_ligands() -> None:
+    """Sums over N, C and S, one for each group."""
+    data = sample_report.sample()
+    data["molecule"]["metal"] = "Fe"
+    for state, spins in (("HS_parent", (0.046, 0.046)), ("HS", (0.033, 0.059))):
+        data["optimise"][state]["ncs_spin_populations"] = [{"mulliken": [s / 2, 0.0, s / 2]} for s in spins]
+    rows = {row[0]: row[1:] for row in report_tables.state_table(data)["rows"]}
+    assert rows["NCS spin populations"] == ["–", "0.046, 0.046", "0.033, 0.059"]
+
+
+def test_a_file_is_called_what_it_is() -> None:
+    """An XYZ file may be a measured structure, too."""
+    data = sample_report.sample()
+    data["molecule"]["origin"] = "cif"
+    for name, word in (("x/low.cif", "CIF"), ("x/low.xyz", "XYZ")):
+        data["entry"] |= {"low_spin_structure": name, "source": "CCDC 1"}
+        assert f"The structure was read from a {word}: CCDC 1." in report.warnings(data)
 
 
 def test_a_mode_is_listed_with_its_shares_in_per_cent() -> None:

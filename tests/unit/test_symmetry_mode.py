@@ -284,6 +284,19 @@ def test_the_share_of_a_distortion_that_breaks_the_group_is_that_of_its_irreps()
         assert symmetry_mode.breaking_share(MOLECULE, moved) == pytest.approx(share, abs=1e-5)
 
 
+def test_each_part_of_a_distortion_has_its_energy_on_the_parents_hessian():
+    """3 parts B with 4 parts A: each costs what its force constant says, E = x H x / 2 with the Hessian itself."""
+    hessian = np.random.default_rng(1).normal(size=(9, 9))
+    whole = symmetrise_hessian(MOLECULE.numbers, MOLECULE.positions, hessian + hessian.T, "C2")
+    found = normal_modes(MOLECULE, whole)
+    kept, broken = (found.modes[:, found.irreps.index(irrep)] for irrep in "AB")
+    moved = symmetry_mode.displaced(MOLECULE, 0.6 * broken + 0.8 * kept, 1e-4)
+    energies = symmetry_mode.harmonic_parts(MOLECULE, moved, found)
+    for energy, mode, part in zip(energies, (kept, broken), (0.8, 0.6), strict=True):
+        shift = (symmetry_mode.displaced(MOLECULE, mode, part * 1e-4).positions - MOLECULE.positions).reshape(-1)
+        assert energy == pytest.approx(shift @ whole @ shift / 2 * HARTREE_TO_KJ_PER_MOL, rel=1e-4)
+
+
 def test_an_animation_swings_both_ways_about_the_parent_and_keeps_the_group_as_a_whole():
     mode = np.zeros(9)
     mode[3], mode[6] = 1 / np.sqrt(2), 1 / np.sqrt(2)  # x of both hydrogens: B

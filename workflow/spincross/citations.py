@@ -18,6 +18,8 @@ def used(data: Json) -> set[str]:
     fitting = str(level.get("auxiliary_basis") or "").lower()
     depending = {
         "Adamo1999": level["functional"].lower() == "pbe0",
+        "Becke1988": level["functional"].lower() == "bp86",
+        "Perdew1986": level["functional"].lower() == "bp86",
         "Weigend2005": level["basis"].lower().startswith("def2"),
         "Weigend2006": fitting.endswith("-jfit"),
         "Weigend2008": fitting.endswith("-jkfit"),

@@ -56,8 +56,9 @@ COLDEST, HOTTEST = 5.0, 2000.0
 """Temperatures between which both Gibbs energies may meet, K."""
 CROSSOVER_TEXT = (
     "T½ = ΔH/ΔS, the temperature at which this level gives both states the same Gibbs energy: what this level would "
-    "give, not a prediction. Hybrid functionals misplace spin-state energies by tens of kJ/mol (a large share of exact "
-    "exchange favours HS), and an error of 10 kJ/mol moves T½ by (10 000 J/mol)/ΔS: 150 K for ΔS = 66 J/(K mol)."
+    "give, not a prediction. Functionals misplace spin-state energies by tens of kJ/mol (a large share of exact "
+    "exchange favours HS, none favours LS), and an error of 10 kJ/mol moves T½ by (10 000 J/mol)/ΔS: 150 K for "
+    "ΔS = 66 J/(K mol)."
 )
 
 PAPER_NOTE = (

@@ -127,9 +127,11 @@ def require_homogeneous(low: Json, high: Json) -> None:
             raise Inhomogeneous(
                 f"LS and HS differ in {key}: {_difference(low.get(key), high.get(key))}; compute both alike"
             )
-    used = [state.get("provenance", {}).get("versions", {}).get("pyscf") for state in (low, high)]
+    used = [state.get("hessian_versions", {}).get("pyscf") for state in (low, high)]
     if None not in used and used[0] != used[1]:
-        raise Inhomogeneous(f"LS and HS come from PySCF {used[0]} and {used[1]}; compute both with one version")
+        raise Inhomogeneous(
+            f"the Hessians of LS and HS come from PySCF {used[0]} and {used[1]}; compute both with one version"
+        )
     counts = len(low["wavenumbers_per_cm"]), len(high["wavenumbers_per_cm"])
     if counts[0] != counts[1]:
         raise Inhomogeneous(
@@ -156,6 +158,22 @@ def spin_entropy(multiplicity_low: int, multiplicity_high: int) -> float:
     if min(multiplicity_low, multiplicity_high) < 1:
         raise BadInput(f"multiplicities must be at least 1, found {multiplicity_low} and {multiplicity_high}")
     return GAS_CONSTANT * math.log(multiplicity_high / multiplicity_low)
+
+
+def near_states_entropy(energies: Array, temperature: float) -> float:
+    """Return what states of one multiplicity add to the entropy of the lowest when populated thermally, J/(mol K).
+
+    Parameters
+    ----------
+    energies : (M,) of all of them, kJ/mol, from any zero
+
+    >>> round(near_states_entropy(np.zeros(2), 298.15), 2)  # R ln 2
+    5.76
+    """
+    reduced = 1000.0 * (energies - energies.min()) / (GAS_CONSTANT * temperature)
+    weights = np.exp(-reduced)
+    total = float(weights.sum())
+    return GAS_CONSTANT * (math.log(total) + float(weights @ reduced) / total)
 
 
 def symmetry_breaking_entropy(index: int) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from spincross import pointgroup
+from spincross import levels, pointgroup
 from spincross.entropy import HOTTEST, STANDARD_TEMPERATURE
 from spincross.units import HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KJ_PER_MOL
 
@@ -20,13 +20,13 @@ Json = dict[str, Any]
 
 CLEAR_OF_NOISE = 2.0
 """An imaginary wavenumber is certain when its size is this many noise floors."""
-MOSTLY = 0.5
-"""Share of the distortion that breaks the group from which an energy gained is counted as gained by breaking it."""
 CLOSE = 2e-3
 """Orbital Hessian eigenvalue (Eh) below which a stable solution is close to breaking its group. At 0.0003 the imaginary
 mode of the iron stand-in differs by tens of cm-1 between grids and steps; from 0.003 on no mode tested does."""
 ROUGH_TEST = 1e-3
 """Noise (Eh) of a stability test whose record says none: of the kernel on a coarse grid."""
+SAME_STATE = 0.03
+"""Difference of energies (kJ/mol) within which two starts ended in one state: 1e-5 Eh."""
 SYMBOLS = {"supported": "✓", "uncertain": "~", "not supported": "✗", "not tested": "–"}
 
 HARMONIC = "entropy_vibrational_difference_harmonic_J_per_mol_K"
@@ -78,15 +78,9 @@ def relative_energies(optimise: Json) -> dict[str, float]:
     return {s: (o["energy_hartree"] - zero) * HARTREE_TO_KJ_PER_MOL for s, o in optimise.items()}
 
 
-def at_temperature(entropy: Json, key: str, temperature: float = STANDARD_TEMPERATURE) -> float:
-    """Return the entry of a list at the tabulated temperature nearest to `temperature` (K)."""
-    nearest = int(np.argmin(np.abs(np.array(entropy["temperatures_K"]) - temperature)))
-    return float(entropy[key][nearest])
-
-
-def nearest_temperature(entropy: Json, temperature: float = STANDARD_TEMPERATURE) -> float:
-    """Return the tabulated temperature (K) nearest to `temperature`."""
-    return float(min(entropy["temperatures_K"], key=lambda t: abs(t - temperature)))
+def at_standard(entropy: Json, key: str) -> float:
+    """Return the entry of a list at 298.15 K."""
+    return float(entropy[key][entropy["temperatures_K"].index(STANDARD_TEMPERATURE)])
 
 
 def calorimetric_window(entry: Json) -> tuple[float, float] | None:
@@ -200,6 +194,26 @@ def close_to_the_brink(optimised: Json) -> list[str]:
     ]
 
 
+def tried_states(optimised: Json) -> tuple[list[tuple[float, str]], list[str]]:
+    """Return energy above the lowest (kJ/mol) and term of each state tried at the start, ascending; terms of failures.
+
+    Two starts that ended in one state count once.
+    """
+    found: list[tuple[float, str]] = []
+    failed, tried = [], optimised.get("candidates") or []
+    lowest = min((row["energy_hartree"] for row in tried if row["energy_hartree"] is not None), default=0.0)
+    for row in tried:
+        held = levels.read_occupation(row["electrons_per_irrep"])
+        name = str(levels.term(optimised["multiplicity"], held, optimised["point_group"]))
+        if row["energy_hartree"] is None:
+            failed.append(name)
+            continue
+        rise = (row["energy_hartree"] - lowest) * HARTREE_TO_KJ_PER_MOL
+        if not any(name == n and abs(rise - r) < SAME_STATE for r, n in found):
+            found.append((rise, name))
+    return sorted(found), failed
+
+
 def _mode_sentence(data: Json) -> str:
     """Say which mode breaks the symmetry and what is gained."""
     mode, group = data["mode"], data["optimise"]["HS_parent"]["point_group"]
@@ -248,10 +262,10 @@ def _entropy_sentence(data: Json) -> str:
     """Say whether vibrations and spin pay for the loss of symmetry."""
     entropy = data["entropy"]
     terms = (
-        f"At {nearest_temperature(entropy):g} K vibrations give {number(at_temperature(entropy, HARMONIC), 1, True)} "
+        f"At {STANDARD_TEMPERATURE:g} K vibrations give {number(at_standard(entropy, HARMONIC), 1, True)} "
         f"and spin {number(entropy[SPIN], 1, True)} J/(K mol)"
     )
-    total = number(at_temperature(entropy, TOTAL), 1, True)
+    total = number(at_standard(entropy, TOTAL), 1, True)
     if not data["mode"]["broken"]:
         cost = "there is no cost of symmetry breaking to pay"
         cost = "no cost of symmetry breaking is counted" if _open_reasons(data) else cost
@@ -337,16 +351,16 @@ def _breaking(data: Json) -> Claim:
         return Claim(text, verdict, "; ".join([f"imaginary: {len(parent['imaginary_modes'])}; {evidence}", *electrons]))
     lower = mode["energy_lowering_kJ_per_mol"]
     doubts = [f"doubts about the scan: {len(mode['warnings'])}"] if mode.get("warnings") else []
-    if mode["breaking_share_of_distortion"] < MOSTLY:
-        share = f"{100 * mode['breaking_share_of_distortion']:.0f} % of the mass-weighted distortion"
-        doubts.append(f"only {share} breaks {group} (threshold {100 * MOSTLY:.0f} %), the rest is relaxation within it")
     stable = all(value >= -noise for _, value, noise in _rotations(data["optimise"]["HS_parent"]))
     clear = (
         stable and abs(mode["wavenumber_per_cm"]) > CLEAR_OF_NOISE * floor and lower > half_quantum(mode) and not doubts
     )
     evidence = (
         f"{wavenumber(mode['wavenumber_per_cm'])} cm⁻¹ ({mode['irrep']}), noise floor {number(floor)} cm⁻¹; "
-        f"minimum {number(lower, 2)} kJ/mol below the parent, half a quantum {number(half_quantum(mode), 2)} kJ/mol"
+        f"minimum {number(lower, 2)} kJ/mol below the parent, half a quantum {number(half_quantum(mode), 2)} kJ/mol; "
+        f"on the parent's Hessian the part of the distortion that breaks {group} gives "
+        f"{number(mode['distortion_breaking_kJ_per_mol'], 2, True)} kJ/mol, that within {group} "
+        f"{number(mode['distortion_within_group_kJ_per_mol'], 2, True)}"
     )
     return Claim(text, "supported" if clear else "uncertain", "; ".join([evidence, *doubts, *electrons]))
 
@@ -365,32 +379,43 @@ def _spin_purity(data: Json) -> Claim:
     )
 
 
-def band(entropy: Json, temperature: float = STANDARD_TEMPERATURE) -> tuple[float, float]:
-    """Return how far the harmonic dS_vib may lie below and above its value, J/(mol K), both positive."""
-    low, high = (at_temperature(entropy, key, temperature) for key in (BAND_LOW, BAND_HIGH))
-    value = at_temperature(entropy, HARMONIC, temperature)
+def band(entropy: Json) -> tuple[float, float]:
+    """Return how far the harmonic dS_vib at 298.15 K may lie below and above its value, J/(mol K), both positive."""
+    low, high = (at_standard(entropy, key) for key in (BAND_LOW, BAND_HIGH))
+    value = at_standard(entropy, HARMONIC)
     return value - low, high - value
 
 
-def with_band(value: float, entropy: Json, temperature: float = STANDARD_TEMPERATURE) -> str:
+def with_band(value: float, entropy: Json) -> str:
     """Format an entropy with its error band, as +20.1 (−1.2/+3.4)."""
-    down, up = band(entropy, temperature)
+    down, up = band(entropy)
     return f"{number(value, 1, True)} (−{down:.1f}/+{up:.1f})"
 
 
 def _payment(data: Json) -> Claim:
     """Judge whether the entropy gain outweighs the loss by symmetry breaking in both treatments of soft modes."""
     entropy = data["entropy"]
-    values = [at_temperature(entropy, key) for key in (TOTAL, TOTAL_QUASI)]
+    values = [at_standard(entropy, key) for key in (TOTAL, TOTAL_QUASI)]
     down, up = band(entropy)
     clear, some = min(values) - down > 0, max(values) + up > 0
     verdict = "supported" if clear else "uncertain" if some else "not supported"
     evidence = (
         f"total {with_band(values[0], entropy)} J/(K mol) harmonic, {number(values[1], 1, True)} quasi-RRHO, "
-        f"at {nearest_temperature(entropy):g} K"
+        f"at {STANDARD_TEMPERATURE:g} K"
     )
-    paid = "Vibrations and spin pay the entropy cost of the broken symmetry."
-    return Claim(paid if data["mode"]["broken"] else "HS has the higher entropy.", verdict, evidence)
+    if not data["mode"]["broken"]:
+        return Claim("HS has the higher entropy.", verdict, evidence)
+    if data["mode"]["energy_lowering_kJ_per_mol"] <= half_quantum(data["mode"]):
+        paid = "Vibrations and spin would pay the entropy cost of a broken symmetry."
+    else:
+        paid = "Vibrations and spin pay the entropy cost of the broken symmetry."
+    return Claim(paid, verdict, f"{evidence}; {without_breaking(entropy)}")
+
+
+def without_breaking(entropy: Json) -> str:
+    """Say what the totals are without the term of symmetry breaking, which is counted and not computed."""
+    totals = (at_standard(entropy, key) - entropy[BREAKING] for key in (TOTAL, TOTAL_QUASI))
+    return "{} and {} without ΔS_SB".format(*(number(value, 1, True) for value in totals))
 
 
 def _calorimetry(data: Json) -> Claim:

@@ -120,6 +120,11 @@ class LandauModel:
         x = np.asarray(q, dtype=float)
         return np.asarray(self.a1 * (self.T_SC - temperature) * x + self.B / 2.0 * x**2 + self.C / 4.0 * x**4)
 
+    @property
+    def is_equation_4(self) -> bool:
+        """Whether this is eq. 4 of the paper, coupled without a q^2 or an eta^2 term of its own."""
+        return self.a0 == 0 and self.B == 0 and bool(self.D or self.E)
+
     def eta_coefficient(self, temperature: float | Array, q: ArrayLike) -> Array:
         """Return w(q), the coefficient of eta^2; negative where symmetry is broken. T and q broadcast."""
         x = np.asarray(q, dtype=float)

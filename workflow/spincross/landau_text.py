@@ -17,7 +17,8 @@ def statements(model: LandauModel, account: Json) -> list[str]:
     lines += _curve_statements(account)
     lines += _check_statements(account["entropy_check"])
     if model.a0 == 0 and (model.D or model.E):
-        lines.append("Eq. 4 has no a0 term: its symmetry-breaking entropy is zero.")
+        name = "Eq. 4" if model.is_equation_4 else "This model"
+        lines.append(f"{name} has no a0 term: its symmetry-breaking entropy is zero.")
     return [*lines, *_window_statements(account["a0_window"]), *_sign_statements(model, account["a0_window"])]
 
 

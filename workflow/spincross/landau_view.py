@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spincross.entropy import PAPER_DOI
 from spincross.figures import BLACK, BLUE, GREEN, VERMILLION, Figure, Json, axis, guide, layout, line, note, rounded
 from spincross.findings import Claim, number
 from spincross.landau_curves import largest_eta, valley_height
@@ -66,7 +67,9 @@ def claims(landau: Json, entry: Json) -> list[Claim]:
                 "The Landau model describes this complex.", "not tested", f"its parameters are borrowed from {lender}"
             )
         ]
-    found = _hysteresis(landau, entry.get("calorimetry") or {}) + _breaking_entropy(landau.get("a0_window"))
+    found = _hysteresis(landau, entry.get("calorimetry") or {})
+    if PAPER_DOI in str(landau.get("source")):  # the temperature of the high-symmetry phase is the paper's
+        found += _breaking_entropy(landau.get("a0_window"))
     return [replace(claim, sources=("landau",)) for claim in found]
 
 
@@ -97,7 +100,8 @@ def _breaking_entropy(window: Json | None) -> list[Claim]:
     if window is None or bound is None:
         return []
     ideal = window["order_disorder_J_per_mol_K"]
-    where = f"a high-symmetry phase at {window['high_symmetry_temperature_K']:g} K and low spin stable down to 0 K"
+    phase = f"the paper's high-symmetry phase at {window['high_symmetry_temperature_K']:g} K"
+    where = f"{phase} and low spin stable down to 0 K"
     evidence = f"at most {number(bound, 2)} J/(K mol) with {where}, against −R ln 2 = {number(ideal, 2)}"
     verdict = "supported" if abs(bound) >= abs(ideal) else "not supported"
     return [
@@ -117,7 +121,7 @@ def parameter_table(landau: Json) -> Table:
     bare = not parameters.get("a0")
     names = [name for name in parameters if not (bare and name in ("a0", "T_c"))]
     rows = [[name, f"{parameters[name]:g}".replace("-", "−")] for name in names]
-    rows += [["a0, T_c", "none (eq. 4)"]] * bare
+    rows += [["a0, T_c", "none (eq. 4)" if LandauModel(**landau["parameters"]).is_equation_4 else "none"]] * bare
     temperatures = {
         "T_up, end of the LS branch on heating (K)": "temperature_up_K",
         "T_down, end of the HS branch on cooling (K)": "temperature_down_K",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from spincross import __version__
+from spincross.entropy import STANDARD_TEMPERATURE
 from spincross.figures import Json
 from spincross.findings import wavenumber
 
@@ -17,13 +18,15 @@ def paragraph(data: Json) -> str:
     return " ".join(
         [
             _level(data),
+            *_states(data),
             *_convergence(data),
             *_hessians(data),
             _breaking(data),
             "Vibrational entropies are harmonic and, beside them, quasi-RRHO "
             f"(tau {treatment['quasi_rrho_tau_per_cm']:g} cm⁻¹, damping exponent "
             f"{treatment['quasi_rrho_damping_power']:g}, average moment of inertia "
-            f"{treatment['quasi_rrho_average_inertia_kg_m2']:g} kg m²), without rotation and translation. "
+            f"{treatment['quasi_rrho_average_inertia_kg_m2']:g} kg m²), from unscaled wavenumbers, without rotation "
+            f"and translation; single values are those at {STANDARD_TEMPERATURE:g} K.{_counted(data)} "
             f"Workflow: spincross {__version__}.",
         ]
     )
@@ -32,19 +35,54 @@ def paragraph(data: Json) -> str:
 def _level(data: Json) -> str:
     """Say what was computed, at which level, on which grids."""
     low, high, parent = (data["optimise"][state] for state in ("LS", "HS", "HS_parent"))
-    level, versions = low["level"], (low.get("provenance") or {}).get("versions", {})
+    level = low["level"]
     fitting = f" with density fitting ({level['auxiliary_basis']})" if level.get("auxiliary_basis") else ""
     grids = sorted({grid for state in STATES for grid in data["optimise"][state]["grid_level_per_step"]})
     charge = f"{data['molecule']['charge']:+d}".replace("+0", "0")
     coarse = f", far from the minimum on level {grids[0]}" if grids and grids[0] < level["grid_level"] else ""
     spins = f"LS (multiplicity {low['multiplicity']}) and HS (multiplicity {high['multiplicity']})"
+    model = ", a built model and not a measured structure," if data["molecule"]["origin"] == "built model" else ""
+    kind = "restricted for LS, unrestricted for HS" if low["multiplicity"] == 1 else "unrestricted"
     return (
-        f"The isolated molecule {data['molecule']['formula']} (charge {charge}) was computed "
-        f"with {level['functional'].upper()}/{_written(level['basis'])}{fitting}, integration grid level "
-        f"{level['grid_level']}, in PySCF {versions.get('pyscf', '')}. Geometries of {spins} were optimised in "
-        f"{parent['point_group']} with geomeTRIC {versions.get('geometric', '')}{coarse}, by gradients with the "
-        "response of the grid."
+        f"The isolated molecule {data['molecule']['formula']} (charge {charge}){model} was computed "
+        f"with {level['functional'].upper()}/{_written(level['basis'])}{fitting}, {kind}, without dispersion "
+        f"correction, integration grid level {level['grid_level']}, in PySCF {_versions(data, 'pyscf')}"
+        f"{_on_gpu(data)}. Geometries of {spins} were optimised in {parent['point_group']} with geomeTRIC "
+        f"{_versions(data, 'geometric')}{coarse}, by gradients with the response of the grid."
     )
+
+
+def _versions(data: Json, name: str) -> str:
+    """Return the version of a library that computed the states, or each of several; by how its name begins."""
+    recorded = [(data["optimise"][state].get("provenance") or {}).get("versions", {}) for state in STATES]
+    recorded += [data["vibrations"][state].get("hessian_versions") or {} for state in STATES]
+    return " and ".join(sorted({v for found in recorded for key, v in found.items() if key.startswith(name)})) or "?"
+
+
+def _on_gpu(data: Json) -> str:
+    """Say which states a GPU computed, and with what."""
+    used = [s for s in STATES if (data["optimise"][s].get("provenance") or {}).get("device") == "gpu"]
+    if not used:
+        return ""
+    return f" with gpu4pyscf {_versions(data, 'gpu4pyscf')} ({', '.join(STATES[state] for state in used)})"
+
+
+def _states(data: Json) -> list[str]:
+    """Say how the electronic state was chosen and what of it was tested."""
+    found = []
+    searched = {STATES[s]: len(data["optimise"][s].get("candidates") or []) for s in STATES}
+    starts = ", ".join(f"{count} for {label}" for label, count in searched.items() if count > 1)
+    if starts:
+        found.append(f"The lowest of several starts with other occupied orbitals was taken ({starts}).")
+    tested = [STATES[s] for s in STATES if data["optimise"][s].get("stability_blocks")]
+    if tested:
+        found.append(f"The stability of the SCF solution was tested by its orbital Hessian ({', '.join(tested)}).")
+    return found
+
+
+def _counted(data: Json) -> str:
+    """Say that the entropy of symmetry breaking is no result of the calculation."""
+    return " ΔS_SB is counted from the change of the point group, not computed." if data["mode"]["broken"] else ""
 
 
 def _written(basis: str) -> str:

@@ -30,7 +30,8 @@ from spincross import (
     report_tables,
     scenes,
 )
-from spincross.entropy import HOTTEST
+from spincross.entropy import HOTTEST, STANDARD_TEMPERATURE
+from spincross.entropy_terms import near_states_entropy
 from spincross.figures import STATE_LABELS, Figure, Json
 from spincross.findings import stages
 from spincross.molecule import Molecule
@@ -153,7 +154,8 @@ def warnings(data: Json) -> list[str]:
             "The structure is a built model, not a measured one: no crystal structure was at hand when it was made."
         )
     else:
-        found.append(f"The structure was read from a CIF: {data['entry'].get('source', 'source not stated')}.")
+        given = Path(str(data["entry"].get("low_spin_structure", ""))).suffix.lstrip(".").upper() or "file"
+        found.append(f"The structure was read from a {given}: {data['entry'].get('source', 'source not stated')}.")
     found += conformer_warning(data)
     borrowed = landau_view.borrowed_from(data.get("landau") or {}, data["entry"])
     if borrowed:
@@ -238,16 +240,19 @@ def waterfall_caption(data: Json) -> str:
     ]
     window = f" The green band is the calorimetric entropy; where it was measured the total is {', '.join(totals)}."
     return (
-        f"Entropy terms at {findings.nearest_temperature(data['entropy']):g} K, harmonic; the black bar is the error "
+        f"Entropy terms at {STANDARD_TEMPERATURE:g} K, harmonic; the black bar is the error "
         f"band of ΔS_vib from its soft modes, in this treatment.{window * bool(totals)}"
     )
 
 
 ORDER_DISORDER = (
     "ΔS_SB = −R ln n, with n domains of the broken group, is counted from the change of the point group and not "
-    "computed: the whole order-disorder value, as the paper's section 3.4 takes it for a purely order-disorder "
-    "transition; a displacive one costs less."
+    "computed: the whole order-disorder value of the paper's section 3.4, which holds where the molecule in the "
+    "low-spin phase is disordered over the n places and is ordered on one of them in the high-spin phase. A displacive "
+    "transition costs less: nothing, where low spin is ordered as it is computed here, in a single well."
 )
+NEAR = 15.0
+"""States of one multiplicity within this energy (kJ/mol) are told with what they would add to the entropy."""
 
 
 def _meeting(crossing: Json) -> str:
@@ -262,15 +267,36 @@ def entropy_notes(data: Json) -> list[str]:
     """Return the comparison with calorimetry, the recipe of the band, and where both Gibbs energies would meet."""
     entropy = data["entropy"]
     verdicts = [v["text"] for v in (entropy.get("verdict") or {}).values()]
-    notes = verdicts or ["No calorimetric value is known for this complex, so the total stands without a verdict."]
+    notes = verdicts or [
+        "structures/complexes.yaml gives no calorimetric value, so the total stands without a verdict."
+    ]
     notes.append(f"Error band: {entropy['error_band_recipe']}")
     if entropy.get("literature_note"):
         notes.append(entropy["literature_note"])
     crossing = entropy.get("crossover") or {}
     if crossing.get("text"):
         notes.append(f"Equal Gibbs energies: {_meeting(crossing)}. {crossing['text']}")
+    notes += near_states(data)
     if data["mode"]["broken"]:
-        notes.append(ORDER_DISORDER)
+        without = findings.without_breaking(entropy)
+        notes.append(f"{ORDER_DISORDER} The totals at {STANDARD_TEMPERATURE:g} K: {without}.")
+    return notes
+
+
+def near_states(data: Json) -> list[str]:
+    """Say what other electronic states of a multiplicity, found close to the lowest, would add to the entropy."""
+    notes = []
+    for state, label in (("LS", "LS"), ("HS_parent", "HS")):
+        found = [(rise, name) for rise, name in findings.tried_states(data["optimise"][state])[0] if rise < NEAR]
+        if len(found) > 1:
+            more = near_states_entropy(np.array([rise for rise, _ in found]), STANDARD_TEMPERATURE)
+            listed = ", ".join(f"{name} {rise:.1f}" for rise, name in found)
+            notes.append(
+                f"ΔS_spin counts the multiplicity of one state. At the start geometry of {label} other states of the "
+                f"same multiplicity were found close by ({listed} kJ/mol, one geometry, no spin-orbit coupling): "
+                f"populated thermally they would add {more:.1f} J/(K mol) to the entropy of {label} at "
+                f"{STANDARD_TEMPERATURE:g} K, an estimate which is in no total and no band here."
+            )
     return notes
 
 
@@ -311,7 +337,7 @@ def _entropy_figures(data: Json) -> dict[str, Figure]:
     """Return waterfall, curves and cumulative sum."""
     entropy = data["entropy"]
     terms = [
-        ("ΔS<sub>vib</sub>", findings.at_temperature(entropy, findings.HARMONIC)),
+        ("ΔS<sub>vib</sub>", findings.at_standard(entropy, findings.HARMONIC)),
         ("ΔS<sub>spin</sub>", entropy[findings.SPIN]),
     ]
     terms.append(("ΔS<sub>SB</sub>", entropy[findings.BREAKING]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from spincross import findings, levels, symmetry_mode
+from spincross import findings, symmetry_mode
 from spincross.figures import STATE_LABELS, Json
 from spincross.findings import number, origin, stages, wavenumber
 from spincross.summary import summary_row
@@ -59,6 +59,7 @@ def state_table(data: Json) -> Table:
             lambda s: stability_text(optimise[s]),
         ),
         row("metal spin population", lambda s: number(optimise[s]["metal_spin_population"], 3)),
+        row("NCS spin populations", lambda s: ncs_text(optimise[s])),
         row("metal bonds (Å)", lambda s: bond_text(optimise[s].get("metal_bonds_angstrom") or [])),
         row("modes", lambda s: str(len(vibrations[s]["wavenumbers_per_cm"]))),
         row(
@@ -80,7 +81,7 @@ def state_table(data: Json) -> Table:
         ),
     ]
     if not data["molecule"]["metal"]:
-        rows = [r for r in rows if not r[0].startswith("metal")]
+        rows = [r for r in rows if not r[0].startswith(("metal", "NCS"))]
     return {"head": ["quantity", *(STATE_LABELS[s] for s in STATES)], "rows": rows}
 
 
@@ -96,20 +97,17 @@ def stability_text(optimise: Json) -> str:
 
 
 def tried_text(optimised: Json) -> str:
-    """Return the candidates by energy above the lowest: 5A 0.0; 5B 1.9; those that did not converge last."""
-    tried = optimised.get("candidates") or []
-    energies = [row["energy_hartree"] for row in tried if row["energy_hartree"] is not None]
-    if not energies or optimised["point_group"] == "C1":
+    """Return the states tried by energy above the lowest: 5A 0.0; 5B 1.9; those that did not converge last."""
+    found, failed = findings.tried_states(optimised)
+    if not found or optimised["point_group"] == "C1":
         return "–"
-    found, failed = [], []
-    for row in tried:
-        held = levels.read_occupation(row["electrons_per_irrep"])
-        name = str(levels.term(optimised["multiplicity"], held, optimised["point_group"]))
-        if row["energy_hartree"] is None:
-            failed.append(f"{name} not converged")
-        else:
-            found.append(((row["energy_hartree"] - min(energies)) * HARTREE_TO_KJ_PER_MOL, name))
-    return "; ".join([*(f"{name} {rise:.1f}" for rise, name in sorted(found)), *failed])
+    return "; ".join([*(f"{name} {rise:.1f}" for rise, name in found), *(f"{name} not converged" for name in failed)])
+
+
+def ncs_text(optimised: Json) -> str:
+    """Return the Mulliken spin of each NCS group, N, C and S together; unlike ones where the group is broken."""
+    groups = optimised.get("ncs_spin_populations") or []
+    return ", ".join(number(sum(group["mulliken"]), 3) for group in groups) or "–"
 
 
 def cycles_text(cycles: list[int]) -> str:

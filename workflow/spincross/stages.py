@@ -302,6 +302,8 @@ def assess_symmetry_mode(settings: Settings, complex_id: str, parent: Path, brok
         "atom_fraction": [],
         "overlap_with_relaxed_distortion": None,
         "breaking_share_of_distortion": None,
+        "distortion_within_group_kJ_per_mol": None,
+        "distortion_breaking_kJ_per_mol": None,
         "text": f"HS in {group} has no imaginary mode beyond the noise floor of {found.noise_floor:.1f} cm-1.",
     }
     frames = [molecule.positions]
@@ -336,6 +338,8 @@ def _broken_facts(
     lowering = (before["energy_hartree"] - after["energy_hartree"]) * HARTREE_TO_KJ_PER_MOL
     wavenumber, irrep = scanned_waves.get(index, float(found.wavenumbers[index])), found.irreps[index]
     share = symmetry_mode.breaking_share(parent, relaxed)
+    within, breaking = symmetry_mode.harmonic_parts(parent, relaxed, found)
+    ends = f"{abs(lowering):.2f} kJ/mol {'lower' if lowering > 0 else 'higher'}"
     return {
         "wavenumber_per_cm": wavenumber,
         "irrep": irrep,
@@ -347,9 +351,11 @@ def _broken_facts(
         "atom_fraction": vibrations.atom_fractions(found.modes[:, [index]])[:, 0],
         "overlap_with_relaxed_distortion": symmetry_mode.distortion_overlap(parent, relaxed, found.modes[:, index]),
         "breaking_share_of_distortion": share,
+        "distortion_within_group_kJ_per_mol": within,
+        "distortion_breaking_kJ_per_mol": breaking,
         "text": (
             f"HS breaks {before['point_group']} along a mode of irrep {irrep} at {abs(wavenumber):.1f}i cm-1 "
-            f"and ends {lowering:.2f} kJ/mol lower; {100 * share:.0f} % of the distortion breaks the symmetry."
+            f"and ends {ends}; {100 * share:.0f} % of the distortion breaks the symmetry."
         ),
     }
 

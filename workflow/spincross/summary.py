@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from spincross.entropy import STANDARD_TEMPERATURE
 from spincross.findings import (
     BREAKING,
     HARMONIC,
@@ -11,9 +12,8 @@ from spincross.findings import (
     SPIN,
     TOTAL,
     Json,
-    at_temperature,
+    at_standard,
     breaking_word,
-    nearest_temperature,
     origin,
     relative_energies,
     stages,
@@ -41,12 +41,12 @@ def summary_row(data: Json) -> dict[str, str | float]:
         "wavenumber_per_cm": mode["wavenumber_per_cm"],
         "noise_floor_per_cm": data["vibrations"]["HS_parent"]["noise_floor_per_cm"],
         "energy_lowering_kJ_per_mol": mode["energy_lowering_kJ_per_mol"],
-        "temperature_K": nearest_temperature(entropy),
-        HARMONIC: round(at_temperature(entropy, HARMONIC), 3),
-        QUASI: round(at_temperature(entropy, QUASI), 3),
+        "temperature_K": STANDARD_TEMPERATURE,
+        HARMONIC: round(at_standard(entropy, HARMONIC), 3),
+        QUASI: round(at_standard(entropy, QUASI), 3),
         SPIN: round(entropy[SPIN], 3),
         BREAKING: round(entropy[BREAKING], 3),
-        TOTAL: round(at_temperature(entropy, TOTAL), 3),
+        TOTAL: round(at_standard(entropy, TOTAL), 3),
         "landau_borrowed_from": landau.get("borrowed_from"),
         "landau_temperature_up_K": landau.get("temperature_up_K"),
         "landau_temperature_down_K": landau.get("temperature_down_K"),

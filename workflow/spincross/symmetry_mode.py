@@ -305,6 +305,19 @@ def distortion_overlap(parent: Molecule, relaxed: Molecule, mode: Array) -> floa
     return float(abs(change @ mode) / np.linalg.norm(change))
 
 
+def harmonic_parts(parent: Molecule, relaxed: Molecule, found: Vibrations) -> tuple[float, float]:
+    """Return the energies of the distortion on the parent's Hessian, kJ/mol: within the group, breaking it.
+
+    The first costs energy where the parent is a minimum within its group; both are estimates, exact for a small
+    distortion.
+    """
+    along = found.modes.T @ distortion(parent, relaxed) * np.sqrt(AMU_TO_ELECTRON_MASS)
+    curvatures = np.sign(found.wavenumbers) * (found.wavenumbers / HARTREE_TO_PER_CM) ** 2
+    energies = 0.5 * curvatures * along**2 * HARTREE_TO_KJ_PER_MOL
+    within = np.array(found.irreps) == pointgroup.irreps(parent.point_group)[0]
+    return float(energies[within].sum()), float(energies[~within].sum())
+
+
 def breaking_share(parent: Molecule, relaxed: Molecule) -> float:
     """Return the share of the (squared) distortion that is not totally symmetric in the parent's group."""
     change = distortion(parent, relaxed)

@@ -38,6 +38,7 @@ def analyse_vibrations(settings: Settings, complex_id: str, state: str, optimise
     content = {
         "provenance": files.provenance(inputs, time.perf_counter() - start, **state_facts(facts["provenance"])),
         "hessian_origin": facts["provenance"]["origin"],
+        "hessian_versions": facts["provenance"]["versions"],
         "hessian_wall_seconds": facts["provenance"]["wall_seconds"],
         "hessian_machine_class": facts["provenance"]["machine_class"],
         "complex": complex_id,
