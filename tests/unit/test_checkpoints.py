@@ -39,7 +39,6 @@ def test_a_half_written_last_line_is_dropped_and_counted(tmp_path):
 def test_steps_begun_for_something_else_are_refused(tmp_path, other):
     header = {"fingerprint": "x", "grid_level": 1}
     checkpoints.StepFile(tmp_path / "steps.jsonl", header).append(step(0))
-    assert checkpoints.StepFile(tmp_path / "steps.jsonl", header | {"of a later version": 1}).steps == [step(0)]
     with pytest.raises(StaleData, match="another level, state or start geometry"):
         checkpoints.StepFile(tmp_path / "steps.jsonl", other)
 

@@ -42,11 +42,7 @@ def test_bundles_in_any_order_gather_to_the_hessian_of_one_process(small_setting
     assert facts["displacements"] == plan["displacements"]
     assert facts["surface_residual_hartree"] < 1e-6
 
-    arrays = files.read_arrays(outputs[0])
-    assert np.abs(arrays.pop("s_squared")).max() < 1e-9
-    files.write_arrays(outputs[0], **arrays)  # a bundle of before it was kept
-    hessian_stages.gather_hessian(small_settings, "h2co", "LS", optimised, outputs, parts, tmp_path / "other work")
-    assert np.array_equal(files.read_arrays(parts / "hessian.npz")["hessian"], found[1]["hessian"])
+    assert np.abs(files.read_arrays(outputs[0])["s_squared"]).max() < 1e-9
     facts["provenance"]["versions"]["pyscf"] = "2.13.0"  # the Hessian of an older version, analysed today
     files.write_json(parts / "hessian.json", facts)
     with pytest.raises(StaleData, match="is not complete"):

@@ -27,7 +27,7 @@ def settings(tmp_path):
     for name in reference.STAGE_FILES["optimise"]:
         files.write_json(place / name, {"provenance": {"origin": "computed"}})
     facts = {
-        "level": DEFAULT["levels"]["pbe0_def2-svp"],
+        "level": found.level.theory(),
         "structure_sha256": reference.structure_checksums(found, "h2co"),
         "molecule": reference.choices(found, "h2co", "LS"),
         "files_sha256": {name: files.sha256_of(place / name) for name in reference.STAGE_FILES["optimise"]},

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
@@ -27,13 +26,15 @@ from spincross.ligands import chelating_pair, embedded_ligands, optional
 from spincross.model_cif import write_model
 from spincross.molecule import Molecule, bonds
 from spincross.placement import FOLDS, TURN, Distances, anion_starts, place_half, whole
-from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
+from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM, HARTREE_TO_EV
 
 Array = NDArray[np.float64]
 
 METAL = "Fe"
 SPIN = {"LS": "a singlet", "HS": "a quintet"}
 """What is built: complexes of iron(II)."""
+SHORTEST_CONTACT = 1.7
+"""Distance (angstrom) below which atoms four or more bonds apart clash."""
 
 
 def relax(
@@ -60,7 +61,8 @@ def relax(
     """
     tblite = optional("tblite.interface")
     numbers = Atoms([METAL, *symbols, *symbols]).numbers
-    engine = tblite.Calculator("GFN2-xTB", numbers, whole(METAL, symbols, half)[1] / Bohr, 0, multiplicity - 1)
+    places = whole(METAL, symbols, half)[1] * ANGSTROM_TO_BOHR
+    engine = tblite.Calculator("GFN2-xTB", numbers, places, 0, multiplicity - 1)
     engine.set("verbosity", 0)
     donors = ~np.isnan(fixed)
     result: list[Any] = [None]
@@ -73,16 +75,16 @@ def relax(
 
     def energy_and_slope(x: Array) -> tuple[float, Array]:
         """Return the energy (eV) and its flat slope, eV/angstrom."""
-        engine.update(whole(METAL, symbols, held(x))[1] / Bohr)
+        engine.update(whole(METAL, symbols, held(x))[1] * ANGSTROM_TO_BOHR)
         result[0] = engine.singlepoint(result[0])
-        full = np.asarray(result[0].get("gradient")) * Hartree / Bohr
+        full = np.asarray(result[0].get("gradient")) * HARTREE_TO_EV * ANGSTROM_TO_BOHR
         slope = full[1 : len(symbols) + 1] + full[len(symbols) + 1 :] * TURN
         raw = x.reshape(-1, 3)[donors]
         length = np.linalg.norm(raw, axis=1)[:, None]
         along = raw / length
         inside = slope[donors] - (slope[donors] * along).sum(axis=1)[:, None] * along
         slope[donors] = inside * fixed[donors][:, None] / length
-        return float(result[0].get("energy")) * Hartree, slope.ravel()
+        return float(result[0].get("energy")) * HARTREE_TO_EV, slope.ravel()
 
     options = {"maxiter": steps, "gtol": 2.0 * force, "ftol": 1e-12, "maxcor": 30}
     found = minimize(energy_and_slope, held(half.ravel()).ravel(), jac=True, method="L-BFGS-B", options=options)
@@ -111,43 +113,21 @@ def lowest(
     return min(found, key=lambda pair: (not wanted(pair[0]), pair[1]))[0]
 
 
-def check_model(molecule: Molecule, expected_bonds: int) -> dict[str, float]:
-    """Return what a chemist looks at in a cis-[M(N^N)2(NCS)2] model; BadStructure if the model is no such molecule.
-
-    Returns
-    -------
-    shortest contact between atoms four or more bonds apart (angstrom), largest distance of the metal from a chelate
-    plane (angstrom), torsion N-C-C-N of the chelate and the angles metal-N-C and N-C-S of the anion (degrees)
-    """
+def check_model(molecule: Molecule, expected_bonds: int) -> None:
+    """Raise BadStructure if a model is not the molecule it was built as: bonds made or missing, atoms too close."""
     pairs = bonds(molecule.symbols, molecule.positions)
     if len(pairs) != expected_bonds:
         raise BadStructure(
             f"the model has {len(pairs)} bonds, {expected_bonds} are expected: atoms clash; try other distances"
         )
-    atoms = Atoms(molecule.symbols, molecule.positions * BOHR_TO_ANGSTROM)
-    contact = _shortest_contact(atoms, pairs)
-    if contact < 1.7:
+    contact = shortest_contact(Atoms(molecule.symbols, molecule.positions * BOHR_TO_ANGSTROM), pairs)
+    if contact < SHORTEST_CONTACT:
         raise BadStructure(
             f"two atoms of the model that are not bonded are {contact:.2f} angstrom apart; try other distances"
         )
-    first, carbon, other, second = _chelate_ring(molecule.symbols, pairs)
-    torsion = (_call(atoms.get_dihedral, first, carbon, other, second) + 180.0) % 360.0 - 180.0
-    anion = [len(atoms) - 3, len(atoms) - 2, len(atoms) - 1]
-    return {
-        "shortest_contact": contact,
-        "chelate_torsion": torsion,
-        "metal_out_of_plane": _out_of_plane(atoms.positions, [first, carbon, other, second]),
-        "metal_N_C_angle": _call(atoms.get_angle, 0, anion[0], anion[1]),
-        "N_C_S_angle": _call(atoms.get_angle, *anion),
-    }
 
 
-def _call(measure: Callable[..., Any], *atoms: int) -> float:
-    """Return an angle that ASE measures, degrees."""
-    return float(measure(*atoms))
-
-
-def _shortest_contact(atoms: Atoms, pairs: list[tuple[int, int]]) -> float:
+def shortest_contact(atoms: Atoms, pairs: list[tuple[int, int]]) -> float:
     """Return the shortest distance between atoms at least four bonds apart, angstrom."""
     joined = np.eye(len(atoms), dtype=int)
     for i, j in pairs:
@@ -155,27 +135,6 @@ def _shortest_contact(atoms: Atoms, pairs: list[tuple[int, int]]) -> float:
     far = np.linalg.matrix_power(joined, 3) == 0
     distances = np.linalg.norm(atoms.positions[:, None] - atoms.positions[None], axis=2)
     return float(distances[far].min())
-
-
-def _chelate_ring(symbols: tuple[str, ...], pairs: list[tuple[int, int]]) -> tuple[int, int, int, int]:
-    """Return N, C, C, N of the first chelate ring around atom 0."""
-    near: dict[int, set[int]] = {k: set() for k in range(len(symbols))}
-    for i, j in pairs:
-        near[i].add(j)
-        near[j].add(i)
-    for first in sorted(near[0]):
-        for carbon in sorted(near[first] - {0}):
-            for other in sorted(near[carbon] - {first}):
-                for second in sorted((near[other] & near[0]) - {first, carbon}):
-                    return first, carbon, other, second
-    raise BadStructure("the model has no five-membered chelate ring; give a ligand with an N-C-C-N unit")
-
-
-def _out_of_plane(positions: Array, ring: list[int]) -> float:
-    """Return the distance of atom 0 from the mean plane of some atoms, angstrom."""
-    centre = positions[ring].mean(axis=0)
-    normal = np.linalg.svd(positions[ring] - centre)[2][-1]
-    return float(abs((positions[0] - centre) @ normal))
 
 
 def _expected_bonds(smiles: str) -> int:

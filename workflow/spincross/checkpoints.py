@@ -60,8 +60,7 @@ def locked(folder: Path) -> Iterator[None]:
 class StepFile:
     """The steps of one surface, appended as they finish; damaged lines (a half-written last one) are dropped.
 
-    Raises StaleData if the file was begun for another level, state, molecule or start geometry: if its header differs
-    from the one given in any key it has (files of version 0.1 have fewer).
+    Raises StaleData if the file was begun for another level, state, molecule or start geometry.
     """
 
     path: Path
@@ -73,7 +72,7 @@ class StepFile:
         """Read what is there, or begin the file."""
         lines = self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
         entries = [entry for entry in map(_parse, lines) if entry is not None]
-        if entries and not entries[0].items() <= json.loads(json.dumps(self.header)).items():
+        if entries and entries[0] != json.loads(json.dumps(self.header)):
             raise StaleData(f"{self.path} belongs to another level, state or start geometry; remove its folder")
         self.steps = [entry for entry in entries[1:] if entry.keys() >= STEP_KEYS]
         self.dropped = max(len(lines) - 1, 0) - len(self.steps)
@@ -152,7 +151,7 @@ class Blocks:
                 f"{path} belongs to another geometry, level or state, or was begun on another device (a CPU and a GPU "
                 "have grids of their own); go on there, or remove its folder"
             )
-        self.seconds_before += float(stored.pop("seconds", 0.0))  # files of older versions have none
+        self.seconds_before += float(stored.pop("seconds"))
         self._forget_parts(name)  # of a run that was killed between
         self.report(f"  {name}: found")
         return stored

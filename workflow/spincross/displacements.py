@@ -51,10 +51,7 @@ SAME_S_SQUARED = 0.01
 
 @dataclass(frozen=True)
 class Point:
-    """One displaced geometry, done: gradient (N, 3), Eh/bohr; dipole (3,), e bohr; energy, Eh; its cost; <S^2>.
-
-    <S^2> is NaN in files of before it was kept.
-    """
+    """One displaced geometry, done: gradient (N, 3), Eh/bohr; dipole (3,), e bohr; energy, Eh; its cost; <S^2>."""
 
     gradient: Array
     dipole: Array
@@ -220,7 +217,7 @@ def kept_point(molecule: Molecule, surface: Surface, folder: Path, name: str, re
     """Return the point `name` of a work folder, computing and storing it unless it is there; raises as `kept`."""
     found = kept(folder / name / "point.npz", molecule, surface.key(molecule), lambda: surface.point(molecule), report)
     numbers = float(found["energy"]), int(found["cycles"]), float(found["seconds"])
-    return Point(found["gradient"], found["dipole"], *numbers, float(found.get("s_squared", np.nan)))
+    return Point(found["gradient"], found["dipole"], *numbers, float(found["s_squared"]))
 
 
 def compute_points(

@@ -7,20 +7,17 @@ group, and no lower solution may lie nearby. A failed gate is an error, or, wher
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spincross import descent, device, fitted_response, orbital_rotations, pointgroup, populations, response
+from spincross import descent, device, fitted_response, orbital_rotations, populations, response
 from spincross.electronic import Solution
 from spincross.errors import NotConverged, SpincrossError, SymmetryLost, WrongState
 from spincross.files import Json, print_line
-from spincross.levels import Level, State
-from spincross.molecule import Molecule, angle, metal_bonds
-from spincross.optimise import Optimisation
+from spincross.levels import State
+from spincross.molecule import Molecule
 from spincross.orbital_rotations import Rotation, Stability
-from spincross.units import BOHR_TO_ANGSTROM
 
 Array = NDArray[np.float64]
 
@@ -212,73 +209,3 @@ def _undecided(state: State, rotation: Rotation) -> str:
         f"{rotation.eigenvalue:.5f} Eh (rotations {rotation.block}, noise {rotation.noise:.0e}); another state "
         "is close, and curvatures along modes of this irrep may hang on it"
     )
-
-
-def describe(result: Optimisation, state: State, metal: str | None, level: Level) -> Json:
-    """Return what optimise.json holds beside provenance and gates."""
-    molecule, solution, steps = result.molecule, result.solution, result.steps
-    centre = molecule.symbols.index(metal) if metal else None
-    mulliken, loewdin = populations.spin_populations(solution), populations.loewdin_spin_populations(solution)
-    return {
-        "level": level.theory(),
-        "state": state.name,
-        "multiplicity": state.multiplicity,
-        "point_group": molecule.point_group,
-        "energy_hartree": solution.energy,
-        "s_squared": solution.s_squared,
-        "s_squared_ideal": ideal_s_squared(state.multiplicity),
-        "metal_spin_population": None if centre is None else float(mulliken[centre]),
-        "spin_populations": mulliken,
-        "loewdin_spin_populations": loewdin,
-        "ncs_spin_populations": [
-            {"atoms": list(group), "mulliken": mulliken[list(group)], "loewdin": loewdin[list(group)]}
-            for group in ncs_groups(molecule, metal)
-        ],
-        "gradient_max_hartree_per_bohr": float(np.abs(result.gradient).max()),
-        "gradient_rms_hartree_per_bohr": float(np.sqrt((result.gradient**2).mean())),
-        "gradient_hartree_per_bohr": result.gradient,
-        "steps": len(steps),
-        "scf_cycles_per_step": [step["scf_cycles"] for step in steps],
-        "scf_rungs_per_step": [step.get("rungs", []) for step in steps],  # steps of version 0.1 have none
-        "scf_rungs_final": solution.trace,
-        "seconds_per_step": [step["seconds"] for step in steps],
-        "energies_hartree_per_step": [step["energy_hartree"] for step in steps],
-        "grid_level_per_step": [step["grid_level"] for step in steps],
-        "wall_seconds": round(sum(step["seconds"] for step in steps), 1),
-        "candidates": result.candidates,
-        "electrons_per_irrep": solution.occupation,
-        "deviation_from_group_bohr": pointgroup.deviation(molecule.numbers, molecule.positions, molecule.point_group),
-        "density_asymmetry_electrons": descent.asymmetry(solution, molecule),
-        "dipole_debye": populations.dipole(solution),
-        "orbitals": populations.frontier_levels(solution, molecule, centre),
-        "d_levels": populations.d_levels(solution, molecule, centre),
-        "metal_bonds_angstrom": metal_bonds(molecule, metal),
-        "metal_angles_degree": _angles(molecule, metal),
-    }
-
-
-def _angles(molecule: Molecule, metal: str | None) -> list[dict[str, Any]]:
-    """Return donor-metal-donor angles and the metal-N-C angles of the NCS groups, degrees."""
-    if metal is None:
-        return []
-    centre = molecule.symbols.index(metal)
-    donors = sorted(row["atoms"][1] for row in metal_bonds(molecule, metal))
-    rows = [_angle(molecule, a, centre, b) for n, a in enumerate(donors) for b in donors[n + 1 :]]
-    return rows + [_angle(molecule, centre, donor, carbon) for donor, carbon, _ in ncs_groups(molecule, metal)]
-
-
-def _angle(molecule: Molecule, a: int, apex: int, b: int) -> dict[str, Any]:
-    kind = "-".join(molecule.symbols[i] for i in (a, apex, b))
-    return {"atoms": [a, apex, b], "kind": kind, "angle": angle(molecule.positions, a, apex, b)}
-
-
-def ncs_groups(molecule: Molecule, metal: str | None) -> list[tuple[int, int, int]]:
-    """Return (N, C, S) of every donor of the metal whose carbon lies within a bond of a sulfur."""
-    positions, symbols = molecule.positions * BOHR_TO_ANGSTROM, np.array(molecule.symbols)
-    groups = []
-    for donor in sorted(row["atoms"][1] for row in metal_bonds(molecule, metal)):
-        distances = np.linalg.norm(positions - positions[donor], axis=1)
-        for carbon in np.flatnonzero((distances < 1.35) & (symbols == "C")):
-            to_carbon = np.linalg.norm(positions - positions[carbon], axis=1)
-            groups += [(donor, int(carbon), int(s)) for s in np.flatnonzero((symbols == "S") & (to_carbon < 1.8))]
-    return groups

@@ -142,11 +142,7 @@ def _points(parts: list[Path], displaced: list[Molecule], key: str) -> list[Poin
         raise StaleData(
             f"{parts[0].parent} belongs to another geometry, level or step, or is not complete; remove it and plan.json"
         )
-    unknown = {"s_squared": np.full(len(places), np.nan)}  # in bundles of before it was kept
-    columns = (
-        np.concatenate([part[name] for part in stored]) if all(name in part for part in stored) else unknown[name]
-        for name in POINT_ARRAYS
-    )
+    columns = (np.concatenate([part[name] for part in stored]) for name in POINT_ARRAYS)
     return [Point(g, d, float(e), int(c), float(s), float(spin)) for g, d, e, c, s, spin in zip(*columns, strict=True)]
 
 

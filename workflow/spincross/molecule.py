@@ -103,6 +103,19 @@ def neighbours(molecule: Molecule) -> list[set[int]]:
     return near
 
 
+def ncs_groups(molecule: Molecule, metal: str | None) -> list[tuple[int, int, int]]:
+    """Return (N, C, S) of every thiocyanate that its nitrogen binds to the first atom of the metal."""
+    if metal is None or metal not in molecule.symbols:
+        return []
+    near, centre, groups = neighbours(molecule), molecule.symbols.index(metal), []
+    for donor in sorted(near[centre]):
+        for carbon in sorted(near[donor] - {centre}):
+            ends = near[carbon] - {donor}
+            if molecule.symbols[carbon] == "C" and [molecule.symbols[e] for e in ends] == ["S"]:
+                groups.append((donor, carbon, *ends))
+    return groups
+
+
 def metal_bonds(molecule: Molecule, metal: str | None) -> list[dict[str, Any]]:
     """List the bonds of every metal atom: atoms [metal, donor], their symbols, length in angstrom."""
     found: list[dict[str, Any]] = []

@@ -245,7 +245,7 @@ def kept_hessian(
             return None
         write_arrays(path, hessian=hessian, positions=molecule.positions)
     stored = read_arrays(path)
-    places = stored.get("positions", molecule.positions)  # files of version 0.1 have none
+    places = stored["positions"]
     if places.shape != molecule.positions.shape or np.abs(places - molecule.positions).max() > SAME_START:
         raise StaleData(f"{path} was made for another start geometry; remove it")
     return stored["hessian"]

@@ -69,8 +69,7 @@ def usable(settings: Settings, complex_id: str, state: str, group: str, stage: s
             f"the reference record {place} was kept by an older version; compute and store it again, or set "
             "reference: ignore"
         )
-    level = settings.config["levels"][settings.level_name]
-    if _theory(record["level"]) != _theory(level):
+    if record["level"] != settings.level.theory():
         raise BadInput(
             f"the reference record {place} was computed with other settings than level {settings.level_name!r}; "
             "give your level another name, or set reference: ignore"
@@ -84,11 +83,6 @@ def usable(settings: Settings, complex_id: str, state: str, group: str, stage: s
 def _that_matter(checksums: Json, state: str) -> Json:
     """Return the checksums of the structures that a state's molecule is made from."""
     return {key: value for key, value in checksums.items() if state != "LS" or key == "low_spin_structure"}
-
-
-def _theory(level: Json) -> Json:
-    """Return a level without the device: a record serves both."""
-    return {key: value for key, value in level.items() if key != "device"}
 
 
 def available(settings: Settings) -> list[tuple[str, str, str, str]]:
@@ -169,8 +163,7 @@ def _store(settings: Settings, source: Path) -> str:
     kept = (*STAGE_FILES[stage], *extra_files(source, stage))
     for name in kept:
         _copy(source / name, place / name)
-    level = settings.config["levels"][settings.level_name]
-    facts = {"level": _theory(level), "structure_sha256": structure_checksums(settings, complex_id)}
+    facts = {"level": settings.level.theory(), "structure_sha256": structure_checksums(settings, complex_id)}
     facts["molecule"] = choices(settings, complex_id, state)
     facts["files_sha256"] = {name: files.sha256_of(place / name) for name in sorted(kept)}
     write_checked(place / "record.json", facts, "record")
@@ -190,8 +183,8 @@ def _check_structures(settings: Settings, complex_id: str, molecule: Path) -> No
 def require_level(settings: Settings, path: Path) -> None:
     """Raise BadInput where a finished stage was computed with other settings than its level has now."""
     used = files.read_json(path)["provenance"].get("level")  # a molecule has none
-    own = settings.config["levels"][settings.level_name]
-    if used is not None and _theory({key: value for key, value in used.items() if key != "name"}) != _theory(own):
+    own = settings.level.theory()
+    if used is not None and {key: used[key] for key in used if key not in ("name", "device")} != own:
         raise BadInput(
             f"{path} was computed with other settings than level {settings.level_name!r} has now; give the level "
             "another name, or move these results and their work folder away"

@@ -23,7 +23,6 @@ from spincross import (
     electronic,
     files,
     force_constants,
-    gates,
     group_optimizer,
     levels,
     optimise,
@@ -38,6 +37,7 @@ from spincross import (
 )
 from spincross.config import Settings
 from spincross.crystal_pair import crystal_facts
+from spincross.description import describe
 from spincross.displacements import Surface
 from spincross.energy_scan import Walk
 from spincross.errors import BadInput, CannotWrite, NotConverged
@@ -205,7 +205,7 @@ def optimise_from(settings: Settings, complex_id: str, usual: Start, folder: Pat
         "provenance": facts,
         "complex": complex_id,
         "convergence": group_optimizer.criterion(settings.optimisation.convergence),
-        **gates.describe(result, state, metal, settings.level),
+        **describe(result, state, metal, settings.level),
         **report,
     }
     comment = f"{complex_id} {state.name} {molecule.point_group} {result.solution.energy:.8f} Eh"

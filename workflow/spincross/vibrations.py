@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from spincross import pointgroup
-from spincross.molecule import Molecule, neighbours
+from spincross.molecule import Molecule, ncs_groups, neighbours
 from spincross.units import AMU_TO_ELECTRON_MASS, HARTREE_TO_PER_CM
 
 Array = NDArray[np.float64]
@@ -165,15 +165,9 @@ def fragments(molecule: Molecule, metal: str | None) -> dict[str, list[int]]:
     """Return atom indices of the `core` (metal and its donors) and of the `ncs` groups; empty where there are none."""
     if metal is None or metal not in molecule.symbols:
         return {"core": [], "ncs": []}
-    near = neighbours(molecule)
     centre = molecule.symbols.index(metal)
-    ncs = []
-    for donor in near[centre]:
-        for carbon in near[donor] - {centre}:
-            ends = near[carbon] - {donor}
-            if molecule.symbols[carbon] == "C" and [molecule.symbols[e] for e in ends] == ["S"]:
-                ncs += [donor, carbon, *ends]
-    return {"core": [centre, *sorted(near[centre])], "ncs": sorted(ncs)}
+    ncs = sorted(atom for group in ncs_groups(molecule, metal) for atom in group)
+    return {"core": [centre, *sorted(neighbours(molecule)[centre])], "ncs": ncs}
 
 
 def fragment_shares(groups: dict[str, list[int]], atom_shares: Array) -> dict[str, Array]:
