@@ -107,12 +107,13 @@ def ncs_groups(molecule: Molecule, metal: str | None) -> list[tuple[int, int, in
     """Return (N, C, S) of every thiocyanate that its nitrogen binds to the first atom of the metal."""
     if metal is None or metal not in molecule.symbols:
         return []
-    near, centre, groups = neighbours(molecule), molecule.symbols.index(metal), []
+    groups: list[tuple[int, int, int]] = []
+    near, centre = neighbours(molecule), molecule.symbols.index(metal)
     for donor in sorted(near[centre]):
         for carbon in sorted(near[donor] - {centre}):
             ends = near[carbon] - {donor}
             if molecule.symbols[carbon] == "C" and [molecule.symbols[e] for e in ends] == ["S"]:
-                groups.append((donor, carbon, *ends))
+                groups.append((donor, carbon, next(iter(ends))))
     return groups
 
 
