@@ -7,7 +7,10 @@ LOCK := envs/requirements-cpu.txt
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources dft=1 --rerun-triggers mtime params input code
 export PYTHONPATH := workflow
 
-.PHONY: run plan unlock test test-slurm demo verify store lint bench bench-hessian bench-scatter bench-landau clean
+.PHONY: help run plan unlock test test-slurm demo verify store lint bench bench-hessian bench-scatter bench-landau clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
 run: $(VENV)/ready  ## compute the configured complexes, down to the report; goes on after a kill
 	$(SNAKEMAKE) --rerun-incomplete

@@ -100,3 +100,11 @@ def test_a_log_that_cannot_be_opened_is_named(tmp_path):
         files.logged(tmp_path / "file/log"),
     ):
         pass
+
+
+def test_tables_are_tab_separated_with_a_header_and_nothing_breaks_a_line(tmp_path):
+    """White space inside a cell becomes one blank, a column that a row lacks stays empty."""
+    files.write_table(tmp_path / "t.tsv", [{"a": 1, "b": "x\ty\nz"}, {"a": 2.5, "c": None}])
+    assert (tmp_path / "t.tsv").read_text() == "a\tb\tc\n1\tx y z\t\n2.5\t\t\n"
+    files.write_table(tmp_path / "t.tsv", [])
+    assert (tmp_path / "t.tsv").read_text() == "\n"

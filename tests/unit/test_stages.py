@@ -162,11 +162,6 @@ def test_an_optimisation_says_the_device_that_it_ended_on(small_settings, monkey
     assert ("cupy" in found["versions"]) == (used == "gpu")
 
 
-def test_tables_are_tab_separated_with_a_header(tmp_path):
-    stages.write_table(tmp_path / "t.tsv", [{"a": 1, "b": 2}])
-    assert (tmp_path / "t.tsv").read_text() == "a\tb\n1\t2\n"
-
-
 POINTS = 7
 """Computed by a scan of three points a side and, as the energy falls, one more: a side, Q = 0 twice, an image."""
 

@@ -21,7 +21,7 @@ from spincross.landau_data import read_table
 from spincross.landau_maps import phase_diagram
 from spincross.landau_model import LandauModel
 from spincross.schemas import write_checked
-from spincross.stages import load_vibrations, write_table
+from spincross.stages import load_vibrations
 from spincross.units import BOHR_TO_ANGSTROM
 
 STATES = ("LS", "HS_parent", "HS")
@@ -49,8 +49,8 @@ def compute_entropy(settings: Settings, complex_id: str, low: Path, high: Path, 
     level = contents[0]["provenance"]["level"]
     facts = files.provenance(inputs, time.perf_counter() - start, level=level, converged=True)
     states = usable_modes(contents[0]), usable_modes(contents[1])
-    write_table(folder / "entropy.tsv", entropy_rows(account))
-    write_table(folder / "modes.tsv", mode_rows(*contents, states, account["temperatures_K"]))
+    files.write_table(folder / "entropy.tsv", entropy_rows(account))
+    files.write_table(folder / "modes.tsv", mode_rows(*contents, states, account["temperatures_K"]))
     write_checked(folder / "entropy.json", {"provenance": facts, **account}, "entropy")
 
 
@@ -68,7 +68,7 @@ def solve_landau(settings: Settings, complex_id: str, entropy: Path, folder: Pat
         account = landau.landau_account(parameters, [float(t) for t in grid], found, parameters.get("borrowed_from"))
     level = found["provenance"]["level"]
     facts = files.provenance({"entropy": entropy}, time.perf_counter() - start, level=level, converged=True)
-    write_table(folder / "branches.tsv", landau.branch_rows(account))
+    files.write_table(folder / "branches.tsv", landau.branch_rows(account))
     write_checked(folder / "landau.json", {"provenance": facts, **account}, "landau")
 
 
@@ -79,7 +79,7 @@ def draw_landau(account: Path, folder: Path) -> None:
         raise BadInput(f"{account} has no Landau parameters, so there is nothing to draw; {content['reason']}")
     for name, (canvas, rows) in paper_figures.draw(content).items():
         drawings.save(canvas, folder / name)
-        write_table(folder / f"{name}.tsv", rows)
+        files.write_table(folder / f"{name}.tsv", rows)
 
 
 def own_model(settings: Settings, complex_id: str) -> LandauModel:
@@ -104,7 +104,7 @@ def fit_landau(
     rows = landau_fit.curves(found, table)
     facts = files.provenance({"data": data}, time.perf_counter() - start, level=None, converged=True)
     write_checked(folder / "fit.json", {"provenance": facts, "complex": complex_id, **found}, "fit")
-    write_table(folder / "fit.tsv", rows)
+    files.write_table(folder / "fit.tsv", rows)
     drawings.save(paper_figures.figure_fit(rows), folder / "fit")
     print("\n".join(found["text"]), flush=True)
 
@@ -116,7 +116,7 @@ def draw_phase_diagram(
     low, high = settings.config["landau"]["temperature_range_K"]
     values, temperatures = np.linspace(*limits, PLANE_POINTS), np.linspace(low, high, PLANE_POINTS)
     found = phase_diagram(own_model(settings, complex_id), parameter, values, temperatures)
-    write_table(folder / f"phase_diagram_{parameter}.tsv", found.rows())
+    files.write_table(folder / f"phase_diagram_{parameter}.tsv", found.rows())
     drawings.save(paper_figures.figure_phases(found), folder / f"phase_diagram_{parameter}")
 
 
@@ -214,9 +214,6 @@ def collect_summary(found: list[Path], page: Path, folder: Path) -> None:
         content.pop("provenance", None)
     rows = [{key: row[key] for key in ("complex", "level")} | row for row in contents]
     shown = {(row["complex"], row["level"]) for row in rows[: len(found)]} | _pages(earlier, found)
-    for name, text in (
-        ("summary.tsv", summary.summary_table(rows)),
-        ("index.html", overview.render_index(rows, shown, page)),
-    ):
-        with files.replacing(folder / name) as temporary:
-            temporary.write_text(text)
+    files.write_table(folder / "summary.tsv", rows)
+    with files.replacing(folder / "index.html") as temporary:
+        temporary.write_text(overview.render_index(rows, shown, page))

@@ -5,12 +5,13 @@ A file appears whole or not at all: it is written beside its place and renamed.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import metadata
 from pathlib import Path
@@ -193,6 +194,17 @@ def provenance(inputs: dict[str, Path], wall_seconds: float, **facts: Any) -> Js
         "origin": "computed",
         **facts,
     }
+
+
+def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows as a tab-separated table with a header: columns of the first row, then new ones; no tabs in a cell."""
+    rows = list(rows)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with replacing(path) as temporary, temporary.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, columns, restval="", delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: "" if row[key] is None else " ".join(str(row[key]).split()) for key in row})
 
 
 def print_line(text: str) -> None:

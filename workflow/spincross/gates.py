@@ -25,7 +25,7 @@ WAY_ON = "gates.on_failure: warning goes on with it, and the report says so"
 """What the error of a failed gate ends with."""
 METAL_SPIN_LEAST, METAL_SPIN_PART = 0.5, 0.2
 """Unpaired electrons, and part of all of them, that may be off the metal: iron(III) of high spin keeps 4.1 of 5."""
-SAME_ENERGY = 5e-5
+LARGEST_RISE = 5e-5
 """Largest rise (Eh) from start to minimum: an iron complex of 27 atoms turned by 10 degrees in the integration grid
 changed by 1.6e-5, and larger ones may by more."""
 STABILITY_GRID = 0
@@ -170,9 +170,9 @@ def judge_descent(energy: float, start: float, state: State, limits: Json) -> li
     Raises
     ------
     WrongState
-        if it does, by more than SAME_ENERGY
+        if it does, by more than LARGEST_RISE
     """
-    if energy < start + SAME_ENERGY:
+    if energy < start + LARGEST_RISE:
         return []
     error = WrongState(
         f"{state.name} relaxed to {energy:.8f} Eh, above {start:.8f} Eh at its start or on the way: an SCF fell into "

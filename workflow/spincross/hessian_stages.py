@@ -37,11 +37,9 @@ Array = NDArray[np.float64]
 
 POINT_ARRAYS = ("gradient", "dipole", "energy", "cycles", "seconds", "s_squared")
 
-SAME_ENERGY = 1e-5
-"""Largest difference of energies (Eh) of one state at one geometry on one grid."""
-SAME_ENERGY_OTHER_GRID = 3e-3
-"""The same on two grids from 3 on. Coarser ones differ by more than states do (formaldehyde on 0 and 1: 0.015 Eh), and
-are not compared."""
+SAME_STATE_OTHER_GRID = 3e-3
+"""Largest difference of energies (Eh) of one state at one geometry on two grids from 3 on. Coarser ones differ by more
+than states do (formaldehyde on 0 and 1: 0.015 Eh), and are not compared."""
 
 
 def plan_displacements(settings: Settings, complex_id: str, state: str, optimised: Path, folder: Path) -> None:
@@ -211,8 +209,8 @@ def require_same_state(source: Json, grid_level: int, energy: float, s_squared: 
     """
     before = source["energy_hartree"], source["s_squared"]
     own = source["provenance"]["level"]["grid_level"]
-    other = SAME_ENERGY_OTHER_GRID if min(own, grid_level) >= 3 else np.inf
-    allowed = SAME_ENERGY if own == grid_level else other
+    other = SAME_STATE_OTHER_GRID if min(own, grid_level) >= 3 else np.inf
+    allowed = electronic.SAME_STATE if own == grid_level else other
     other_spin = s_squared is not None and abs(s_squared - before[1]) > displacements.SAME_S_SQUARED
     if abs(energy - before[0]) > allowed or other_spin:
         spin = "" if s_squared is None else f", <S^2> {s_squared:.3f}"

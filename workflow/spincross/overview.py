@@ -1,4 +1,4 @@
-"""The table over all complexes and levels: `index.html` for people, `summary.tsv` for programs."""
+"""`index.html`, the table over all complexes and levels for people; `summary.tsv` has the same rows for programs."""
 
 from __future__ import annotations
 

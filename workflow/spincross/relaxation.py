@@ -107,7 +107,7 @@ def _followed(
         "electrons_per_irrep_before": before.occupation,
         "electrons_per_irrep_after": lower.occupation,
     }
-    if again.solution.energy > lower.energy + gates.SAME_ENERGY:
+    if again.solution.energy > lower.energy + gates.LARGEST_RISE:
         raise WrongState(
             f"the lower solution of {task.state.name} at {lower.energy:.8f} Eh was lost on the way to "
             f"{again.solution.energy:.8f} Eh; remove {folder} and start anew"

@@ -6,11 +6,8 @@ Snakemake's scripts and the command line call the same functions. Paths of resul
 
 from __future__ import annotations
 
-import csv
 import time
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,15 +47,6 @@ from spincross.starts import Start
 from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Array = NDArray[np.float64]
-
-
-def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows as a tab-separated table with a header."""
-    rows = list(rows)
-    with files.replacing(path) as temporary, temporary.open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]) if rows else [], delimiter="\t", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def load_molecule(settings: Settings, complex_id: str, xyz: Path, group: str) -> Molecule:
@@ -277,7 +265,7 @@ def follow_symmetry_mode(settings: Settings, complex_id: str, parent: Path, fold
     files.write_xyz(folder / "displaced.xyz", moved.symbols, [moved.positions], [f"{complex_id} HS start of C1"])
     checkpoints.store_orbitals(folder / "orbitals.npz", orbitals)
     table = [{"q_amu_half_angstrom": f"{q:.6f}", "energy_hartree": f"{e:.9f}"} for q, e in rows]
-    write_table(folder / "scan.tsv", table or [{"q_amu_half_angstrom": "", "energy_hartree": ""}])
+    files.write_table(folder / "scan.tsv", table or [{"q_amu_half_angstrom": "", "energy_hartree": ""}])
     facts = state_facts(files.read_json(parent / "vibrations/vibrations.json")["provenance"])
     write_checked(folder / "scan.json", {"provenance": files.provenance(inputs, seconds, **facts), **content}, "scan")
 

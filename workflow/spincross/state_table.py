@@ -18,7 +18,6 @@ from spincross.files import Json
 from spincross.levels import State, term
 from spincross.molecule import Molecule
 from spincross.schemas import write_checked
-from spincross.stages import write_table
 
 COLUMNS = (
     "state", "term", "point_group", "energy_hartree", "cycles", "seconds", "s_squared", "metal_spin_population",
@@ -42,7 +41,7 @@ def tabulate(settings: Settings, complex_id: str, states: list[str], search: boo
         rows = [_kept_row(settings, complex_id, starts[name], name, search, work) for name in states]
     facts = files.provenance({}, time.perf_counter() - start, level=settings.named_level(), converged=True)
     write_checked(folder / "states.json", {"provenance": facts, "complex": complex_id, "states": rows}, "states")
-    write_table(folder / "states.tsv", [{key: row[key] for key in COLUMNS} for row in rows])
+    files.write_table(folder / "states.tsv", [{key: row[key] for key in COLUMNS} for row in rows])
 
 
 def _kept_row(settings: Settings, complex_id: str, molecule: Molecule, name: str, search: bool, work: Path) -> Json:

@@ -53,10 +53,3 @@ def summary_row(data: Json) -> dict[str, str | float]:
         "stages_recalled": sum(origin(d) == "recalled" for d in stages(data).values()),
     }
     return {key: "" if value is None else value for key, value in row.items()}
-
-
-def summary_table(rows: list[dict[str, str | float]]) -> str:
-    """Return rows as tab-separated text with one header line; columns of the first row, then new ones."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = [columns] + [[" ".join(str(row.get(c, "")).split()) for c in columns] for row in rows]
-    return "".join("\t".join(cells) + "\n" for cells in lines)
