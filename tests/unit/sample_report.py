@@ -185,7 +185,7 @@ def account(data: Json) -> Json:
 def landau(parameters: str, entropy: str) -> str:
     """Return the Landau account as JSON text, worked out once for the same input (it takes seconds)."""
     given = json.loads(parameters)
-    return json.dumps(landau_account(given, TEMPERATURES, json.loads(entropy), given["borrowed_from"]))
+    return json.dumps(landau_account(given, TEMPERATURES, json.loads(entropy)))
 
 
 def molecule(atoms: int) -> Json:

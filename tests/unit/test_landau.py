@@ -351,7 +351,7 @@ def test_the_sign_remark_is_computed(account):
 
 
 def test_borrowed_parameters_are_called_borrowed():
-    account = landau_account(PAPER, [200.0, 250.0], None, "fe-pm-pea2-ncs2")
+    account = landau_account(PAPER | {"borrowed_from": "fe-pm-pea2-ncs2"}, [200.0, 250.0])
     assert account["borrowed_from"] == "fe-pm-pea2-ncs2" and "borrowed" in account["statements"][0]
     assert account["entropy_check"] is None
     fulfils(account, "landau")

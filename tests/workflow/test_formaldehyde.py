@@ -236,7 +236,11 @@ def test_a_wrong_configuration_stops_before_any_job_with_one_sentence(tmp_path, 
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("charge: 0", "charge: 1", "BadInput: h2co: 15 electrons cannot have multiplicity 1 (LS); correct charge"),
+        (
+            "charge: 0",
+            "charge: 1",
+            "BadInput: charge 1 gives 15 electrons, which cannot have multiplicity 1; correct `charge`",
+        ),
         ("h2co/h2co.xyz", "h2co/bent.xyz", "BadStructure: bent.xyz"),
     ],
 )

@@ -65,7 +65,7 @@ def solve_landau(settings: Settings, complex_id: str, entropy: Path, folder: Pat
     else:
         low, high = landau.covering(parameters, *settings.config["landau"]["temperature_range_K"])
         grid = np.linspace(low, high, settings.config["landau"]["temperatures"])
-        account = landau.landau_account(parameters, [float(t) for t in grid], found, parameters.get("borrowed_from"))
+        account = landau.landau_account(parameters, [float(t) for t in grid], found)
     level = found["provenance"]["level"]
     facts = files.provenance({"entropy": entropy}, time.perf_counter() - start, level=level, converged=True)
     files.write_table(folder / "branches.tsv", landau.branch_rows(account))

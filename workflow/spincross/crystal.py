@@ -29,6 +29,7 @@ from spincross.completeness import (
 )
 from spincross.disorder import WHOLE
 from spincross.errors import BadInput, BadStructure
+from spincross.levels import check_spin
 from spincross.molecule import Molecule, bonds, metal_bonds
 from spincross.species import Species, choose_species, find_species, site_axes, site_group, site_operations
 from spincross.units import ANGSTROM_TO_BOHR, BOHR_TO_ANGSTROM
@@ -246,7 +247,8 @@ def extract_molecule(complex_id: str, entry: Json, folder: Path) -> Extraction:
     raw_high = raw if one else read_raw(high_path, of_high)
     names = (f"{low_path.parent.name}/{low_path.name}", f"{high_path.parent.name}/{high_path.name}")
     high, remarks = _oriented_like(low, raw_high, entry, names)
-    check_electrons(complex_id, low.molecule, entry["multiplicity"])
+    for multiplicity in entry["multiplicity"].values():
+        check_spin(low.molecule, multiplicity, complex_id)
     check_isomer(names, low.molecule, high.molecule, entry["metal"])
     notes = list(dict.fromkeys(_origin_notes(entry, raw, raw_high) + raw.warnings + raw_high.warnings + remarks))
     notes += conformers.warnings(low.molecule, high.molecule, entry["metal"])
@@ -358,13 +360,3 @@ def check_same_operation(names: tuple[str, str], low: Molecule, high: Molecule) 
             "give structures with the same symmetry element"
         )
     return [int(k) for k in pairs[0]]
-
-
-def check_electrons(complex_id: str, molecule: Molecule, multiplicity: dict[str, int]) -> None:
-    """Refuse multiplicities that the number of electrons does not allow."""
-    for state, value in multiplicity.items():
-        if value < 1 or (molecule.electrons - value + 1) % 2:
-            raise BadInput(
-                f"{complex_id}: {molecule.electrons} electrons cannot have multiplicity {value} ({state}); "
-                "correct charge or multiplicity"
-            )

@@ -50,20 +50,14 @@ WINDOW_FRACTIONS = (0.25, 0.5, 0.75, 0.99)
 """Fractions of the largest a0 at which eq. 3 is worked out."""
 
 
-def landau_account(
-    parameters: Json,
-    temperatures: Sequence[float] | None = None,
-    entropy: Json | None = None,
-    borrowed_from: str | None = None,
-) -> Json:
+def landau_account(parameters: Json, temperatures: Sequence[float] | None = None, entropy: Json | None = None) -> Json:
     """Return the whole account, ready for landau.json (without its provenance).
 
     Parameters
     ----------
-    parameters : a1, T_SC, C, b and any of D, E, B, a0, T_c; source and borrowed_from are passed over
+    parameters : a1, T_SC, C, b and any of D, E, B, a0, T_c; source; borrowed_from, the id of the complex whose they are
     temperatures : ascending, K; None for 1001 points from T_SC / 2 to 3 T_SC / 2
     entropy : the content of entropy.json for the entropy check; None leaves it out
-    borrowed_from : id of the complex whose parameters these are, None for its own
 
     Raises
     ------
@@ -80,7 +74,7 @@ def landau_account(
     account: Json = {
         "parameters": asdict(model),
         "source": parameters.get("source"),
-        "borrowed_from": borrowed_from,
+        "borrowed_from": parameters.get("borrowed_from"),
         "reason": None,
         "temperature_up_K": up.temperature if up else None,
         "temperature_down_K": down.temperature if down else None,

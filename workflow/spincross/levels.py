@@ -140,10 +140,10 @@ def _check_local(name: str) -> None:
         )
 
 
-def check_spin(molecule: Molecule, multiplicity: int) -> None:
-    """Raise BadInput if the multiplicity does not fit the number of electrons."""
+def check_spin(molecule: Molecule, multiplicity: int, name: str = "the complex") -> None:
+    """Raise BadInput, with the complex's name, if the multiplicity does not fit the number of electrons."""
     if multiplicity < 1 or multiplicity > molecule.electrons + 1 or (molecule.electrons - multiplicity) % 2 == 0:
         raise BadInput(
             f"charge {molecule.charge} gives {molecule.electrons} electrons, which cannot have multiplicity "
-            f"{multiplicity}; correct `charge` or `multiplicity` of the complex"
+            f"{multiplicity}; correct `charge` or `multiplicity` of {name}"
         )

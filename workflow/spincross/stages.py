@@ -65,7 +65,6 @@ def extract_molecule(settings: Settings, complex_id: str, folder: Path) -> None:
         ("molecule", found.low_spin, "LS"),
         ("molecule_high_spin", found.high_spin, "HS"),
     ):
-        levels.check_spin(molecule, entry["multiplicity"][state])
         comment = f"{complex_id} start of {state}, {entry['origin']}, {molecule.point_group} about z"
         files.write_xyz(folder / f"{name}.xyz", molecule.symbols, [molecule.positions], [comment])
     facts = files.provenance(
