@@ -28,6 +28,9 @@ except SpincrossError as error:
 
 LEVEL = SETTINGS.level_name
 VERSION = spincross_config.VERSION
+LIBRARY = (
+    spincross_config.library_checksum()
+)  # for jobs of seconds, from which no DFT follows
 DFT_THREADS = (
     workflow.resource_settings.cores or 1
 )  # a cluster has no number of cores; its profile sets threads

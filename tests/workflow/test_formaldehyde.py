@@ -71,6 +71,21 @@ def test_the_analytic_route_is_one_job_and_gives_the_modes_of_finite_differences
     assert found["wavenumbers_per_cm"] == pytest.approx(scattered["wavenumbers_per_cm"], abs=0.5)
 
 
+def test_a_changed_library_draws_conclusions_anew_and_computes_nothing(run, tmp_path):
+    """As after an update: no result of a job of seconds stays that the new code would write otherwise."""
+    folder = tmp_path / "updated"
+    shutil.copytree(run, folder)
+    arguments = ("--configfile", "workflow/config/demo.yaml", "--dry-run", "--rerun-triggers", "mtime", "params")
+    assert "Nothing to be done" in snakemake(folder, *arguments).stdout
+    with (folder / "workflow/spincross/findings.py").open("a") as handle:
+        handle.write("\n# another version\n")
+    told = snakemake(folder, *arguments).stdout
+    jobs = {line.split()[0] for line in told.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]}
+    assert jobs - {"total"} == {
+        "all", "assess_symmetry_mode", "collect_summary", "compare_crystals", "compute_entropy", "render_report", "solve_landau",
+    }  # fmt: skip
+
+
 def test_triplet_in_c2_has_exactly_one_imaginary_mode_of_irrep_b(run):
     found = load(run, "HS/C2/vibrations/vibrations.json")
     assert found["imaginary_modes"] == [0]

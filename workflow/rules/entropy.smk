@@ -18,7 +18,7 @@ rule compute_entropy:
         mem_mb=1000,
         runtime=10,
     params:
-        library_version=VERSION,
+        library=LIBRARY,
         temperatures=config["temperatures_K"],
         calorimetry=lambda w: SETTINGS.entry(w.complex)["calorimetry"],
         literature=lambda w: SETTINGS.entry(w.complex)["literature"],

@@ -15,7 +15,7 @@ rule solve_landau:
         mem_mb=1000,
         runtime=10,
     params:
-        library_version=VERSION,
+        library=LIBRARY,
         settings=config["landau"],
         parameters=lambda w: SETTINGS.entry(w.complex)["landau"],
     script:
@@ -41,6 +41,6 @@ rule draw_landau:
         mem_mb=1000,
         runtime=10,
     params:
-        library_version=VERSION,
+        library=LIBRARY,
     script:
         "../scripts/draw_landau.py"

@@ -35,6 +35,6 @@ rule compare_crystals:
         mem_mb=1000,
         runtime=10,
     params:
-        library_version=VERSION,
+        library=LIBRARY,
     script:
         "../scripts/compare_crystals.py"

@@ -20,7 +20,7 @@ rule render_report:
         mem_mb=2000,
         runtime=10,
     params:
-        library_version=VERSION,
+        library=LIBRARY,
         entry=lambda w: SETTINGS.entry(w.complex),
     script:
         "../scripts/render_report.py"
@@ -41,5 +41,7 @@ rule collect_summary:
         "results/collect_summary.log",
     conda:
         "../../envs/spincross.yaml"
+    params:
+        library=LIBRARY,
     script:
         "../scripts/collect_summary.py"

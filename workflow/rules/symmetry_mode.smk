@@ -45,6 +45,6 @@ rule assess_symmetry_mode:
         mem_mb=2000,
         runtime=10,
     params:
-        library_version=VERSION,
+        library=LIBRARY,
     script:
         "../scripts/assess_symmetry_mode.py"

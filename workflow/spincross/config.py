@@ -14,7 +14,7 @@ from pyscf import lib
 
 from spincross import __version__, force_constants, levels, optimise
 from spincross.errors import BadInput
-from spincross.files import Json, read_json
+from spincross.files import Json, fingerprint, read_json
 from spincross.landau_model import LandauModel
 from spincross.schemas import check
 
@@ -182,6 +182,11 @@ class Settings:
     def state(self, complex_id: str, name: str) -> levels.State:
         """Return a spin state of a complex."""
         return levels.State(name, int(self.entry(complex_id)["multiplicity"][name]))
+
+
+def library_checksum() -> str:
+    """Return a checksum of this library's source: what it writes in seconds is written anew when it has changed."""
+    return fingerprint([path.read_text() for path in sorted(Path(__file__).parent.glob("*.py"))])[:16]
 
 
 def load(config: Json, structures: Path, name: str = "config") -> Settings:
