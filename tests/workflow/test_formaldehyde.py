@@ -82,7 +82,8 @@ def test_a_changed_library_draws_conclusions_anew_and_computes_nothing(run, tmp_
     told = snakemake(folder, *arguments).stdout
     jobs = {line.split()[0] for line in told.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]}
     assert jobs - {"total"} == {
-        "all", "assess_symmetry_mode", "collect_summary", "compare_crystals", "compute_entropy", "render_report", "solve_landau",
+        "all", "assess_symmetry_mode", "collect_summary", "compare_crystals", "compute_entropy", "render_report",
+        "solve_landau",
     }  # fmt: skip
 
 
