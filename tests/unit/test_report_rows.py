@@ -9,7 +9,7 @@ import numpy as np
 import sample_report
 from spincross import double_well, findings, report, report_tables
 from spincross.summary import summary_row
-from spincross.units import GAS_CONSTANT, HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KJ_PER_MOL
+from spincross.units import GAS_CONSTANT, HARTREE_TO_KJ_PER_MOL
 
 ENTROPY = {
     "temperatures_K": [298.15],
@@ -92,17 +92,20 @@ def test_a_file_is_called_what_it_is() -> None:
 
 
 def test_levels_in_the_well_are_given_as_far_as_the_scan_reaches() -> None:
-    """The second level of the sample's well, 8.11 kJ/mol deep at 0.6, turns at 0.78."""
-    mode = sample_report.sample()["mode"] | {"scan_q_amu_half_angstrom": np.linspace(-0.75, 0.75, 9).tolist()}
-    mode["scan_energy_hartree"] = [mode["parent_energy_hartree"]] * 9
-    low, high = double_well.levels(0.6, 8.11)
-    assert low < 0
-    per_cm = 1 / PER_CM_TO_KJ_PER_MOL
-    assert report_tables.levels_text(mode) == "–"
-    mode["scan_q_amu_half_angstrom"] = np.linspace(-1.2, 1.2, 9).tolist()
-    assert report_tables.levels_text(mode) == f"{-low * per_cm:.0f} below the barrier, {(high - low) * per_cm:.1f}"
-    mode |= {"scan_minimum_kJ_per_mol": -0.016, "q_at_minimum_amu_half_angstrom": 0.12}
-    assert "above the barrier" in report_tables.levels_text(mode)
+    """Of the sample's quartic curve, from points that reach up to its walls and from three near its bottom."""
+    mode = sample_report.sample()["mode"]
+
+    def scanned(farthest: float) -> str:
+        """Return the text for nine points of the curve."""
+        q = np.linspace(-farthest, farthest, 9)
+        energy = mode["parent_energy_hartree"] - 0.018 * q**2 + 0.026 * q**4
+        return report_tables.levels_text(
+            mode | {"scan_q_amu_half_angstrom": q.tolist(), "scan_energy_hartree": energy.tolist()}
+        )
+
+    low, high = double_well.levels(q := np.linspace(-1.4, 1.4, 9), -0.018 * q**2 + 0.026 * q**4)
+    assert scanned(1.4) == f"{-low:.0f} below the barrier, {high - low:.0f}"
+    assert scanned(0.6) == "– (the scan is too short)"
 
 
 def test_a_mode_is_listed_with_its_shares_in_per_cent() -> None:

@@ -1,54 +1,61 @@
-r"""Levels of the motion along one mode in its fitted double well.
+r"""Levels of the motion along one mode, on the computed curve of its scan.
 
-.. math:: H = \tfrac12 P^2 + \frac{d}{q^4} Q^4 - \frac{2 d}{q^2} Q^2
+.. math:: H = \tfrac12 P^2 + E(Q), \qquad E(Q) = E(-Q)
 
-with the minima at :math:`\pm q` and the depth d below Q = 0. The other modes stand still, so this is the well of the
-scan, not of the relaxed molecule. Where the lowest level lies above the barrier the molecule is not on one side of it.
-Solved in the basis of sinc functions of D. T. Colbert, W. H. Miller, J. Chem. Phys. 1992, 96, 1982.
+All other modes stand still, so this is the well of the scan and not that of the relaxed molecule. Where the lowest
+level lies above Q = 0, the top of the barrier, the molecule is not on one side of it. E is a cubic spline in Q^2; the
+basis is that of sinc functions of D. T. Colbert, W. H. Miller, J. Chem. Phys. 1992, 96, 1982.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
-from spincross.errors import BadInput
-from spincross.units import AMU_TO_ELECTRON_MASS, ANGSTROM_TO_BOHR, HARTREE_TO_KJ_PER_MOL
+from spincross.units import AMU_TO_ELECTRON_MASS, ANGSTROM_TO_BOHR, HARTREE_TO_PER_CM
 
 Array = NDArray[np.float64]
 
+FEWEST = 4
+"""Points with Q >= 0 that a cubic needs."""
 POINTS = 401
 """Sinc functions of the basis."""
-BEYOND = 5.0
-"""How far it reaches beyond the minima, in lengths :math:`(P^2/Q^4)^{1/6}` of the quartic oscillator."""
+BEYOND = 1.5
+"""How far the curve is continued, as a straight line in Q^2, in lengths of the scan, to see whether it reaches."""
+EDGE = 1.0
+"""Change of a level (cm-1), from a wall at the end of the scan to the continued curve, that tells a scan too short."""
 
 
-def levels(place: float, depth: float, count: int = 2) -> Array:
-    """Return the lowest levels, kJ/mol from Q = 0; positive ones lie above the barrier.
+def levels(coordinates: Array, rise: Array, count: int = 2) -> Array | None:
+    """Return the lowest levels, cm-1 from Q = 0; None where the scan does not reach as far as the motion.
 
     Parameters
     ----------
-    place : |Q| of the minima, amu^1/2 angstrom
-    depth : their depth, kJ/mol, positive
-
-    Raises
-    ------
-    BadInput
-        if place or depth is not positive
+    coordinates : (M,) of the scan, amu^1/2 angstrom, ascending; those below zero are not used
+    rise : (M,) energies from Q = 0, Eh
     """
-    if min(place, depth) <= 0:
-        raise BadInput(f"a double well needs |Q| and depth above zero, found {place} and {depth}")
-    minimum = place * ANGSTROM_TO_BOHR * np.sqrt(AMU_TO_ELECTRON_MASS)
-    quartic = depth / HARTREE_TO_KJ_PER_MOL / minimum**4
-    scale = quartic ** (1 / 3)  # energies in units of this, lengths of its root's inverse: H = P^2/2 + a Q^2 + Q^4
-    return quartic_levels(-2.0 * quartic * minimum**2 / scale**2, count) * scale * HARTREE_TO_KJ_PER_MOL
+    ahead = coordinates >= 0
+    q, energy = coordinates[ahead] * ANGSTROM_TO_BOHR * np.sqrt(AMU_TO_ELECTRON_MASS), rise[ahead]
+    if len(q) < FEWEST:
+        return None
+    curve = CubicSpline(q**2, energy)
+    end, slope = float(q[-1]), float(curve(q[-1] ** 2, 1))
+
+    def continued(place: Array) -> Array:
+        """Return the curve, Eh, with a straight line in Q^2 beyond the scan."""
+        inside = np.minimum(place**2, end**2)
+        return np.asarray(curve(inside) + slope * (place**2 - inside))
+
+    found = [lowest(edge, continued, count) * HARTREE_TO_PER_CM for edge in (end, BEYOND * end)]
+    return found[1] if float(np.abs(found[0] - found[1]).max()) < EDGE else None
 
 
-def quartic_levels(square: float, count: int) -> Array:
-    """Return the lowest levels of P^2/2 + a Q^2 + Q^4, without units; a is `square`."""
-    edge = np.sqrt(max(0.0, -square / 2.0)) + BEYOND
+def lowest(edge: float, curve: Callable[[Array], Array], count: int) -> Array:
+    """Return the lowest levels, Eh, of a particle of unit mass on a curve between walls at -edge and +edge."""
     q, step = np.linspace(-edge, edge, POINTS, retstep=True)
     apart = np.arange(POINTS)[:, None] - np.arange(POINTS)
     kinetic = np.where(apart == 0, np.pi**2 / 3.0, 2.0 / np.where(apart == 0, 1, apart) ** 2) * (-1.0) ** apart
-    energies = np.linalg.eigvalsh(kinetic / (2.0 * step**2) + np.diag(square * q**2 + q**4))
-    return np.asarray(energies[:count])
+    return np.asarray(np.linalg.eigvalsh(kinetic / (2.0 * step**2) + np.diag(curve(q)))[:count])

@@ -11,7 +11,7 @@ from spincross import double_well, findings, symmetry_mode
 from spincross.figures import STATE_LABELS, Json
 from spincross.findings import number, origin, stages, wavenumber
 from spincross.summary import summary_row
-from spincross.units import HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KJ_PER_MOL
+from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 Table = dict[str, list[Any]]
 STATES = tuple(STATE_LABELS)
@@ -132,7 +132,7 @@ def mode_table(data: Json) -> Table:
             number(mode["scan_minimum_kJ_per_mol"] or None, 3),
         ],
         ["wavenumber from the curvature of that fit at Q = 0 (cm⁻¹)", fitted_text(mode)],
-        ["lowest level in that fit, all other modes at rest, and the next one above it (cm⁻¹)", levels_text(mode)],
+        ["lowest level on the scanned curve, all other modes at rest, and the next from it (cm⁻¹)", levels_text(mode)],
         ["|Q| there (amu^1/2 Å)", number(mode["q_at_minimum_amu_half_angstrom"] or None, 3)],
         ["|E(Q) − E(−Q)|, zero by symmetry, where both were computed (Eh)", f"{mode['scan_asymmetry_hartree']:.0e}"],
         ["overlap of Q with the relaxed distortion", number(mode["overlap_with_relaxed_distortion"], 3)],
@@ -143,30 +143,23 @@ def mode_table(data: Json) -> Table:
 
 def fitted_text(mode: Json) -> str:
     """Return the wavenumber of the fit a Q^2 + b Q^4 at Q = 0, a dash where the well is that of the lowest point."""
-    well = _fitted_well(mode)
-    return f"{symmetry_mode.well_wavenumber(*well):.0f}i" if well else "–"
+    depth, place = -mode["scan_minimum_kJ_per_mol"], mode["q_at_minimum_amu_half_angstrom"]
+    if depth <= 0 or place <= 0 or depth <= -_rise(mode).min() * HARTREE_TO_KJ_PER_MOL * (1 + 1e-6):
+        return "–"
+    return f"{symmetry_mode.well_wavenumber(place, depth):.0f}i"
 
 
 def levels_text(mode: Json) -> str:
-    """Return where the lowest level in the fit lies from the barrier and the next from it, a dash beyond the scan."""
-    well = _fitted_well(mode)
-    if well is None:
-        return "–"
-    place, depth = well
-    low, high = double_well.levels(place, depth)
-    turning = place * np.sqrt(1.0 + np.sqrt(1.0 + high / depth))
-    if turning > max(mode["scan_q_amu_half_angstrom"]):
-        return "–"
-    side = "above" if low > 0 else "below"
-    return f"{abs(low) / PER_CM_TO_KJ_PER_MOL:.0f} {side} the barrier, {(high - low) / PER_CM_TO_KJ_PER_MOL:.1f}"
+    """Return where the lowest level lies from the top of the barrier and the next from it, a dash beyond the scan."""
+    found = double_well.levels(np.array(mode["scan_q_amu_half_angstrom"]), _rise(mode))
+    if found is None:
+        return "– (the scan is too short)"
+    return f"{abs(found[0]):.0f} {'above' if found[0] > 0 else 'below'} the barrier, {found[1] - found[0]:.0f}"
 
 
-def _fitted_well(mode: Json) -> tuple[float, float] | None:
-    """Return place and depth (positive, kJ/mol) of the fitted well, None where the lowest point stands for it."""
-    depth, place = -mode["scan_minimum_kJ_per_mol"], mode["q_at_minimum_amu_half_angstrom"]
-    rise = np.array(mode["scan_energy_hartree"]) - mode["parent_energy_hartree"]
-    fitted = depth > 0 and place > 0 and depth > -rise.min() * HARTREE_TO_KJ_PER_MOL * (1 + 1e-6)
-    return (place, depth) if fitted else None
+def _rise(mode: Json) -> Any:
+    """Return the energies of the scan from Q = 0, Eh."""
+    return np.array(mode["scan_energy_hartree"]) - mode["parent_energy_hartree"]
 
 
 def settled_table(data: Json) -> Table:
