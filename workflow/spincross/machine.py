@@ -5,9 +5,10 @@ the kernel through OPENBLAS_CORETYPE makes SCF cycles about 1.6 times faster. Id
 (OMP_WAIT_POLICY), or they starve the other thread pools on small machines. A value the user has set is kept.
 """
 
+import ctypes
 import os
 import platform
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,15 @@ def memory_mb() -> float:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
     except (ValueError, OSError, AttributeError):
         return float("inf")
+
+
+def return_freed_memory() -> None:
+    """Give freed memory back to the system, where the C library can (glibc); it keeps blocks of up to 32 MB.
+
+    Orbitals on the grid are gigabytes of such blocks, which count as used as long as they are kept.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:

@@ -155,7 +155,7 @@ def kept_images(mean_field: Any) -> images.Images | None:
 
 def _kept(mean_field: Any) -> bool:
     """Tell whether the integrals of the response, unpacked, fit into what is left of PySCF's memory."""
-    return bool(megabytes(mean_field, keep=True) < mean_field.mol.max_memory - lib.current_memory()[0])
+    return bool(megabytes(mean_field, keep=True) < mean_field.mol.max_memory - symmetric_fitting.memory_in_use())
 
 
 def fits(mean_field: Any) -> bool:
@@ -182,7 +182,7 @@ def require_room(method: Any) -> None:
         require_free(fitted_hessian.scratch_megabytes(mol, auxiliary))
     needed = integrals_megabytes(mol, auxiliary)
     if needed > symmetric_fitting.room(mol.max_memory):
-        enough = math.ceil(needed / symmetric_fitting.SHARE + lib.current_memory()[0])
+        enough = math.ceil(needed / symmetric_fitting.SHARE + symmetric_fitting.memory_in_use())
         raise BadInput(
             f"the analytic Hessian keeps {needed:.0f} MB of fitted integrals in memory: raise memory_mb "
             f"({mol.max_memory:.0f}) to {enough}, or {INSTEAD}"

@@ -24,7 +24,7 @@ from pyscf import df, gto, lib
 from pyscf.ao2mo.outcore import balance_partition
 from scipy.linalg import LinAlgError, blas, cholesky
 
-from spincross import images, threads
+from spincross import images, machine, threads
 from spincross.images import Images, SymmetryAdapted
 
 Array = NDArray[np.float64]
@@ -142,12 +142,18 @@ class SymmetricFitting(df.DF):
 
 
 def room(limit: float) -> float:
-    """Return the memory (MB) that integrals may take where PySCF was given a limit (MB).
+    """Return the memory (MB) that integrals may take where PySCF was given a limit (MB)."""
+    return SHARE * (limit - memory_in_use())
 
-    PySCF's objects refer to each other in circles: what an earlier SCF held is freed here, lest it counts.
+
+def memory_in_use() -> float:
+    """Return the memory of this process, MB, without what an earlier SCF held.
+
+    PySCF's objects refer to each other in circles, and what is freed need not go back to the system.
     """
     gc.collect()
-    return float(SHARE * (limit - lib.current_memory()[0]))
+    machine.return_freed_memory()
+    return float(lib.current_memory()[0])
 
 
 def megabytes(mol: gto.Mole, auxiliary: int) -> float:
