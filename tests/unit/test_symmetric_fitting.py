@@ -62,7 +62,7 @@ def test_the_tensor_takes_half_the_memory_and_small_blocks_change_nothing(monkey
         np.testing.assert_allclose(found, whole, atol=1e-10)
 
 
-def test_without_memory_or_with_dependent_fitting_functions_it_is_pyscfs_object():
+def test_without_memory_or_with_dependent_fitting_functions_it_is_pyscfs_object(monkeypatch, capsys):
     twice = gto.basis.load(AUXILIARY, "H")
     dependent = {"default": AUXILIARY, "H": [*twice, twice[0]]}
     mol, ours, stock = both("Cs", dependent)
@@ -70,8 +70,10 @@ def test_without_memory_or_with_dependent_fitting_functions_it_is_pyscfs_object(
     assert ours.get_naoaux() == stock.get_naoaux()
     density = symmetric(mol)
     np.testing.assert_allclose(ours.get_jk(density)[1], stock.get_jk(density)[1], atol=1e-12)
+    monkeypatch.setattr(symmetric_fitting, "WORTH_TELLING", 0.0)
     small = SymmetricFitting(molecule("Cs", max_memory=1), AUXILIARY)
     assert small.adapted() is None
+    assert "MB: slow cycles, from the disk" in capsys.readouterr().out
     assert not isinstance(small._cderi, np.ndarray)
 
 

@@ -25,6 +25,7 @@ from pyscf.ao2mo.outcore import balance_partition
 from scipy.linalg import LinAlgError, blas, cholesky
 
 from spincross import images, machine, threads
+from spincross.files import print_line
 from spincross.images import Images, SymmetryAdapted
 
 Array = NDArray[np.float64]
@@ -33,6 +34,8 @@ BLOCK_MEGABYTES = 400.0
 """Size of the blocks of three-index quantities of all threads."""
 SHARE = 0.9
 """Part of the free memory up to which the integrals are kept there, PySCF's own rule."""
+WORTH_TELLING = 500.0
+"""Size (MB) of integrals above which it is told that they go to the disk: SCF cycles then take five times as long."""
 EMPTY = 1e-13
 """Size of an eigenvalue of a density matrix, relative to the largest, up to which its vector is left out."""
 
@@ -89,9 +92,13 @@ class SymmetricFitting(df.DF):
         """Compute the integrals."""
         self.images = images.of_molecule(self.mol)
         self.auxmol = df.addons.make_auxmol(self.mol, self.auxbasis)
-        space = room(self.max_memory)
-        if self.images is not None and megabytes(self.mol, self.auxmol.nao) < space:
+        space, needed = room(self.max_memory), megabytes(self.mol, self.auxmol.nao)
+        if self.images is not None and needed < space:
             self.tensor = _tensor(self.mol, self.auxmol, self.images)
+        elif self.images is not None and needed > WORTH_TELLING:
+            print_line(
+                f"    fitted integrals of {needed:.0f} MB do not fit into {space:.0f} MB: slow cycles, from the disk"
+            )
         if self.tensor is None:
             super().build()
         return self
