@@ -417,6 +417,7 @@ def test_the_wavenumber_of_the_fit_is_that_of_its_curvature() -> None:
     q = np.array([-0.3, -0.15, 0.0, 0.15, 0.3])
     energy = depth * ((q / place) ** 4 - 2 * (q / place) ** 2)
     data["mode"] |= {
+        "scan_q_amu_half_angstrom": q.tolist(),
         "scan_energy_hartree": (energy + data["mode"]["parent_energy_hartree"]).tolist(),
         "scan_minimum_kJ_per_mol": -depth * HARTREE_TO_KJ_PER_MOL,
         "q_at_minimum_amu_half_angstrom": place,
