@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from spincross import __main__, conclusions, config, electronic, files, reference, schemas
+from spincross import __main__, arguments, conclusions, config, electronic, files, reference, schemas
 from spincross.errors import BadInput, Stopped
 from spincross.landau_branches import follow
 from spincross.landau_model import LandauModel
@@ -41,7 +41,7 @@ def small(tmp_path):
     (structures / "complexes.json").write_text(json.dumps(entries))
     (structures / "complexes.yaml").write_text(yaml.safe_dump(entries))
     places = {"--config": "config.yaml", "--structures": "structures", "--results": "results", "--workdir": "work"}
-    return ["--complex", "h2co", "--state", "LS"] + [w for k, v in places.items() for w in (k, str(tmp_path / v))]
+    return ["--complex", "h2co"] + [w for k, v in places.items() for w in (k, str(tmp_path / v))]
 
 
 def test_a_limit_stops_the_block_and_is_lifted_after_it():
@@ -89,11 +89,11 @@ def test_a_stopped_stage_ends_with_75_and_goes_on_without_a_gradient_lost(small,
 
     monkeypatch.setattr(electronic, "gradient", counted)
     with pytest.raises(SystemExit) as ended:
-        __main__.main(["optimise", *small, "--stop-after", "1000"])
+        __main__.main(["optimise", *small, "--state", "LS", "--stop-after", "1000"])
     assert ended.value.code == __main__.STOPPED == 75
     assert "stopped after 1000 s, as asked" in capsys.readouterr().out
     assert not (tmp_path / "results/h2co/small/LS/C2/optimise/optimise.json").exists()
-    __main__.main(["optimise", *small])
+    __main__.main(["optimise", *small, "--state", "LS"])
     found = files.read_json(tmp_path / "results/h2co/small/LS/C2/optimise/optimise.json")
     assert len(calls) == found["steps"] + 1  # the one in work when the time was over
 
@@ -108,8 +108,8 @@ class Barred:
 
 sys.meta_path.insert(0, Barred())
 from spincross import __main__
-for stage in ("molecule", "optimise", "hessian"):
-    __main__.main([stage, *{words!r}])
+for stage in (["molecule"], ["optimise", "--state", "LS"], ["hessian", "--state", "LS"]):
+    __main__.main([*stage, *{words!r}])
 print(sorted(set(name.split(".")[0] for name in sys.modules) & {barred!r}))
 """
 BARRED = {
@@ -388,8 +388,16 @@ def test_molecule_prints_what_was_taken_for_the_complex_and_every_doubt(tmp_path
 
 
 def test_the_help_says_what_every_stage_makes(capsys):
-    assert set(__main__.HELP) == set(__main__.STAGES)
+    assert set(arguments.STAGES) == set(__main__.STAGES)
     with pytest.raises(SystemExit):
-        __main__.main(["optimise", "--help"])
-    shown = capsys.readouterr().out
-    assert all(f"  {stage:22}{text}\n" in shown for stage, text in __main__.HELP.items())
+        __main__.main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"{stage} {said}" in shown for stage, (said, _) in arguments.STAGES.items())
+
+
+def test_an_option_of_another_stage_is_refused(capsys):
+    assert {option for _, own in arguments.STAGES.values() for option in own} == set(arguments.OPTIONS)
+    with pytest.raises(SystemExit) as ended:
+        __main__.main(["fit", "--complex", "h2co", "--irrep", "B"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --irrep B" in capsys.readouterr().err

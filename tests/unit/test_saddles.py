@@ -42,8 +42,10 @@ def saddle(tmp_path_factory):
     entry = config.read_yaml(ROOT / "structures/complexes.yaml")["h2co"] | {"low_spin_structure": "h2o2/cis.xyz"}
     (place / "structures/complexes.json").write_text(json.dumps({"h2o2": entry}))
     places = {"--config": "config.json", "--structures": "structures", "--results": "results", "--workdir": "work"}
-    words = ["--complex", "h2o2", "--state", "LS"] + [w for k, v in places.items() for w in (k, str(place / v))]
-    for stage in ("molecule", "optimise", "hessian", "vibrations"):
+    words = ["--complex", "h2o2"] + [w for k, v in places.items() for w in (k, str(place / v))]
+    __main__.main(["molecule", *words])
+    words += ["--state", "LS"]
+    for stage in ("optimise", "hessian", "vibrations"):
         __main__.main([stage, *words])
     shutil.copytree(place / "results", place / "copy")
     return words, place

@@ -16,73 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spincross import config, gpu_check, hessian_stages, job, reference, saddles, stages, vibration_stages
+from spincross import arguments, config, gpu_check, hessian_stages, job, reference, saddles, stages, vibration_stages
 from spincross.config import Settings
 from spincross.errors import BadInput, MissingInput, SpincrossError, Stopped
 
 STOPPED = 75
 """Exit code of a run that stopped because its time was over (EX_TEMPFAIL: try again)."""
-HELP = {
-    "molecule": "what is taken for the complex: formula, bonds, group, doubts (seconds)",
-    "crystal": "octahedron, cells and strain of the CIFs (seconds)",
-    "states": "SCFs of the candidate states at the start geometries",
-    "optimise": "geometry of --state in --group",
-    "hessian": "its Hessian",
-    "vibrations": "its normal modes, from the Hessian",
-    "symmetry-mode": "the scan along the mode that breaks the parent group",
-    "assess-symmetry-mode": "what the mode gains, from scan and relaxed HS",
-    "entropy": "the entropy account",
-    "landau": "the Landau model",
-    "draw-landau": "figures 1, 2 and 5 of the paper with the parameters in landau.json",
-    "report": "report.html and summary.json",
-    "chain": "all DFT stages that are neither finished nor recorded",
-    "pack": "a job folder for another host, --into FOLDER",
-    "store": "reference records from finished results",
-    "leave-saddle": "a new start beside a saddle within the group",
-    "probe-instability": "the lowest modes of one --irrep, from tens of gradients",
-    "fit": "the Landau model fitted to --data",
-    "phase-diagram": "the Landau model over temperature and one --parameter",
-}
-"""What each stage makes, for `--help`."""
 AGAIN = 10.0
 """Seconds after which the alarm of `--stop-after` rings again."""
 LONGEST = 1e8
 """Seconds that `--stop-after` takes at most, three years."""
-OTHERS = (
-    "`python -m spincross build --help`: build a model of a complex from a SMILES. "
-    "`python -m spincross check-gpu`: compare the GPU of this host with its CPU."
-)
-
-
-def _arguments() -> argparse.ArgumentParser:
-    said = "\n".join(f"  {stage:22}{text}" for stage, text in HELP.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m spincross", description=(__doc__ or "").splitlines()[0], epilog=f"stages:\n{said}\n\n{OTHERS}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("stage", choices=HELP, metavar="STAGE", help="what to run (below); inputs lie under --results")
-    parser.add_argument("--complex", help="id from structures/complexes.yaml")
-    parser.add_argument("--state", choices=["LS", "HS"], default="HS")
-    parser.add_argument("--group", default=None, help="point group imposed (the parent group unless given)")
-    parser.add_argument("--config", type=Path, default=config.WORKFLOW / "config/config.yaml")
-    parser.add_argument("--structures", type=Path, default=config.STRUCTURES)
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--workdir", type=Path, default=Path("work"), help="restart data; a killed run goes on from it")
-    parser.add_argument("--irrep", help="probe-instability: irrep of the group, as B in C2")
-    parser.add_argument("--stop-after", type=float, metavar="SECONDS", help="stop then; the next start goes on")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="a key of the configuration: memory_mb=64000, hessian.step=0.003, ...")  # fmt: skip
-    parser.add_argument("--into", type=Path, metavar="FOLDER", help="pack: the folder to make")
-    parser.add_argument("--job", type=Path, metavar="FOLDER", help="a folder made by pack: all paths and the complex")
-    parser.add_argument("--states", default="LS,HS", help="states: which spin states")
-    parser.add_argument("--no-search", action="store_true", help="states: one SCF each, no search among candidates")
-    parser.add_argument("--data", type=Path, help="fit: table with temperature_K, branch, chi_T_cm3_K_per_mol or more")
-    parser.add_argument("--free", default="", help="fit: parameters to fit, as T_SC,C,D (the default)")
-    parser.add_argument("--chi-t", nargs=2, type=float, metavar=("LOW", "HIGH"),
-                        help="fit: chi_M T of pure LS and HS, cm3 K/mol, where known (fitted without)")  # fmt: skip
-    parser.add_argument("--parameter", help="phase-diagram: name of a Landau parameter")
-    parser.add_argument("--range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="phase-diagram: its values")
-    return parser
 
 
 def _located(options: argparse.Namespace) -> argparse.Namespace:
@@ -133,7 +76,7 @@ def command_for(path: Path, options: argparse.Namespace) -> tuple[str, str] | No
     if stage in ("optimise", "hessian", "vibrations"):
         words += ["--state", folders[1], "--group", folders[2]]
     for name in ("config", "structures", "results", "workdir"):
-        if (given := getattr(options, name)) != _arguments().get_default(name):
+        if (given := getattr(options, name)) != arguments.common().get_default(name):
             words += [f"--{name}", str(given)]
     return stage, " ".join(words)
 
@@ -355,9 +298,9 @@ def stopping(seconds: float | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(given: list[str] | None = None) -> None:
     """Run one stage, build a model or check a GPU; a failure of ours ends with one sentence and 1, a stop with 75."""
-    words = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if given is None else given
     try:
         if words[:1] == ["build"]:
             from spincross import build
@@ -367,7 +310,7 @@ def main(arguments: list[str] | None = None) -> None:
         if words[:1] == ["check-gpu"]:
             gpu_check.main(words[1:])
             return
-        options = _located(_arguments().parse_args(words))
+        options = _located(arguments.parser((__doc__ or "").splitlines()[0]).parse_args(words))
         known = config.read_yaml(options.structures / "complexes.yaml")
         if options.complex not in known:
             listed = ", ".join(map(str, known))
