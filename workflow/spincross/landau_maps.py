@@ -146,17 +146,7 @@ def minima_of(parameters: dict[str, Any], temperatures: Array) -> dict[str, NDAr
 def _candidates(plane: Any, t: Array) -> Array:
     """Return borders and roots of every point, each once, ascending, NaN behind them; (n, 10)."""
     offset = plane.a0 / 2.0 * (t - plane.T_c)
-    field = plane.a1 * (plane.T_SC - t)
-    symmetric = np.hstack([plane.C, np.zeros_like(field), plane.B + 0.0 * field, field])
-    product = np.hstack(
-        [
-            plane.E**2 / 2.0 + 0.0 * t,
-            1.5 * plane.D * plane.E + 0.0 * t,
-            plane.D**2 + offset * plane.E,
-            offset * plane.D,
-        ]
-    )
-    broken = symmetric - 2.0 / plane.b * product
+    symmetric, broken = (cubics[:, 0] for cubics in plane.slope_cubics(t))
     found = [np.full_like(t, Q_MIN), np.full_like(t, Q_MAX), _region_borders(plane, offset)]
     for cubic, sign in ((symmetric, 1.0), (broken, -1.0)):
         roots = cubic_roots(cubic)

@@ -158,14 +158,15 @@ class LandauModel:
         """Return S_SB = -(a0 / 2) eta^2, Landau units per K."""
         return np.asarray(-self.a0 / 2.0 * np.asarray(eta, dtype=float) ** 2)
 
-    def slope_cubics(self, temperature: float) -> tuple[Array, Array]:
-        """Return g' as polynomials, highest power first: where eta = 0, and where eta > 0; (4,) each."""
+    def slope_cubics(self, temperature: float | Array) -> tuple[Array, Array]:
+        """Return g' as polynomials (4,), highest power first: where eta = 0, and where eta > 0; (..., 4) of T (...)."""
         field = self.a1 * (self.T_SC - temperature)
         offset = self.a0 / 2.0 * (temperature - self.T_c)
-        symmetric = np.array([self.C, 0.0, self.B, field])
+        symmetric = np.stack(np.broadcast_arrays(self.C, 0.0, self.B, field), axis=-1)
         # w w' with w = offset + D q + E q^2 / 2 and w' = D + E q
-        product = np.array([self.E**2 / 2.0, 1.5 * self.D * self.E, self.D**2 + offset * self.E, offset * self.D])
-        return symmetric, symmetric - 2.0 / self.b * product
+        terms = self.E**2 / 2.0, 1.5 * self.D * self.E, self.D**2 + offset * self.E, offset * self.D
+        product = np.stack(np.broadcast_arrays(*terms), axis=-1)
+        return symmetric, symmetric - 2.0 / np.expand_dims(self.b, -1) * product
 
     def region_borders(self, temperature: float) -> Array:
         """Return the q inside the range where w changes sign, ascending."""
