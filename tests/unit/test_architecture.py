@@ -18,7 +18,7 @@ crystal crystal_pair model_cif ligands placement build mode_entropy entropy_term
 landau_branches landau_text landau_maps landau_curves landau landau_data landau_fit gates description relaxation
 energy_scan starts schemas config resources reference verification figures level_diagram findings scenes drawings
 paper_figures landau_view summary citations report_tables methods report overview stages saddles hessian_stages
-vibration_stages state_table conclusions job arguments __main__
+vibration_stages state_table conclusions job progress arguments __main__
 """.split()  # noqa: SIM905 - a paragraph reads better than forty lines
 
 

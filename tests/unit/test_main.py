@@ -231,7 +231,7 @@ def test_every_json_of_a_whole_run_fulfils_its_schema(results):
 
 
 def test_every_stage_is_asked_for_what_it_needs():
-    alone = {"molecule", "crystal", "states", "fit", "phase-diagram", "chain", "pack", "store"}
+    alone = {"molecule", "crystal", "states", "fit", "phase-diagram", "chain", "progress", "pack", "store"}
     assert {words.split()[0] for words in NEEDS} == set(__main__.STAGES) - alone
 
 

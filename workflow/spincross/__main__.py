@@ -16,7 +16,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from spincross import arguments, config, gpu_check, hessian_stages, job, reference, saddles, stages, vibration_stages
+from spincross import (
+    arguments,
+    config,
+    gpu_check,
+    hessian_stages,
+    job,
+    progress,
+    reference,
+    saddles,
+    stages,
+    vibration_stages,
+)
 from spincross.config import Settings
 from spincross.errors import BadInput, MissingInput, SpincrossError, Stopped
 
@@ -209,6 +220,12 @@ def _chain(settings: Settings, place: Place) -> None:
         STAGES[step.stage](settings, there)
 
 
+def _progress(settings: Settings, place: Place) -> None:
+    print(f"{place.complex}, {settings.level_name}:")
+    for row in progress.rows(settings, place.complex, place.options.results, place.options.workdir):
+        print(row)
+
+
 def _pack(settings: Settings, place: Place) -> None:
     if place.options.into is None:
         raise BadInput("pack needs --into with the folder to make")
@@ -222,6 +239,7 @@ def _store(settings: Settings, place: Place) -> None:
 
 STAGES: dict[str, Callable[[Settings, Place], None]] = {
     "chain": _chain,
+    "progress": _progress,
     "pack": _pack,
     "store": _store,
     "molecule": lambda s, p: stages.extract_molecule(s, p.complex, p.root / "molecule"),

@@ -23,6 +23,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "draw-landau": ("figures 1, 2 and 5 of the paper with the parameters in landau.json", ()),
     "report": ("report.html and summary.json", ()),
     "chain": ("all DFT stages that are neither finished nor recorded", ()),
+    "progress": ("how far the DFT stages are, and their numbers so far (seconds)", ()),
     "pack": ("a job folder for another host, --into FOLDER", ("--into",)),
     "store": ("reference records from finished results", ()),
     "leave-saddle": ("a new start beside a saddle within the group", STATE),

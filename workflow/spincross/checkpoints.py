@@ -70,8 +70,7 @@ class StepFile:
 
     def __post_init__(self) -> None:
         """Read what is there, or begin the file."""
-        lines = self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
-        entries = [entry for entry in map(_parse, lines) if entry is not None]
+        lines, entries = _read(self.path)
         if entries and entries[0] != json.loads(json.dumps(self.header)):
             raise StaleData(f"{self.path} belongs to another level, state or start geometry; remove its folder")
         self.steps = [entry for entry in entries[1:] if entry.keys() >= STEP_KEYS]
@@ -91,6 +90,17 @@ class StepFile:
             if np.abs(np.array(step["positions_bohr"]) - positions).max() < SAME_GEOMETRY:
                 return step
         return None
+
+
+def steps_in(path: Path) -> list[dict[str, Any]]:
+    """Return the steps that a file of steps holds, none where there is no file; it is only read."""
+    return [entry for entry in _read(path)[1][1:] if entry.keys() >= STEP_KEYS]
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the lines of a file of steps and those of them that are whole; nothing where there is no file."""
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    return lines, [entry for entry in map(_parse, lines) if entry is not None]
 
 
 def _parse(line: str) -> dict[str, Any] | None:
