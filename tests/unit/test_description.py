@@ -75,3 +75,4 @@ def test_ncs_groups_are_found_as_nitrogen_carbon_sulfur():
     molecule = Molecule(("Fe", "N", "C", "S", "N"), line)
     assert ncs_groups(molecule, "Fe") == [(1, 2, 3)]
     assert ncs_groups(molecule, None) == []
+    assert ncs_groups(Molecule(("Fe", "C", "C", "S", "N"), line), "Fe") == []

@@ -175,6 +175,15 @@ def test_a_claim_of_breaking_tells_what_each_part_of_the_distortion_gives() -> N
     assert parts in claim.evidence
 
 
+def test_a_gain_beyond_the_downward_curvature_is_a_doubt() -> None:
+    """A relaxed structure that fell into another fold gains more than a well along the mode can."""
+    data = sample_report.sample()
+    data["mode"] |= {"energy_lowering_kJ_per_mol": 10.0, "distortion_breaking_kJ_per_mol": -0.3}
+    claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
+    assert claim.verdict == "uncertain" and "the gain is more than the downward curvature gives" in claim.evidence
+    assert findings.answer(data)[0].startswith("Probably")
+
+
 def test_a_cost_that_is_not_due_is_not_called_paid() -> None:
     """A well without a localised vibration breaks nothing; what the totals are without the term stands beside them."""
     data = sample_report.sample()
@@ -193,6 +202,8 @@ def test_two_starts_that_ended_in_one_state_count_once() -> None:
     found, failed = findings.tried_states({"candidates": tried, "multiplicity": 5, "point_group": "C2"})
     assert found == [(0.0, "5B"), (pytest.approx(2.6255, abs=1e-4), "5A"), (pytest.approx(2.6255, abs=1e-4), "5B")]
     assert failed == ["5A"]
+    alone = [{"energy_hartree": -1.0, "electrons_per_irrep": [[93, 89]]}]
+    assert findings.tried_states({"candidates": alone, "multiplicity": 5, "point_group": "C1"})[0] == [(0.0, "5A")]
 
 
 def test_what_is_gained_is_told_with_its_sign() -> None:

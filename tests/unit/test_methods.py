@@ -76,6 +76,16 @@ def test_what_a_gpu_computed_and_every_version_are_named():
     data["optimise"]["HS"]["provenance"]["versions"] = {"pyscf": "2.14.0", "gpu4pyscf-cuda13x": "1.9.0"}
     data["vibrations"]["LS"]["hessian_versions"] = {"pyscf": "2.15.0"}
     assert "in PySCF 2.14.0 and 2.15.0 with gpu4pyscf 1.9.0 (HS minimum). Geometries" in methods.paragraph(data)
+    data["vibrations"]["LS"]["hessian_versions"] |= {"gpu4pyscf-cuda12x": "1.9.0", "geometric": "9.9"}
+    assert "with gpu4pyscf 1.9.0 (LS, HS minimum). Geometries" in methods.paragraph(data)
+    assert "9.9" not in methods.paragraph(data)  # that one made no geometry
+
+
+def test_one_search_for_the_state_is_told_once_where_hs_keeps_its_group():
+    data = sample_report.unbroken()
+    for state in ("HS_parent", "HS"):
+        data["optimise"][state]["candidates"] = [{}, {}, {}]
+    assert "was taken (3 for HS parent)." in methods.paragraph(data)
 
 
 def test_the_search_for_the_state_and_its_test_are_told_where_they_were_done():

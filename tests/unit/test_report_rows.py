@@ -72,6 +72,20 @@ def test_states_close_to_the_lowest_are_told_with_what_they_would_add() -> None:
     assert near(0.0, 2.0)[0] in report.entropy_notes(data)
 
 
+def test_the_source_of_a_calorimetric_value_is_quoted() -> None:
+    """By what the entry has: a citation, a DOI, or both."""
+    data = sample_report.sample()
+    assert not any(note.startswith("Calorimetry") for note in report.entropy_notes(data))
+    data["entropy"]["calorimetry"] |= {"doi": "10.1/x", "source": "A. Author 1974"}
+    assert "Calorimetry: A. Author 1974, 10.1/x." in report.entropy_notes(data)
+
+
+def test_without_thiocyanate_there_is_no_row_for_it() -> None:
+    """Of its spins."""
+    rows = report_tables.state_table(sample_report.sample())["rows"]
+    assert not any(name.startswith("NCS") for name, *_ in rows)
+
+
 def test_a_broken_symmetry_shows_in_the_spins_of_its_ligands() -> None:
     """Sums over N, C and S, one for each group."""
     data = sample_report.sample()
@@ -86,26 +100,27 @@ def test_a_file_is_called_what_it_is() -> None:
     """An XYZ file may be a measured structure, too."""
     data = sample_report.sample()
     data["molecule"]["origin"] = "cif"
-    for name, word in (("x/low.cif", "CIF"), ("x/low.xyz", "XYZ")):
+    for name, word in (("x/low.cif", "a CIF"), ("x/low.xyz", "an XYZ file")):
         data["entry"] |= {"low_spin_structure": name, "source": "CCDC 1"}
-        assert f"The structure was read from a {word}: CCDC 1." in report.warnings(data)
+        assert f"The structure was read from {word}: CCDC 1." in report.warnings(data)
 
 
 def test_levels_in_the_well_are_given_as_far_as_the_scan_reaches() -> None:
     """Of the sample's quartic curve, from points that reach up to its walls and from three near its bottom."""
     mode = sample_report.sample()["mode"]
 
-    def scanned(farthest: float) -> str:
+    def scanned(farthest: float, sign: int = 1) -> str:
         """Return the text for nine points of the curve."""
         q = np.linspace(-farthest, farthest, 9)
-        energy = mode["parent_energy_hartree"] - 0.018 * q**2 + 0.026 * q**4
+        energy = mode["parent_energy_hartree"] - sign * 0.018 * q**2 + 0.026 * q**4
         return report_tables.levels_text(
             mode | {"scan_q_amu_half_angstrom": q.tolist(), "scan_energy_hartree": energy.tolist()}
         )
 
     low, high = double_well.levels(q := np.linspace(-1.4, 1.4, 9), -0.018 * q**2 + 0.026 * q**4)
     assert scanned(1.4) == f"{-low:.0f} below the barrier, {high - low:.0f}"
-    assert scanned(0.6) == "– (the scan is too short)"
+    assert scanned(0.6) == "– (this scan tells none)"
+    assert scanned(0.2, -1) == "– (no barrier)"
 
 
 def test_a_mode_is_listed_with_its_shares_in_per_cent() -> None:

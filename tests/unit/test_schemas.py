@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from sample_provenance import provenance
-from spincross import files, schemas
+from spincross import config, files, schemas
 from spincross.errors import BadInput
 
 NAMES = sorted(path.name.partition(".")[0] for path in schemas.FOLDER.glob("*.schema.json"))
@@ -34,6 +34,18 @@ def test_every_schema_is_one_and_allows_no_other_keys(name):
 
 def test_every_schema_is_that_of_an_input_a_record_or_a_result():
     assert set(NAMES) == {"complexes", "config", "provenance", "record", *RESULTS.split()}
+
+
+def test_the_calorimetry_of_an_entry_may_stand_in_the_account_of_its_entropy():
+    """It is copied there as it is; every shipped one, too."""
+    entries, account = (json.loads((schemas.FOLDER / f"{n}.schema.json").read_text()) for n in ("complexes", "entropy"))
+    given = entries["$defs"]["entry"]["properties"]["calorimetry"]
+    taken = account["properties"]["calorimetry"]
+    assert set(given["properties"]) == set(taken["properties"])
+    shipped = [entry["calorimetry"] for entry in config.read_yaml(config.STRUCTURES / "complexes.yaml").values()]
+    assert {"source", "doi"} <= {key for content in shipped if content for key in content}
+    for content in shipped:
+        jsonschema.validate(content, taken)
 
 
 def faults(name, block):

@@ -75,6 +75,12 @@ def test_without_memory_or_with_dependent_fitting_functions_it_is_pyscfs_object(
     assert small.adapted() is None
     assert "MB: slow cycles, from the disk" in capsys.readouterr().out
     assert not isinstance(small._cderi, np.ndarray)
+    alone = SymmetricFitting(molecule("C1", {"C1": ATOMS["Cs"]}, max_memory=1), AUXILIARY)
+    assert alone.adapted() is None
+    assert "MB: slow cycles, from the disk" in capsys.readouterr().out
+    assert not isinstance(alone._cderi, np.ndarray)
+    assert SymmetricFitting(molecule("C1", {"C1": ATOMS["Cs"]}), AUXILIARY).adapted() is None
+    assert not capsys.readouterr().out
 
 
 def test_what_an_earlier_scf_held_does_not_count():

@@ -32,6 +32,8 @@ EDGE = 1.0
 def levels(coordinates: Array, rise: Array, count: int = 2) -> Array | None:
     """Return the lowest levels, cm-1 from Q = 0; None where the scan does not reach as far as the motion.
 
+    That is tested strictly: a wall at its end, the worst continuation, must not move them.
+
     Parameters
     ----------
     coordinates : (M,) of the scan, amu^1/2 angstrom, ascending; those below zero are not used

@@ -373,7 +373,9 @@ def on_its_device(solution: Solution, work: Callable[[Any], T], name: str) -> T:
 
     def on_cpu() -> T:
         """Do it with the twin on the CPU, whose integrals need room there."""
-        mean_field.require_scratch(solution.mean_field.mol, solution.mean_field.with_df.auxbasis)
+        fitting = solution.mean_field.with_df
+        if fitting._cderi is None and getattr(fitting, "tensor", None) is None:
+            mean_field.require_scratch(solution.mean_field.mol, fitting.auxbasis)
         return work(solution.mean_field)
 
     return device.in_smaller_blocks(lambda: work(solution.engine), on_cpu, name)

@@ -139,7 +139,7 @@ def entropy_account(
     low, high : contents of vibrations.json of the LS parent and of the final HS minimum
     mode : content of mode.json: `broken` (HS left the parent group) and energy_lowering_kJ_per_mol
     temperatures : K; 298.15 K and the calorimetric temperatures are added
-    calorimetry : heating_J_per_mol_K, cooling_J_per_mol_K, temperature_up_K, temperature_down_K, doi; or None
+    calorimetry : heating_J_per_mol_K, cooling_J_per_mol_K, temperature_up_K, temperature_down_K, doi, source; or None
     literature : published numbers to stand beside ours, by the names of our keys; or None
 
     Raises

@@ -127,7 +127,10 @@ def require_homogeneous(low: Json, high: Json) -> None:
             raise Inhomogeneous(
                 f"LS and HS differ in {key}: {_difference(low.get(key), high.get(key))}; compute both alike"
             )
-    used = [state.get("hessian_versions", {}).get("pyscf") for state in (low, high)]
+    sources = [
+        state.get("hessian_versions") or state.get("provenance", {}).get("versions", {}) for state in (low, high)
+    ]
+    used = [versions.get("pyscf") for versions in sources]
     if None not in used and used[0] != used[1]:
         raise Inhomogeneous(
             f"the Hessians of LS and HS come from PySCF {used[0]} and {used[1]}; compute both with one version"

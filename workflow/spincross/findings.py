@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from spincross import levels, pointgroup
+from spincross.electronic import SAME_STATE
 from spincross.entropy import HOTTEST, STANDARD_TEMPERATURE
 from spincross.units import HARTREE_TO_KJ_PER_MOL, PER_CM_TO_KJ_PER_MOL
 
@@ -25,8 +26,6 @@ CLOSE = 2e-3
 mode of the iron stand-in differs by tens of cm-1 between grids and steps; from 0.003 on no mode tested does."""
 ROUGH_TEST = 1e-3
 """Noise (Eh) of a stability test whose record says none: of the kernel on a coarse grid."""
-SAME_STATE = 0.03
-"""Difference of energies (kJ/mol) within which two starts ended in one state: 1e-5 Eh."""
 SYMBOLS = {"supported": "✓", "uncertain": "~", "not supported": "✗", "not tested": "–"}
 
 HARMONIC = "entropy_vibrational_difference_harmonic_J_per_mol_K"
@@ -204,12 +203,13 @@ def tried_states(optimised: Json) -> tuple[list[tuple[float, str]], list[str]]:
     lowest = min((row["energy_hartree"] for row in tried if row["energy_hartree"] is not None), default=0.0)
     for row in tried:
         held = levels.read_occupation(row["electrons_per_irrep"])
-        name = str(levels.term(optimised["multiplicity"], held, optimised["point_group"]))
+        spin = optimised["multiplicity"]
+        name = levels.term(spin, held, optimised["point_group"]) or f"{spin}A"  # the one irrep of C1
         if row["energy_hartree"] is None:
             failed.append(name)
             continue
         rise = (row["energy_hartree"] - lowest) * HARTREE_TO_KJ_PER_MOL
-        if not any(name == n and abs(rise - r) < SAME_STATE for r, n in found):
+        if not any(name == n and abs(rise - r) < SAME_STATE * HARTREE_TO_KJ_PER_MOL for r, n in found):
             found.append((rise, name))
     return sorted(found), failed
 
@@ -351,6 +351,8 @@ def _breaking(data: Json) -> Claim:
         return Claim(text, verdict, "; ".join([f"imaginary: {len(parent['imaginary_modes'])}; {evidence}", *electrons]))
     lower = mode["energy_lowering_kJ_per_mol"]
     doubts = [f"doubts about the scan: {len(mode['warnings'])}"] if mode.get("warnings") else []
+    if -mode["distortion_breaking_kJ_per_mol"] < lower:  # of a well -a Q^2 + b Q^4 it is twice the depth
+        doubts.append("the gain is more than the downward curvature gives: part of it may not come from this mode")
     stable = all(value >= -noise for _, value, noise in _rotations(data["optimise"]["HS_parent"]))
     clear = (
         stable and abs(mode["wavenumber_per_cm"]) > CLEAR_OF_NOISE * floor and lower > half_quantum(mode) and not doubts

@@ -1,4 +1,4 @@
-"""Judging a converged state: is it the state asked for, and what describes it.
+"""Judging a converged state: whether it is the state asked for.
 
 Converged is not enough. A state must have the right <S^2>, the metal the right spin, its density must keep the imposed
 group, and no lower solution may lie nearby. A failed gate is an error, or, where the configuration says so, a warning.

@@ -68,7 +68,7 @@ def claims(landau: Json, entry: Json) -> list[Claim]:
             )
         ]
     found = _hysteresis(landau, entry.get("calorimetry") or {})
-    if PAPER_DOI in str(landau.get("source")):  # the temperature of the high-symmetry phase is the paper's
+    if str(landau.get("source")).startswith(PAPER_DOI):  # the temperature of the high-symmetry phase is the paper's
         found += _breaking_entropy(landau.get("a0_window"))
     return [replace(claim, sources=("landau",)) for claim in found]
 

@@ -55,13 +55,21 @@ def _level(data: Json) -> str:
 def _versions(data: Json, name: str) -> str:
     """Return the version of a library that computed the states, or each of several; by how its name begins."""
     recorded = [(data["optimise"][state].get("provenance") or {}).get("versions", {}) for state in STATES]
-    recorded += [data["vibrations"][state].get("hessian_versions") or {} for state in STATES]
+    if name != "geometric":  # no Hessian needs it
+        recorded += [_of_hessian(data, state) for state in STATES]
     return " and ".join(sorted({v for found in recorded for key, v in found.items() if key.startswith(name)})) or "?"
 
 
+def _of_hessian(data: Json, state: str) -> Json:
+    """Return the versions of the libraries that computed the Hessian of a state; empty where it does not tell."""
+    return data["vibrations"][state].get("hessian_versions") or {}
+
+
 def _on_gpu(data: Json) -> str:
-    """Say which states a GPU computed, and with what."""
-    used = [s for s in STATES if (data["optimise"][s].get("provenance") or {}).get("device") == "gpu"]
+    """Say which states a GPU computed, geometry or Hessian or both, and with what."""
+    geometries = {s for s in STATES if (data["optimise"][s].get("provenance") or {}).get("device") == "gpu"}
+    hessians = {s for s in STATES if any(name.startswith("gpu4pyscf") for name in _of_hessian(data, s))}
+    used = [s for s in STATES if s in geometries | hessians]
     if not used:
         return ""
     return f" with gpu4pyscf {_versions(data, 'gpu4pyscf')} ({', '.join(STATES[state] for state in used)})"
@@ -70,7 +78,8 @@ def _on_gpu(data: Json) -> str:
 def _states(data: Json) -> list[str]:
     """Say how the electronic state was chosen and what of it was tested."""
     found = []
-    searched = {STATES[s]: len(data["optimise"][s].get("candidates") or []) for s in STATES}
+    own = [s for s in STATES if s != "HS" or data["mode"]["broken"]]  # an unbroken HS minimum is the parent
+    searched = {STATES[s]: len(data["optimise"][s].get("candidates") or []) for s in own}
     starts = ", ".join(f"{count} for {label}" for label, count in searched.items() if count > 1)
     if starts:
         found.append(f"The lowest of several starts with other occupied orbitals was taken ({starts}).")

@@ -109,7 +109,7 @@ def ncs_groups(molecule: Molecule, metal: str | None) -> list[tuple[int, int, in
         return []
     groups: list[tuple[int, int, int]] = []
     near, centre = neighbours(molecule), molecule.symbols.index(metal)
-    for donor in sorted(near[centre]):
+    for donor in sorted(k for k in near[centre] if molecule.symbols[k] == "N"):
         for carbon in sorted(near[donor] - {centre}):
             ends = near[carbon] - {donor}
             if molecule.symbols[carbon] == "C" and [molecule.symbols[e] for e in ends] == ["S"]:

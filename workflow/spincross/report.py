@@ -154,8 +154,9 @@ def warnings(data: Json) -> list[str]:
             "The structure is a built model, not a measured one: no crystal structure was at hand when it was made."
         )
     else:
-        given = Path(str(data["entry"].get("low_spin_structure", ""))).suffix.lstrip(".").upper() or "file"
-        found.append(f"The structure was read from a {given}: {data['entry'].get('source', 'source not stated')}.")
+        suffix = Path(str(data["entry"].get("low_spin_structure", ""))).suffix
+        given = {".cif": "a CIF", ".xyz": "an XYZ file"}.get(suffix, "a file")
+        found.append(f"The structure was read from {given}: {data['entry'].get('source', 'source not stated')}.")
     found += conformer_warning(data)
     borrowed = landau_view.borrowed_from(data.get("landau") or {}, data["entry"])
     if borrowed:
@@ -270,6 +271,10 @@ def entropy_notes(data: Json) -> list[str]:
     notes = verdicts or [
         "structures/complexes.yaml gives no calorimetric value, so the total stands without a verdict."
     ]
+    measured = entropy.get("calorimetry") or {}
+    published = [measured[key] for key in ("source", "doi") if measured.get(key)]
+    if published:
+        notes.append(f"Calorimetry: {', '.join(published)}.")
     notes.append(f"Error band: {entropy['error_band_recipe']}")
     if entropy.get("literature_note"):
         notes.append(entropy["literature_note"])

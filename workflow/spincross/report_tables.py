@@ -48,6 +48,7 @@ def state_table(data: Json) -> Table:
         return [name, *(cell(state) for state in STATES)]
 
     optimise, vibrations = data["optimise"], data["vibrations"]
+    thiocyanates = any(optimise[s].get("ncs_spin_populations") for s in STATES)
     rows = [
         row("point group, multiplicity", lambda s: f"{optimise[s]['point_group']}, {optimise[s]['multiplicity']}"),
         row("energy relative to LS (kJ/mol)", lambda s: number(energies[s], 2)),
@@ -59,7 +60,7 @@ def state_table(data: Json) -> Table:
             lambda s: stability_text(optimise[s]),
         ),
         row("metal spin population", lambda s: number(optimise[s]["metal_spin_population"], 3)),
-        row("NCS spin populations", lambda s: ncs_text(optimise[s])),
+        *([row("NCS spin populations", lambda s: ncs_text(optimise[s]))] if thiocyanates else []),
         row("metal bonds (Å)", lambda s: bond_text(optimise[s].get("metal_bonds_angstrom") or [])),
         row("modes", lambda s: str(len(vibrations[s]["wavenumbers_per_cm"]))),
         row(
@@ -150,10 +151,12 @@ def fitted_text(mode: Json) -> str:
 
 
 def levels_text(mode: Json) -> str:
-    """Return where the lowest level lies from the top of the barrier and the next from it, a dash beyond the scan."""
+    """Return where the lowest level lies from the top of the barrier, and the next from it; a dash without levels."""
+    if _rise(mode).min() >= 0:
+        return "– (no barrier)"
     found = double_well.levels(np.array(mode["scan_q_amu_half_angstrom"]), _rise(mode))
     if found is None:
-        return "– (the scan is too short)"
+        return "– (this scan tells none)"
     return f"{abs(found[0]):.0f} {'above' if found[0] > 0 else 'below'} the barrier, {found[1] - found[0]:.0f}"
 
 

@@ -95,12 +95,14 @@ class SymmetricFitting(df.DF):
         space, needed = room(self.max_memory), megabytes(self.mol, self.auxmol.nao)
         if self.images is not None and needed < space:
             self.tensor = _tensor(self.mol, self.auxmol, self.images)
-        elif self.images is not None and needed > WORTH_TELLING:
+        if self.tensor is not None:
+            return self
+        super().build()
+        needed *= 1 if self.images is not None else 2
+        if needed > WORTH_TELLING and not isinstance(self._cderi, np.ndarray):
             print_line(
                 f"    fitted integrals of {needed:.0f} MB do not fit into {space:.0f} MB: slow cycles, from the disk"
             )
-        if self.tensor is None:
-            super().build()
         return self
 
     def adapted(self) -> Tensor | None:
