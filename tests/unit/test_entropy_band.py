@@ -66,6 +66,8 @@ def test_a_negative_mode_inside_the_floor_is_raised_said_and_widens_the_band():
     low, high = pair(high_waves=np.append(-2.0, WAVES[1:]))
     state = usable_modes(high)
     assert state.wavenumbers[0] == 5.0 and "counts as one at the floor" in state.warnings[0]
+    both = usable_modes(pair(high_waves=np.concatenate([[-2.0, 4.0], WAVES[2:]]))[1])
+    assert "modes 1 and 2 at -2.0 and 4.0 cm-1 lie inside" in both.warnings[0] and "count as ones" in both.warnings[0]
     band = error_band(usable_modes(low), state, modes.harmonic_entropy, 298.15)
     assert band["undetermined_up"] == pytest.approx(GAS_CONSTANT * math.log(2.0), rel=1e-3)
     assert band["undetermined_down"] == pytest.approx(GAS_CONSTANT * math.log(2.0) / 2.0, rel=1e-3)

@@ -148,6 +148,17 @@ def test_thiocyanates_are_named_beyond_their_sulphur() -> None:
     assert len(labels) == 1 and labels[0]["x"] == pytest.approx([3.2 + scenes.BEYOND_SULPHUR])
 
 
+@pytest.mark.parametrize("half", [5.0, 9.0])
+def test_a_large_molecule_can_be_seen_around_its_metal(half: float) -> None:
+    """In a cube about the metal, wherever it lies; a small one shows its bonds as it is."""
+    optimised = {"metal_bonds_angstrom": [{"atoms": [1, 0], "symbols": ["Fe", "N"], "length": 2.0}]}
+    places = np.array([[0.0, 0, 0], [0, 0, 2.0]])
+    drawn = scenes.structure(["N", "Fe"], places, optimised, False, half, {"x": 1.0, "y": 0.0, "z": 0.0})
+    size = scenes.AROUND_METAL
+    windows = {"molecule": [[-9.0, 9.0]] * 3, "metal": [[-size, size], [-size, size], [2.0 - size, 2.0 + size]]}
+    assert drawn.get("windows") == (windows if half > 5 else None)
+
+
 def test_infrared_intensities_scale_the_sticks_and_nothing_is_lost() -> None:
     """The strongest reaches 1, a silent one keeps a short stick, and without intensities all are equal."""
     found = sample_report.vibrations("LS", "computed")

@@ -19,6 +19,12 @@
   element("colour").addEventListener("change", (event) => {
     for (const place of scenes.filter(shown)) Plotly.restyle(place, {"marker.color": [specs[place.id].colours[event.target.value]]}, [specs[place.id].atoms_trace]);
   });
+  if (element("window")) element("window").addEventListener("change", (event) => {
+    for (const place of scenes.filter((other) => shown(other) && specs[other.id].windows)) {
+      const ranges = specs[place.id].windows[event.target.value];
+      Plotly.relayout(place, Object.fromEntries(["x", "y", "z"].map((name, k) => ["scene." + name + "axis.range", ranges[k]])));
+    }
+  });
   let following = false;
   for (const place of scenes) drawn[place.id].then(() => place.on && place.on("plotly_relayout", (change) => {
     if (following || !change["scene.camera"]) return;

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from spincross import pointgroup
 from spincross.errors import BadInput, Inhomogeneous, UnexpectedImaginaryMode
 from spincross.units import GAS_CONSTANT
+from spincross.vibrations import within_floor
 
 Array = NDArray[np.float64]
 Json = dict[str, Any]
@@ -107,11 +108,10 @@ def usable_modes(vibrations: Json) -> StateModes:
 
 def _mode_warnings(state: str, waves: Array, inside: NDArray[np.bool_], floor: float) -> list[str]:
     """Say which modes are uncertain and what was done to them."""
-    return [
-        f"{state}: mode {i + 1} at {waves[i]:.1f} cm-1 lies inside the noise floor of {floor:.1f} cm-1 and counts as "
-        "one at the floor; the error band is wider by it"
-        for i in np.flatnonzero(inside)
-    ]
+    modes = np.flatnonzero(inside).tolist()
+    does = "counts as one" if len(modes) == 1 else "count as ones"
+    text = f"{does} at the floor; the error band is wider by {'it' if len(modes) == 1 else 'them'}"
+    return [f"{state}: {within_floor(modes, waves, floor)} and {text}"] if modes else []
 
 
 def require_homogeneous(low: Json, high: Json) -> None:

@@ -277,7 +277,8 @@ def waterfall(terms: list[tuple[str, float]], band: tuple[float, float], window:
         low, high = min(window), max(window)
         shapes.append({"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": low, "y1": high, "layer": "below",
                        "fillcolor": GREEN, "opacity": 0.25, "line": {"width": 0}})  # fmt: skip
-        notes.append(note(0, high, f"calorimetry, {low:.1f} to {high:.1f}", xref="paper", xanchor="left", yshift=10))
+        place = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}  # above bars and numbers
+        notes.append(note(0, 1, f"green: calorimetry, {low:.1f} to {high:.1f}", **place))
     axes = {"xaxis": axis("", type="category"), "yaxis": axis(f"ΔS, HS minus LS ({ENTROPY_UNIT})")}
     axes["yaxis"]["range"] = [
         min([*bases, *tops, total, 0.0]) - 0.06 * span,

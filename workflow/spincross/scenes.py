@@ -27,6 +27,8 @@ BEYOND_SULPHUR = 2.5
 LEGEND = {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom"}
 TURNS, HEIGHTS = (15.0, 0.0, 30.0, -15.0, 45.0, -30.0, 60.0), (0.3, 0.15, 0.45, 0.6)
 """First views that are tried: degrees from the thinnest direction, height over the distance in the plane."""
+AROUND_METAL = 4.5
+"""Half width of the cube about the metal, angstrom, which shows its bonds and their lengths in a large molecule."""
 CLEAR = 0.45
 """Labels of bonds farther apart than this can be read, angstrom in the page."""
 LARGEST_MOTION = 0.6
@@ -196,7 +198,15 @@ def structure(
     if axis:
         data.append(_axis(half * 0.95))
     colours = {"element": atoms["marker"]["color"], "spin": spin_colours(spins or [0.0] * len(symbols))}
-    return {"data": data, "layout": _layout(340, half, eye), "colours": colours, "atoms_trace": 1}
+    figure = {"data": data, "layout": _layout(340, half, eye), "colours": colours, "atoms_trace": 1}
+    if metal_bonds and half > 1.5 * AROUND_METAL:
+        figure["windows"] = {"molecule": [[-half, half]] * 3, "metal": _around(positions[metal_bonds[0]["atoms"][0]])}
+    return figure
+
+
+def _around(place: Array) -> list[list[float]]:
+    """Return the ranges of x, y and z of the cube about a place (3,), angstrom."""
+    return [rounded([x - AROUND_METAL, x + AROUND_METAL], 2) for x in place.tolist()]
 
 
 def structures(

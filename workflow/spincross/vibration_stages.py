@@ -133,8 +133,10 @@ def _mode_warnings(found: vibrations.Vibrations, settled: list[files.Json]) -> l
         "undetermined": "a second step and a scan do not decide either: undetermined",
     }
     told = {row["mode_index"]: "; ".join(filter(None, (says[row["verdict"]], row.get("failure")))) for row in settled}
+    alike: dict[str, list[int]] = {}
+    for mode in inside.tolist():
+        alike.setdefault(told.get(mode, "undetermined"), []).append(mode)
     return [
-        f"mode {i + 1} at {found.wavenumbers[i]:.1f} cm-1 lies inside the noise floor of {found.noise_floor:.1f} cm-1: "
-        + told.get(int(i), "undetermined")
-        for i in inside
+        f"{vibrations.within_floor(modes, found.wavenumbers, found.noise_floor)}: {text}"
+        for text, modes in alike.items()
     ]

@@ -241,3 +241,17 @@ def molden_text(molecule: Molecule, vibrations: Vibrations) -> str:
         lines.append(f"vibration {index + 1}")
         lines += ["".join(f"{x:14.8f}" for x in row) for row in (mode / np.linalg.norm(mode)).reshape(-1, 3)]
     return "\n".join(lines) + "\n"
+
+
+def within_floor(modes: list[int], wavenumbers: Array, floor: float) -> str:
+    """Say of some modes, indices into (M,) wavenumbers in cm-1, that they lie inside the noise floor.
+
+    >>> within_floor([0, 2], np.array([1.0, -4.0, 2.25]), 3.0)
+    'modes 1 and 3 at 1.0 and 2.2 cm-1 lie inside the noise floor of 3.0 cm-1'
+    """
+    which, where = (
+        " and ".join(", ".join(words).rsplit(", ", 1))
+        for words in ([str(m + 1) for m in modes], [f"{wavenumbers[m]:.1f}" for m in modes])
+    )
+    names = f"mode {which} at {where} cm-1 lies" if len(modes) == 1 else f"modes {which} at {where} cm-1 lie"
+    return f"{names} inside the noise floor of {floor:.1f} cm-1"
