@@ -1,6 +1,8 @@
 """`progress`: what is finished, recorded, begun or open, and its numbers."""
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +61,12 @@ def test_what_was_begun_and_what_is_finished(tmp_path):
     with path.open("a") as handle:
         handle.write('{"energy_hartree": -9')  # a kill, or a step being written
     (begun / "hessian/analytic").mkdir(parents=True)
-    files.write_arrays(begun / "hessian/analytic/block.npz", a=np.zeros(1))
+    for age, name in enumerate(("block", "response_0.a", "response_0.b", ".block", "moved_pairs_0")):
+        part = begun / f"hessian/analytic/{name}.npz"
+        files.write_arrays(part, a=np.zeros(1))
+        os.utime(part, times=(time.time() - age,) * 2)
+    for name in ("displaced_0", "displaced_1"):
+        files.write_arrays(work / f"fe-aai2-ncs2/{LEVEL}/HS/C1/hessian/{name}/point.npz", a=np.zeros(1))
     (begun / "symmetry_mode").mkdir()
     (begun / "symmetry_mode/lock").touch()
     before = path.read_bytes()
@@ -71,8 +78,12 @@ def test_what_was_begun_and_what_is_finished(tmp_path):
         "begun",
         "2 gradients on grid 3, the last: E -2.500000 Eh, rms gradient 1.0e-04 Eh/bohr; last written 0 min ago",
     )
-    assert found["hessian HS C2"] == ("begun", "last written 0 min ago")
+    assert found["hessian HS C2"] == (
+        "begun",
+        "finished: moved_pairs_0, block; 2 parts of response_0; last written 0 min ago",
+    )
     assert found["symmetry-mode HS C2"] == ("open", "")
+    assert found["hessian HS C1"] == ("begun", "finished: 2 points; last written 0 min ago")
     assert path.read_bytes() == before
 
 

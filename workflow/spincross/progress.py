@@ -6,6 +6,7 @@ Nothing is computed but normal modes of Hessians that are there, and nothing is 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from spincross.units import HARTREE_TO_KJ_PER_MOL
 
 WORK = {"optimise": "optimise", "hessian": "hessian", "symmetry-mode": "symmetry_mode"}
 """DFT stage: the folder of its restart data."""
+POINTS = ("point.npz", "energy.npz")
+"""What a finished displacement and a finished point of a scan leave in their folder."""
 STEPS = ("final/steps.jsonl", "coarse/steps.jsonl")
 """Steps of an optimisation in its work folder, the last surface first."""
 
@@ -102,14 +105,19 @@ def _modes(place: Path, group: str) -> str:
 
 def _so_far(folder: Path) -> str:
     """Say what restart data holds: the last step of an optimisation, and when the last file was written; '' of none."""
-    times = [path.stat().st_mtime for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
+    times = {path: path.stat().st_mtime for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
     if not times:
         return ""
-    ago = f"last written {(time.time() - max(times)) / 60:.0f} min ago"
+    ago = f"last written {(time.time() - max(times.values())) / 60:.0f} min ago"
     for path in (folder / name for name in STEPS):
         steps = checkpoints.steps_in(path)
         if steps:
             energy, force = steps[-1]["energy_hartree"], steps[-1]["gradient_rms_hartree_per_bohr"]
             count = f"{len(steps)} gradients on grid {steps[-1]['grid_level']}"
             return f"{count}, the last: E {energy:.6f} Eh, rms gradient {force:.1e} Eh/bohr; {ago}"
-    return ago
+    points = sum(path.name in POINTS for path in times)
+    blocks = [p.stem for p in sorted(times, key=lambda p: times[p]) if p.parent.name == "analytic" and p.stem[0] != "."]
+    done = [f"{points} points"] * (points > 0) + [name for name in blocks if "." not in name]
+    begun = Counter(name.partition(".")[0] for name in blocks if "." in name)
+    found = [f"finished: {', '.join(done)}"] * bool(done)
+    return "; ".join([*found, *(f"{count} parts of {name}" for name, count in begun.items()), ago])
