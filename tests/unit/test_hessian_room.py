@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
@@ -79,6 +80,17 @@ def test_the_optimisation_says_it_first(small_settings, disk, capsys, monkeypatc
         start = stages.Start(H2CO, STATES[1], {})
         stages.optimise_from(replace(small_settings, config=content), "h2co", start, tmp_path, tmp_path)
     assert ("after this, the analytic Hessian puts" in capsys.readouterr().out) == said
+
+
+def test_displacements_that_cannot_be_planned_are_told_first(small_settings, capsys, monkeypatch, tmp_path):
+    content = deepcopy(small_settings.config)
+    content["hessian"]["method"] = "finite differences"
+    monkeypatch.setattr(stages.relaxation, "relax", lambda *args: (_ for _ in ()).throw(Stopped("begun")))
+    monkeypatch.setitem(sys.modules, "phonopy", None)
+    with pytest.raises(Stopped):
+        start = stages.Start(H2CO, STATES[1], {})
+        stages.optimise_from(replace(small_settings, config=content), "h2co", start, tmp_path, tmp_path)
+    assert "after this, finite differences need phonopy" in capsys.readouterr().out
 
 
 def test_orbitals_that_the_scf_cached_make_room_for_the_integrals():

@@ -180,6 +180,23 @@ def test_a_hessian_beside_another_geometry_is_not_gone_on_with_nor_kept(worked_o
     assert not (folder / "structures/reference").exists()
 
 
+@pytest.mark.parametrize(("place", "stops"), [("LS/C2", True), ("HS/C1", True), ("HS/C2", False)])
+def test_a_chain_does_not_go_on_from_a_state_whose_entropy_would_be_refused(worked_off, tmp_path, place, stops):
+    """LS and the HS minimum must be minima; HS in the parent group may be a saddle."""
+    folder = tmp_path / "job"
+    shutil.copytree(worked_off["folder"], folder)
+    vibrations = folder / "results/h2co/small" / place / "vibrations"
+    stored = files.read_arrays(vibrations / "modes.npz")
+    stored["wavenumbers"][0] = -300.0
+    files.write_arrays(vibrations / "modes.npz", **stored)
+    words = ["chain", "--job", str(folder)]
+    if not stops:
+        __main__.main(words)
+        return
+    with pytest.raises(SystemExit, match=r"UnexpectedImaginaryMode: h2co .S has imaginary modes at -300\.0 cm-1"):
+        __main__.main(words)
+
+
 def test_what_is_finished_is_not_begun_again(worked_off, monkeypatch, capsys):
     monkeypatch.setattr(electronic, "solve", lambda *arguments: pytest.fail("computed again"))
     __main__.main(["chain", "--job", str(worked_off["folder"])])

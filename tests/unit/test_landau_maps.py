@@ -7,11 +7,29 @@ import numpy as np
 import pytest
 
 from spincross.errors import BadInput
+from spincross.landau import landau_account
 from spincross.landau_maps import PHASES, cubic_roots, minima_of, phase_diagram
 from spincross.landau_model import LandauModel
 
 EQ4 = LandauModel(a1=0.6, T_SC=235.0, C=35.0, b=10.0, D=-6.5, E=-12.2)
 EQ3 = replace(EQ4, B=-3.0, a0=0.03, T_c=150.0)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"a1": 0.5, "T_SC": 200.0, "C": 35.0, "b": 5.0, "D": -5.0},
+        {"a1": 1.0, "T_SC": 235.0, "C": 35.0, "b": 10.0, "D": -50.0, "E": 20.0},
+    ],
+)
+def test_round_parameters_whose_slope_vanishes_at_a_border_are_solved(parameters):
+    """At whole kelvins two candidates lie a rounding error apart there."""
+    model, grid = LandauModel(**parameters), np.arange(100.0, 400.0)
+    found = minima_of(asdict(model), grid)
+    for k, temperature in enumerate(grid):
+        minima = model.minima(temperature)
+        assert (len(minima), min(m.energy for m in minima)) == (found["minima"][k], pytest.approx(found["energy"][k]))
+    assert landau_account(parameters | {"source": "round"})["temperature_up_K"] == pytest.approx(parameters["T_SC"])
 
 
 def test_low_spin_gives_way_to_high_spin_low_symmetry_at_the_equal_energy_temperature():

@@ -30,6 +30,7 @@ def test_records_are_told_with_their_numbers(tmp_path):
         "hessian HS C1",
     ]  # fmt: skip
     assert {status for status, _ in found.values()} == {"recorded"}
+    assert not list(tmp_path.iterdir())
     low, high = (
         files.read_json(ROOT / f"structures/reference/h2co/{LEVEL}/{state}/C2/optimise/optimise.json")["energy_hartree"]
         for state in ("LS", "HS")
@@ -39,7 +40,14 @@ def test_records_are_told_with_their_numbers(tmp_path):
     assert found["hessian HS C2"][1].startswith("imaginary: 653i (B); lowest real mode ")
     assert found["hessian HS C1"][1].startswith("imaginary: none; ")
     assert found["symmetry-mode HS C2"][1] == "mode 1 leads to a well"
-    assert not list(tmp_path.iterdir())
+    record = ROOT / f"structures/reference/h2co/{LEVEL}/HS/C1"
+    copy = tmp_path / f"results/h2co/{LEVEL}/HS/C1"
+    shutil.copytree(record, copy)
+    content = files.read_json(copy / "vibrations/hessian.json")
+    content["settled_modes"] = [{"mode_index": 1, "verdict": "imaginary"}]
+    files.write_json(copy / "vibrations/hessian.json", content)
+    found = table(progress.rows(settings("h2co"), "h2co", tmp_path / "results", tmp_path / "work"))
+    assert found["hessian HS C1"][0] == "finished" and "none" not in found["hessian HS C1"][1]
 
 
 def test_without_records_everything_is_open(tmp_path):

@@ -19,6 +19,7 @@ from typing import Any
 from spincross import (
     arguments,
     config,
+    files,
     gpu_check,
     hessian_stages,
     job,
@@ -26,6 +27,7 @@ from spincross import (
     reference,
     saddles,
     stages,
+    symmetry_mode,
     vibration_stages,
 )
 from spincross.config import Settings
@@ -215,9 +217,18 @@ def _chain(settings: Settings, place: Place) -> None:
             reference.require_level(settings, output)
             reference.require_geometry(output)
             print(f"{name}: finished before", flush=True)
-            continue
-        print(name, flush=True)
-        STAGES[step.stage](settings, there)
+        else:
+            print(name, flush=True)
+            STAGES[step.stage](settings, there)
+        if step.stage == "vibrations" and (step.state == "LS" or step.group == "C1"):
+            _require_minimum(there)
+
+
+def _require_minimum(there: Place) -> None:
+    """Raise UnexpectedImaginaryMode before the next stages if a state that the entropy needs as a minimum is none."""
+    folder = there.here / "vibrations"
+    group = files.read_json(folder / "vibrations.json")["provenance"]["point_group"]
+    symmetry_mode.require_minimum(stages.load_vibrations(folder), there.complex, there.state, group)
 
 
 def _progress(settings: Settings, place: Place) -> None:

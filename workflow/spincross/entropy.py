@@ -197,6 +197,14 @@ def _warnings(low: Json, high: Json, states: tuple[StateModes, StateModes], grid
 
 def _method_warnings(low: Json, high: Json) -> list[str]:
     """Say where the two sides were made in ways that may differ for soft modes."""
+    used = [state.get("hessian_versions") or state.get("provenance", {}).get("versions", {}) for state in (low, high)]
+    first, second = (versions.get("pyscf") for versions in used)
+    notes = [f"the Hessian of LS comes from PySCF {first} and that of HS from {second}"] if first != second else []
+    return notes + _settings_warnings(low, high)
+
+
+def _settings_warnings(low: Json, high: Json) -> list[str]:
+    """Say where the Hessians of the two sides have other methods or settings."""
     if low["method"] != high["method"]:
         return [f"the Hessian of LS is {low['method']} and that of HS {high['method']}; soft modes may differ by it"]
     names = SETTINGS_THAT_COUNT[low["method"]]

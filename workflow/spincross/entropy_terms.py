@@ -120,21 +120,13 @@ def require_homogeneous(low: Json, high: Json) -> None:
     Raises
     ------
     Inhomogeneous
-        if complex, level, masses, PySCF version or number of modes differ, or the states are not LS and HS
+        if complex, level, masses or number of modes differ, or the states are not LS and HS
     """
     for key in ("complex", "level", "masses_amu"):
         if low.get(key) != high.get(key):
             raise Inhomogeneous(
                 f"LS and HS differ in {key}: {_difference(low.get(key), high.get(key))}; compute both alike"
             )
-    sources = [
-        state.get("hessian_versions") or state.get("provenance", {}).get("versions", {}) for state in (low, high)
-    ]
-    used = [versions.get("pyscf") for versions in sources]
-    if None not in used and used[0] != used[1]:
-        raise Inhomogeneous(
-            f"the Hessians of LS and HS come from PySCF {used[0]} and {used[1]}; compute both with one version"
-        )
     counts = len(low["wavenumbers_per_cm"]), len(high["wavenumbers_per_cm"])
     if counts[0] != counts[1]:
         raise Inhomogeneous(

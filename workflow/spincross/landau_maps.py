@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spincross.errors import BadInput
-from spincross.landau_model import ETA_BROKEN, Q_MAX, Q_MIN, LandauModel
+from spincross.landau_model import ETA_BROKEN, Q_MAX, Q_MIN, SAME_PLACE, LandauModel
 
 Array = NDArray[np.float64]
 
@@ -153,8 +153,10 @@ def _candidates(plane: Any, t: Array) -> Array:
         inside = np.where(np.abs(roots) <= 1.0, roots, np.nan)
         found.append(np.where(sign * plane.eta_coefficient(t, inside) >= -1e-12, inside, np.nan))
     ordered = np.sort(np.hstack(found), axis=1)
-    # each once: a double would have no width and read the wrong sign
-    ordered[:, 1:][ordered[:, 1:] == ordered[:, :-1]] = np.nan
+    # each once: between doubles no sign can be read
+    ordered[(np.abs(ordered) > Q_MAX - SAME_PLACE) & (np.abs(ordered) < Q_MAX)] = np.nan
+    ordered = np.sort(ordered, axis=1)
+    ordered[:, 1:][ordered[:, 1:] - ordered[:, :-1] <= SAME_PLACE] = np.nan
     return np.sort(ordered, axis=1)
 
 

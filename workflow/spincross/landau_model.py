@@ -31,6 +31,8 @@ Array = NDArray[np.float64]
 
 Q_MIN, Q_MAX = -1.0, 1.0
 """Fully low-spin and fully high-spin."""
+SAME_PLACE = 1e-9
+"""Distance in q within which two roots, or a root and a border, are one."""
 ETA_BROKEN = 1e-6
 """Smallest eta that counts as a broken symmetry."""
 
@@ -234,7 +236,17 @@ class LandauModel:
         for cubic, sign in ((symmetric, 1.0), (broken, -1.0)):
             roots = _inside(_polished(cubic, np.roots(cubic)))
             found.append(roots[sign * self.eta_coefficient(temperature, roots) >= -1e-12])
-        return np.unique(np.concatenate(found))
+        return _apart(np.concatenate(found))
+
+
+def _apart(places: Array) -> Array:
+    """Return the range's ends and the places between them, ascending, those within SAME_PLACE of one before left out.
+
+    Two candidates closer than rounding enclose no slope that could be read, and the minimum at them would be lost.
+    """
+    inner = np.sort(places[np.abs(places) < Q_MAX - SAME_PLACE])
+    inner = inner[np.diff(inner, prepend=Q_MIN) > SAME_PLACE]
+    return np.concatenate([[Q_MIN], inner, [Q_MAX]])
 
 
 def _inside(roots: NDArray[Any]) -> Array:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spincross import checkpoints, files, findings, job, reference, stages, vibrations
@@ -97,6 +97,9 @@ def _modes(place: Path, group: str) -> str:
     stored = files.read_arrays(place / "hessian.npz")
     symbols, positions, _ = files.read_xyz(place.parent / "optimise/geometry.xyz")
     found = vibrations.normal_modes(Molecule(symbols, positions, 0, group).symmetrised(), stored["hessian"])
+    settled = files.read_json(place / "hessian.json").get("settled_modes", [])
+    by_scan = tuple(row["mode_index"] for row in settled if row["verdict"] == "imaginary")
+    found = replace(found, settled_imaginary=by_scan)
     named = [f"{findings.wavenumber(found.wavenumbers[i])} ({found.irreps[i]})" for i in found.imaginary]
     real = found.wavenumbers[found.wavenumbers > found.noise_floor]
     lowest = "".join(f"; lowest real mode {wave:.1f} cm-1" for wave in real[:1])

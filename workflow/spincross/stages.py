@@ -17,6 +17,7 @@ from spincross import (
     checkpoints,
     crystal,
     device,
+    displacements,
     electronic,
     files,
     force_constants,
@@ -37,7 +38,7 @@ from spincross.crystal_pair import crystal_facts
 from spincross.description import describe
 from spincross.displacements import Surface
 from spincross.energy_scan import Walk
-from spincross.errors import BadInput, CannotWrite, NotConverged
+from spincross.errors import BadInput, BadStructure, CannotWrite, NotConverged
 from spincross.files import Json
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
@@ -156,13 +157,14 @@ def take_over(parent: Path, folder: Path, names: tuple[str, ...]) -> None:
             temporary.write_bytes(source.read_bytes())
 
 
-def _tell_of_hessian_room(settings: Settings, molecule: Molecule, state: State) -> None:
-    """Say before the optimisation if the analytic Hessian that follows will have no room on this machine."""
-    if settings.hessian.method != "analytic" or device.chosen(settings.level.device) != "cpu":
-        return
+def _tell_of_the_hessian(settings: Settings, molecule: Molecule, state: State) -> None:
+    """Say before the optimisation why the Hessian that follows cannot be had: no room, or no plan of displacements."""
     try:
-        electronic.require_hessian_room(molecule, settings.level, state, settings.hessian.max_memory)
-    except (BadInput, CannotWrite) as error:
+        if settings.hessian.method != "analytic":
+            displacements.plan_displacements(molecule, settings.hessian.step)
+        elif device.chosen(settings.level.device) == "cpu":
+            electronic.require_hessian_room(molecule, settings.level, state, settings.hessian.max_memory)
+    except (BadInput, BadStructure, CannotWrite) as error:
         files.print_line(f"  after this, {error}")
 
 
@@ -173,7 +175,7 @@ def optimise_from(settings: Settings, complex_id: str, usual: Start, folder: Pat
     molecule = start.molecule
     files.print_line(f"{complex_id} {state.name} {molecule.point_group}: {len(molecule.symbols)} atoms")
     resources.report_shortage(molecule.symbols, settings.level, settings.config["memory_mb"], molecule.point_group)
-    _tell_of_hessian_room(settings, molecule, state)
+    _tell_of_the_hessian(settings, molecule, state)
     metal, limits = settings.entry(complex_id)["metal"], settings.config["gates"]
     task = Task(molecule, settings.level, state, metal, limits, settings.optimisation, work, start.energy)
     result, report = relaxation.relax(task, start.guess, start.hessian)
