@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from sample_molecules import springs
-from spincross import __main__, cheap, config, electronic, files, job, optimise, stages
+from spincross import __main__, arguments, cheap, config, electronic, files, job, optimise, stages
 from spincross.errors import BadInput, StaleData
 from test_main import BARRED
 
@@ -341,7 +341,7 @@ def commands_of_the_readme(name):
 
 @pytest.mark.parametrize("words", commands_of_the_readme("pack"), ids=lambda words: words[4])
 def test_the_readmes_jobs_have_a_sound_configuration_for_a_gpu_without_phonopy(words):
-    options = __main__._arguments().parse_args(words)
+    options = arguments.parser("").parse_args(words)
     content = config.changed(config.read_yaml(options.config), options.set) | {"complexes": [options.complex]}
     settings = config.load(content, options.structures)
     assert settings.level.device == "gpu"

@@ -230,6 +230,17 @@ def test_every_json_of_a_whole_run_fulfils_its_schema(results):
     assert summary["stages_recalled"] == 7
 
 
+@pytest.mark.parametrize("name", ["HS/C2/symmetry_mode/mode.json", "LS/C2/vibrations/vibrations.json"])
+def test_a_report_of_results_that_lack_a_key_says_what_to_do(results, tmp_path, name):
+    shutil.copytree(results / "h2co", tmp_path / "h2co")
+    path = tmp_path / LEVEL / name
+    content = files.read_json(path)
+    content.pop("scan_asymmetry_hartree" if path.stem == "mode" else "settled_modes")
+    files.write_json(path, content)
+    with pytest.raises(SystemExit, match=rf"BadInput: .*{path.name} \(was it written by an older version\? then run"):
+        __main__.main(["report", "--complex", "h2co", "--results", str(tmp_path)])
+
+
 def test_every_stage_is_asked_for_what_it_needs():
     alone = {"molecule", "crystal", "states", "fit", "phase-diagram", "chain", "progress", "pack", "store"}
     assert {words.split()[0] for words in NEEDS} == set(__main__.STAGES) - alone

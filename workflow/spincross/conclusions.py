@@ -20,7 +20,7 @@ from spincross.files import Json
 from spincross.landau_data import read_table
 from spincross.landau_maps import phase_diagram
 from spincross.landau_model import LandauModel
-from spincross.schemas import write_checked
+from spincross.schemas import check, write_checked
 from spincross.stages import load_vibrations
 from spincross.units import BOHR_TO_ANGSTROM
 
@@ -135,6 +135,9 @@ def report_data(settings: Settings, complex_id: str, states: list[Path]) -> Json
     """
     sources, parent = _sources(states), states[1]
     found = {name: files.read_json(path) for name, path in sources.items()}
+    for name in ("mode", *(f"{state} vibrations" for state in STATES)):
+        old = f"{sources[name]} (was it written by an older version? then run its stage again)"
+        check(found[name], name.split()[-1], old)
     return {
         "complex": complex_id,
         "entry": settings.entry(complex_id),
