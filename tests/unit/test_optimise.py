@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spincross import config, electronic, optimise, stages
+from spincross import electronic, optimise
 from spincross.errors import BadInput, CannotWrite, NotConverged, StaleData, SymmetryLost, WrongState
 from spincross.levels import Level, State
 from spincross.molecule import Molecule
@@ -318,32 +318,3 @@ def test_a_step_that_is_taken_back_takes_its_orbitals_along(tmp_path, monkeypatc
     engine.orbitals = engine.curvature = "c"
     engine.load_guess_files("")
     assert (engine.orbitals, engine.curvature) == ("b", "b")
-
-
-class Asked(Exception):
-    """A geometry was asked for that no stored step answers."""
-
-
-def test_what_was_begun_and_shipped_goes_on_from_its_last_step(tmp_path, monkeypatch):
-    def ask(engine, molecule, drift):
-        raise Asked(engine.file.path.parent.name, len(engine.steps))
-
-    monkeypatch.setattr(optimise.SurfaceEngine, "_compute", ask)
-    for shipped in sorted((ROOT / "structures/begun").glob("*/*/*/*/optimise")):
-        complex_id, level, state, group = shipped.parts[-5:-1]
-        content = config.read_yaml(ROOT / "workflow/config/config.yaml") | {"complexes": [complex_id], "level": level}
-        settings = config.load(content, ROOT / "structures")
-        stages.extract_molecule(settings, complex_id, tmp_path)
-        start = tmp_path / ("molecule.xyz" if state == "LS" else "molecule_high_spin.xyz")
-        work = tmp_path / complex_id / state
-        shutil.copytree(shipped, work)
-        with pytest.raises(Asked) as asked:
-            stages.optimise_parent(settings, complex_id, state, group, start, tmp_path / "out", work)
-        surface, steps = asked.value.args
-        kept = {
-            path.parent.name: [json.loads(line)["energy_hartree"] for line in path.read_text().splitlines()[1:]]
-            for path in shipped.glob("*/steps.jsonl")
-        }
-        assert steps == len(kept[surface]) > 0
-        assert surface == ("final" if "final" in kept else "coarse")
-        assert kept["coarse"][-1] == min(kept["coarse"])

@@ -175,7 +175,8 @@ def test_a_record_that_is_not_reproduced_is_an_error_after_the_report_is_written
     kept = [ROOT.glob(f"structures/reference/*/*/*/*/{stage}/record.json") for stage in ("optimise", "vibrations")]
     written = files.read_json(tmp_path / "verify.json")
     schemas.validator("verify_reference").validate(written)
-    assert len(written["records"]) == sum(len(list(found)) for found in kept)
+    large = list(ROOT.glob("structures/reference/fe-pm-pea2-ncs2/*/HS/*/*/record.json"))  # 79 atoms: LS only
+    assert len(written["records"]) == sum(len(list(found)) for found in kept) - len(large) > 0
     name = "h2co/LS/C2/vibrations/hessian.npz"
     path = ROOT / "structures/reference/h2co/pbe0_def2-svp/LS/C2/vibrations/hessian.npz"
     assert written["provenance"]["inputs_sha256"][name] == files.sha256_of(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spincross import cheap, displacements, files, force_constants, infrared, mode_entropy, probe, vibrations
+from spincross import cheap, displacements, files, force_constants, infrared, mode_entropy, probe, resources, vibrations
 from spincross.config import Settings
 from spincross.hessian_stages import displaced_surface, hessian_provenance, optimised_molecule
 from spincross.schemas import write_checked
@@ -88,6 +88,7 @@ def probe_instability(
     whole = len(displacements.plan_displacements(molecule, settings.hessian.step))
     probe.opposite_operation(molecule, irrep)  # refuses an irrep of another group before anything is computed
     probe.require_rotation(molecule, irrep)
+    resources.report_shortage(molecule.symbols, settings.level, settings.config["memory_mb"], "C1")
     guess = cheap.gfn2_hessian(molecule, surface.state.multiplicity)
     work = work / irrep.replace("'", "1").replace('"', "2")
     found = probe.lowest_modes(molecule, irrep, guess, surface, work, settings.hessian.step, PROBED_MODES)
