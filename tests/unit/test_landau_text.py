@@ -46,3 +46,12 @@ def test_the_gain_of_eq_1_alone_is_a0_squared_over_2_b_per_kelvin(account):
     (said,) = [line for line in account["statements"] if line.startswith("Sign of a0")]
     a0 = account["a0_window"]["models"][-1]["a0"]
     assert f"= {a0**2 * 100.0 / 20.0:+.4f} Landau units 100 K above its transition, a gain" in said
+
+
+def test_an_account_in_which_hs_gains_nothing_does_not_fit_the_model():
+    """Its unit would be negative, and every number in J/(K mol) with it."""
+    key = "entropy_vibrational_difference_harmonic_J_per_mol_K"
+    found = landau_account(PAPER, [150.0, 260.0], ENTROPY | {key: [-100.0] * len(ENTROPY[key])})
+    said = [line for line in found["statements"] if "One Landau unit would be -" in line]
+    assert len(said) == 1 and said[0].endswith("they do not fit.")
+    assert not any("the model's entropy from" in line for line in found["statements"])

@@ -65,6 +65,11 @@ def _check_statements(check: Json | None) -> list[str]:
     """Compare the model's entropies with DFT and calorimetry."""
     if check is None:
         return ["No entropy account was given, so Landau units are not turned into J/(mol K)."]
+    if check["unit_J_per_mol_K"] <= 0:
+        return [
+            f"One Landau unit would be {check['unit_J_per_mol_K']:.2f} J/(mol K): without symmetry breaking HS has no "
+            "higher entropy than LS in the computed account, while the model's a1 > 0 asks for it; they do not fit."
+        ]
     full = check["full"]
     lines = [
         (
