@@ -16,7 +16,7 @@ vibrations group_optimizer optimise infrared displacements electric_field gpu_ch
 symmetry_mode double_well orientation matching conformers disorder cif species completeness one_metal octahedron lattice
 crystal crystal_pair model_cif ligands placement build mode_entropy entropy_terms entropy_shares entropy landau_model
 landau_branches landau_text landau_maps landau_curves landau landau_data landau_fit gates description relaxation
-energy_scan starts schemas config resources reference verification figures level_diagram findings scenes drawings
+energy_scan starts schemas config resources reference verification figures level_diagram findings answer scenes drawings
 paper_figures landau_view summary citations report_tables methods report overview stages saddles hessian_stages
 vibration_stages state_table conclusions job progress arguments __main__
 """.split()  # noqa: SIM905 - a paragraph reads better than forty lines

@@ -7,7 +7,7 @@ import copy
 import pytest
 
 import sample_report
-from spincross import findings
+from spincross import answer, findings
 
 
 def verdicts(data: findings.Json) -> dict[str, str]:
@@ -70,7 +70,7 @@ def test_a_parent_mode_settled_as_real_breaks_nothing(verdict: str, expected: st
     data = sample_report.unbroken()
     data["vibrations"]["HS_parent"] |= settled(verdict)["vibrations"]["LS"] | {"state": "HS"}
     assert verdicts(data)["HS breaks C2."] == expected
-    assert findings.answer(data)[0].startswith("Open: HS in C2" if expected == "uncertain" else "No: HS keeps C2")
+    assert answer.sentences(data)[0].startswith("Open: HS in C2" if expected == "uncertain" else "No: HS keeps C2")
     data["vibrations"]["HS_parent"]["irreps"] = ["A", *data["vibrations"]["HS_parent"]["irreps"][1:]]
     assert verdicts(data)["HS breaks C2."] == "not supported"  # a mode that keeps the group does not break it
 
@@ -113,13 +113,13 @@ def test_electrons_on_the_brink_of_breaking_the_group_leave_it_open(block: findi
     others = [b for b in data["optimise"]["HS_parent"]["stability_blocks"] if b["rotations"] not in block["rotations"]]
     data["optimise"]["HS_parent"]["stability_blocks"] = [block, *others]
     assert verdicts(data)["HS breaks C2."] == ("uncertain" if open_ else "not supported")
-    _, mode, entropy = findings.answer(data)
+    _, mode, entropy = answer.sentences(data)
     assert ("ΔS_SB for zero" in mode, "no cost of symmetry breaking is counted" in entropy) == (open_, open_)
-    assert ("on the brink of breaking C2 (orbital Hessian eigenvalue 0.00070" in findings.answer(data)[0]) == open_
+    assert ("on the brink of breaking C2 (orbital Hessian eigenvalue 0.00070" in answer.sentences(data)[0]) == open_
     data["optimise"]["HS_parent"]["stability_blocks"] = [block | {"eigenvalue_hartree": -0.02}, *others]
     unstable = "Open" if block["rotations"][0] == "B" else "No"
-    assert findings.answer(data)[0].startswith(unstable)
-    assert ("unstable towards breaking C2" in findings.answer(data)[0]) == (unstable == "Open")
+    assert answer.sentences(data)[0].startswith(unstable)
+    assert ("unstable towards breaking C2" in answer.sentences(data)[0]) == (unstable == "Open")
 
 
 @pytest.mark.parametrize(("excess", "expected"), [(0.01, "supported"), (0.2, "uncertain"), (0.6, "not supported")])
@@ -137,7 +137,7 @@ def test_entropy_that_does_not_pay_is_said() -> None:
     entropy[findings.BREAKING] = -50.0
     for key in (findings.TOTAL, findings.TOTAL_QUASI):
         entropy[key] = [value - 44.24 for value in entropy[key]]
-    assert "entropy does not pay for it." in findings.answer(data)[2]
+    assert "entropy does not pay for it." in answer.sentences(data)[2]
     assert verdicts(data)["Vibrations and spin pay the entropy cost of the broken symmetry."] == "not supported"
 
 
@@ -148,10 +148,10 @@ def test_what_the_entropy_does_at_this_level_is_said_beside_it(broken: bool) -> 
     account = data["entropy"] = data["entropy"] | {"adiabatic_energy_difference_kJ_per_mol": -70.96}
     account["crossover"] = {"temperature_K": None, "stable_below": "HS", "text": ""}
     end = " At this level (HS minus LS −71.0 kJ/mol) HS has the lower Gibbs energy up to 2000 K: it shows no crossover."
-    assert findings.answer(data)[2].endswith(end)
+    assert answer.sentences(data)[2].endswith(end)
     account |= {"adiabatic_energy_difference_kJ_per_mol": 12.3}
     account["crossover"] = {"temperature_K": 180.4, "stable_below": "LS", "text": ""}
-    assert "(HS minus LS +12.3 kJ/mol) both states have the same Gibbs energy at 180 K" in findings.answer(data)[2]
+    assert "(HS minus LS +12.3 kJ/mol) both states have the same Gibbs energy at 180 K" in answer.sentences(data)[2]
 
 
 @pytest.mark.parametrize("blocks", [None, [], [{"rotations": "A", "eigenvalue_hartree": 0.01}]])
@@ -161,7 +161,7 @@ def test_electrons_that_were_not_tested_for_breaking_the_group_leave_it_open(
     """A curvature has the wrong sign beyond an electronic instability, so none that was looked for is not enough."""
     data = sample_report.unbroken()
     data["optimise"]["HS_parent"]["stability_blocks"] = blocks
-    assert findings.answer(data)[0].startswith("Open: HS in C2 has no imaginary mode")
+    assert answer.sentences(data)[0].startswith("Open: HS in C2 has no imaginary mode")
     assert verdicts(data)["HS breaks C2."] == "uncertain"
 
 
@@ -170,7 +170,7 @@ def test_a_claim_of_breaking_tells_what_each_part_of_the_distortion_gives() -> N
     data = sample_report.sample()
     data["mode"]["breaking_share_of_distortion"] = 0.07
     claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
-    assert claim.verdict == "supported" and findings.answer(data)[0].startswith("Yes")
+    assert claim.verdict == "supported" and answer.sentences(data)[0].startswith("Yes")
     parts = "the part of the distortion that breaks C2 gives −11.40 kJ/mol, that within C2 +0.21"
     assert parts in claim.evidence
 
@@ -181,7 +181,7 @@ def test_a_gain_beyond_the_downward_curvature_is_a_doubt() -> None:
     data["mode"] |= {"energy_lowering_kJ_per_mol": 10.0, "distortion_breaking_kJ_per_mol": -0.3}
     claim = next(c for c in findings.claims(data) if c.text == "HS breaks C2.")
     assert claim.verdict == "uncertain" and "the gain is more than the downward curvature gives" in claim.evidence
-    assert findings.answer(data)[0].startswith("Probably")
+    assert answer.sentences(data)[0].startswith("Probably")
 
 
 def test_a_cost_that_is_not_due_is_not_called_paid() -> None:
@@ -209,9 +209,9 @@ def test_two_starts_that_ended_in_one_state_count_once() -> None:
 def test_what_is_gained_is_told_with_its_sign() -> None:
     """Along the mode alone, too; a minimum that lies higher gains nothing and has no barrier to cross."""
     data = sample_report.sample()
-    assert "lies 8.93 kJ/mol lower (8.11 kJ/mol along the mode alone)." in findings.answer(data)[1]
+    assert "lies 8.93 kJ/mol lower (8.11 kJ/mol along the mode alone)." in answer.sentences(data)[1]
     data["mode"]["energy_lowering_kJ_per_mol"] = -0.012
-    mode = findings.answer(data)[1]
+    mode = answer.sentences(data)[1]
     assert "lies 0.01 kJ/mol higher. Nothing is gained by leaving C2" in mode
     assert "barrier" not in mode
 
@@ -221,7 +221,7 @@ def test_without_a_group_there_is_nothing_to_break() -> None:
     data = sample_report.unbroken()
     for state in data["optimise"].values():
         state |= {"point_group": "C1", "stability_blocks": []}
-    breaking, mode, _ = findings.answer(data)
+    breaking, mode, _ = answer.sentences(data)
     assert breaking == "No: both states were computed without symmetry (C1), so there is none to break."
     assert "ΔS_SB is zero" in mode
     assert verdicts(data)["HS breaks C1."] == "not tested"
@@ -244,9 +244,9 @@ def test_the_answer_is_as_sure_as_the_claims() -> None:
     data = sample_report.sample()
     data["vibrations"]["HS_parent"]["noise_floor_per_cm"] = 500.0
     data["entropy"][findings.BAND_LOW] = [-50.0 for _ in data["entropy"][findings.BAND_LOW]]
-    breaking, _, payment = findings.answer(data)
+    breaking, _, payment = answer.sentences(data)
     assert breaking.startswith("Probably") and "stays open" in payment
-    assert findings.answer(sample_report.sample())[0].startswith("Yes")
+    assert answer.sentences(sample_report.sample())[0].startswith("Yes")
 
 
 @pytest.mark.parametrize(("lowering", "word", "verdict"), [(3.8, "Hardly", "uncertain"), (4.0, "Yes", "supported")])
@@ -255,6 +255,6 @@ def test_a_well_shallower_than_half_a_quantum_is_no_broken_symmetry(lowering: fl
     data = sample_report.sample()
     data["mode"]["energy_lowering_kJ_per_mol"] = lowering
     assert findings.half_quantum(data["mode"]) == pytest.approx(3.8962, abs=1e-3)
-    breaking, mode, _ = findings.answer(data)
+    breaking, mode, _ = answer.sentences(data)
     assert breaking.startswith(word) and verdicts(data)["HS breaks C2."] == verdict
     assert ("on average the molecule keeps C2" in mode) == (word == "Hardly")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import sample_report
-from spincross import files, findings
+from spincross import answer, files, findings
 from spincross.conclusions import state_geometry
 from spincross.files import read_arrays
 from spincross.report import (
@@ -153,7 +153,7 @@ def test_plotly_is_inlined_once() -> None:
 
 def test_the_answer_names_the_mode_the_energy_and_the_entropy() -> None:
     """Three sentences, made from the numbers."""
-    breaking, mode, entropy = findings.answer(sample_report.sample())
+    breaking, mode, entropy = answer.sentences(sample_report.sample())
     assert breaking.startswith("Yes: held in C2") and "651i cm⁻¹ (B)" in breaking and "1.7 cm⁻¹" in breaking
     assert "irrep B" in mode and "8.93 kJ/mol lower" in mode
     assert "+9.1" in entropy and "−5.8" in entropy and "entropy pays for it." in entropy
@@ -161,7 +161,7 @@ def test_the_answer_names_the_mode_the_energy_and_the_entropy() -> None:
 
 def test_the_answer_says_no_when_hs_keeps_the_group() -> None:
     """Without a mode there is nothing to pay."""
-    breaking, mode, entropy = findings.answer(sample_report.unbroken())
+    breaking, mode, entropy = answer.sentences(sample_report.unbroken())
     assert breaking.startswith("No: HS keeps C2") and "ΔS_SB is zero" in mode and "no cost" in entropy
 
 

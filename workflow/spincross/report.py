@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from spincross import (
     __version__,
+    answer,
     citations,
     conformers,
     drawings,
@@ -98,7 +99,7 @@ def context(data: Json) -> Json:
         "molecule": data["molecule"],
         "mode": data["mode"],
         "question": f"Does the HS molecule break {parent_group(data)}, and does the entropy pay for it?",
-        "answer": findings.answer(data),
+        "answer": answer.sentences(data),
         "claims": [*findings.claims(data), *landau_view.claims(landau, data["entry"])],
         "warnings": warnings(data),
         "figures": drawn,

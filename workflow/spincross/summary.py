@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from spincross.answer import breaking_word
 from spincross.entropy import STANDARD_TEMPERATURE
 from spincross.findings import (
     BREAKING,
@@ -13,7 +14,6 @@ from spincross.findings import (
     TOTAL,
     Json,
     at_standard,
-    breaking_word,
     origin,
     relative_energies,
     stages,
