@@ -213,7 +213,7 @@ def test_a_hessian_that_does_not_fit_is_that_of_the_cpu_and_needs_its_room(log, 
     log.extend([("fail", "kernel")] * 2)
     with pytest.raises(CannotWrite):
         electronic.hessian_columns(full, [0], 0, lambda text: None)
-    monkeypatch.setattr(mean_field, "integrals_megabytes", lambda *arguments: 1e9)
+    monkeypatch.setattr(mean_field.symmetric_fitting, "megabytes", lambda *arguments: 1e9)
     log.extend([("fail", "kernel")] * 2)
     with pytest.raises(CannotWrite, match="the fitted integrals take"):
         electronic.gradient(full)

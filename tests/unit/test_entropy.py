@@ -371,7 +371,7 @@ def test_states_made_differently_are_not_subtracted(change, words):
 
 
 def test_states_of_two_pyscf_versions_are_told():
-    """Not refused: all DFT is done by then, and a version changes wavenumbers less than a grid."""
+    """Not refused: all DFT is done by then."""
     low, high = pair()
     made = [{"hessian_versions": {"pyscf": v}} for v in ("2.13.0", "2.14.0")]
     text = "the Hessian of LS comes from PySCF 2.13.0 and that of HS from 2.14.0"

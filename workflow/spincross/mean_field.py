@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyscf import df, dft, gto, lib
 
-from spincross import device, images, irreps, symmetric_fitting
+from spincross import device, irreps, symmetric_fitting
 from spincross.device import CPU, Device, to_numpy
 from spincross.errors import BadInput, CannotWrite, WrongState
 from spincross.files import writing
@@ -90,7 +90,7 @@ def require_scratch(mol: gto.Mole, auxiliary_basis: str) -> None:
     """
     auxiliary = df.addons.make_auxmol(mol, auxiliary_basis).nao
     needed = auxiliary * mol.nao * (mol.nao + 1) / 2 * 8e-6
-    in_memory = integrals_megabytes(mol, auxiliary)
+    in_memory = symmetric_fitting.megabytes(mol, auxiliary)
     inside = symmetric_fitting.room(mol.max_memory)
     free = _free_scratch()
     if needed > free and in_memory > inside:
@@ -98,11 +98,6 @@ def require_scratch(mol: gto.Mole, auxiliary_basis: str) -> None:
             f"the fitted integrals take {needed:.0f} MB, {lib.param.TMPDIR} has {free:.0f} MB free: make room, name "
             f"another folder in PYSCF_TMPDIR, or raise memory_mb ({mol.max_memory:.0f})"
         )
-
-
-def integrals_megabytes(mol: gto.Mole, auxiliary: int) -> float:
-    """Return the memory (MB) of the integrals with so many fitting functions: in a point group half of PySCF's."""
-    return symmetric_fitting.megabytes(mol, auxiliary) * (2 if images.of_molecule(mol) is None else 1)
 
 
 def _free_scratch() -> float:

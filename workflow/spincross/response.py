@@ -32,7 +32,6 @@ from spincross.fitted_hessian import fitting_of
 from spincross.fitted_response import FittedResponse, in_memory, integrals_of, megabytes
 from spincross.mean_field import (
     INSTEAD,
-    integrals_megabytes,
     require_free,
     require_hessian_room,
     without_group,
@@ -180,7 +179,7 @@ def require_room(method: Any) -> None:
     auxiliary = df.addons.make_auxmol(mol, method.with_df.auxbasis).nao
     if method._numint.hybrid_coeff(method.xc, spin=mol.spin):
         require_free(fitted_hessian.scratch_megabytes(mol, auxiliary))
-    needed = integrals_megabytes(mol, auxiliary)
+    needed = symmetric_fitting.megabytes(mol, auxiliary)
     if needed > symmetric_fitting.room(mol.max_memory):
         enough = math.ceil(needed / symmetric_fitting.SHARE + symmetric_fitting.memory_in_use())
         raise BadInput(

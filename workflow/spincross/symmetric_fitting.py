@@ -98,7 +98,6 @@ class SymmetricFitting(df.DF):
         if self.tensor is not None:
             return self
         super().build()
-        needed *= 1 if self.images is not None else 2
         if needed > WORTH_TELLING and not isinstance(self._cderi, np.ndarray):
             print_line(
                 f"    fitted integrals of {needed:.0f} MB do not fit into {space:.0f} MB: slow cycles, from the disk"
@@ -166,8 +165,8 @@ def memory_in_use() -> float:
 
 
 def megabytes(mol: gto.Mole, auxiliary: int) -> float:
-    """Return the memory (MB) of the tensor with so many fitting functions."""
-    return float(auxiliary * mol.nao * (mol.nao + 1) / 4 * 8e-6)
+    """Return the memory (MB) of the integrals with so many fitting functions: in a point group half of PySCF's."""
+    return float(auxiliary * mol.nao * (mol.nao + 1) / 2 * 8e-6) / (1 if images.of_molecule(mol) is None else 2)
 
 
 def _step(nao: int) -> int:
